@@ -1,0 +1,1 @@
+"""BACK: one cgroup interface, drivers v1 and v2."""

@@ -1,0 +1,1 @@
+"""FRONT: one module per command; the only code that prints or exits."""

@@ -1,0 +1,1 @@
+"""FRONT: root file systems: host, bins and directories."""

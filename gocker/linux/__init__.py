@@ -1,0 +1,1 @@
+"""BACK: the kernel, one function per system call; the only importer of ctypes."""

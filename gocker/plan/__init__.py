@@ -1,0 +1,1 @@
+"""FRONT: Project to a graph and one OCI config per container; pure."""

@@ -1,0 +1,146 @@
+"""The plan: what the scheduler runs. Plain values, made by `gocker.plan`, read by everyone.
+
+Times are seconds. A *unit* is one instance of a service: a replica or a matrix combination.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gocker import oci
+
+Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
+When = Literal["on_success", "on_failure", "always"]
+Role = Literal["job", "support"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """An edge to one unit (a dependency on a service means one on each of its units)."""
+
+    unit: str
+    condition: Condition = "service_started"
+    required: bool = True
+    restart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Further attempts after a failed one, each in a new container.
+
+    `when`: verdicts, ``exit:N`` or ``exit:N-M``; empty means any failure. The delay before
+    attempt n+1 is ``delay_s * backoff ** (n - 1)``.
+    """
+
+    max: int = 0
+    when: tuple[str, ...] = ()
+    delay_s: float = 0.0
+    backoff: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Compose's restart policy. `max_attempts` None means without end."""
+
+    condition: Literal["no", "on-failure", "always", "unless-stopped"] = "no"
+    max_attempts: int | None = None
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Healthcheck:
+    """Compose's healthcheck with its defaults filled in. `test` is an argv."""
+
+    test: tuple[str, ...]
+    interval_s: float = 30.0
+    timeout_s: float = 30.0
+    retries: int = 3
+    start_period_s: float = 0.0
+    start_interval_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is known of a unit's limits, for tables and verdicts. None means unlimited."""
+
+    memory: int | None = None
+    pids: int | None = None
+    cpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Everything the scheduler needs to know about one instance."""
+
+    name: str
+    service: str
+    image: str
+    role: Role = "job"
+    depends: tuple[Dependency, ...] = ()
+    when: When = "on_success"
+    timeout_s: float | None = None
+    retry: Retry = Retry()
+    restart: Restart = Restart()
+    # Exit codes that count as success, and failures that do not fail the run.
+    success_codes: frozenset[int] = frozenset({0})
+    allow_failure: bool = False
+    allow_failure_codes: frozenset[int] = frozenset()
+    stop_signal: int = 15
+    stop_grace_s: float = 10.0
+    health: Healthcheck | None = None
+    limits: Limits = Limits()
+    best_effort: bool = False
+    # Group for `matrix.max_parallel` and `matrix.fail_fast`; None when neither applies.
+    matrix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """How to make a unit's container: an OCI configuration without what differs per attempt.
+
+    `config` has no cgroupsPath; the executor adds it with the container's id. `overlay` holds
+    the lower directories; the executor adds the directory of the upper layer.
+    """
+
+    config: oci.Config
+    lower: tuple[str, ...]
+    tty: bool = False
+    stdin_open: bool = False
+    # Directories and files to make before the first attempt: (path, kind, content or None).
+    prepare: tuple[Prepare, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Something on the host that a container needs: a volume's directory or a file's content."""
+
+    kind: Literal["volume", "directory", "file"]
+    path: str
+    content: str = ""
+    name: str = ""
+    mode: int = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixGroup:
+    """The units of one matrix."""
+
+    max_parallel: int | None = None
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The graph. `units` is in a stable topological order."""
+
+    project: str
+    units: dict[str, Unit]
+    containers: dict[str, Container] = field(default_factory=dict)
+    matrices: dict[str, MatrixGroup] = field(default_factory=dict)
+    timeout_s: float | None = None
+    parallel: int = 1
+    fail_fast: bool = False
+    files: tuple[str, ...] = ()
+    # Events for the log's head: security.relaxed and key.ignored, as (name, fields).
+    notes: tuple[tuple[str, dict[str, Any]], ...] = ()

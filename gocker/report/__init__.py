@@ -1,0 +1,1 @@
+"""FRONT: summary table and reports."""

@@ -1,0 +1,1 @@
+"""BACK: launcher, container life cycle and the init steps."""

@@ -1,0 +1,1 @@
+"""FRONT: a pure state machine and one small I/O loop."""

@@ -1,0 +1,1 @@
+"""FRONT: what ps, logs and down read; survives a crash."""
