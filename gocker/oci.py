@@ -11,7 +11,11 @@ from typing import Any, NotRequired, TypedDict, get_type_hints
 
 
 class User(TypedDict, total=False):
-    """process.user. `username` is gocker's use of the field on Linux: resolved in the rootfs."""
+    """process.user.
+
+    `username` is gocker's use of the field on Linux, instead of the numbers:
+    ``user[:group] extra-group ...``, looked up in the container.
+    """
 
     uid: int
     gid: int

@@ -1,0 +1,329 @@
+"""The container's file system tree, built in its own mount namespace before pivot_root.
+
+Every target is reached through descriptors inside the rootfs (openat2, RESOLVE_IN_ROOT) and
+mounted on by ``/proc/self/fd/N``, so no link in an image or a shared volume can lead a mount
+elsewhere (CVE-2019-16884, CVE-2021-30465, CVE-2024-45310).
+Source: runtime-spec config.md "Mounts", config-linux.md "Default Filesystems" and "Devices".
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from errno import EINVAL, ENOENT, ENOTDIR
+
+from gocker.errors import ConfigError, SyscallError
+from gocker.linux import mount as m
+from gocker.linux.path import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    open_in_root,
+    open_or_make,
+    openat2,
+)
+from gocker.runtime.options import MountOptions, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gocker import oci
+
+# Names in the launcher's scratch directory, the working directory while the tree is built.
+ROOTFS = "rootfs"
+EMPTY_FILE = "mask/file"
+EMPTY_DIR = "mask/dir"
+
+# config-linux.md "Default Devices": name, major, minor.
+DEFAULT_DEVICES = (
+    ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9),
+    ("tty", 5, 0),
+)  # fmt: skip
+DEV_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
+_KERNEL_FILESYSTEMS = ("proc", "sysfs", "cgroup", "cgroup2")
+
+
+def mount_root(config: oci.Config, overlay: oci.Overlay | None) -> int:
+    """Mount the container's root on the scratch directory's ``rootfs``; return its descriptor."""
+    if overlay is not None:
+        _mount_overlay(overlay)
+    else:
+        m.mount(config["root"]["path"], ROOTFS, None, m.MS_BIND | m.MS_REC)
+        m.mount(None, ROOTFS, None, m.MS_PRIVATE | m.MS_REC)
+    return os.open(ROOTFS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _mount_overlay(overlay: oci.Overlay) -> None:
+    """Mount an overlay with an ephemeral upper layer.
+
+    Paths go through descriptors: no character of a path can become an option, and
+    /proc/self/mountinfo of the container shows no path of the host.
+    """
+    directory = overlay["dir"]
+    os.mkdir(directory, 0o700)
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    fds = [os.open(directory, flags)]
+    os.mkdir("upper", 0o755, dir_fd=fds[0])
+    os.mkdir("work", 0o700, dir_fd=fds[0])
+    fds += [os.open(lower, flags) for lower in overlay["lower"]]
+    lowers = ":".join(f"/proc/self/fd/{fd}" for fd in fds[1:])
+    layers = f"/proc/self/fd/{fds[0]}"
+    # volatile: the upper layer is thrown away, so umount need not write it to disk.
+    data = f"lowerdir={lowers},upperdir={layers}/upper,workdir={layers}/work,volatile"
+    m.mount("overlay", ROOTFS, "overlay", m.MS_NODEV, data)
+    for fd in fds:
+        os.close(fd)
+
+
+def mount_all(root_fd: int, config: oci.Config, cgroup_mounts: list[tuple[str, str]]) -> None:
+    """Do the configuration's mounts, in its order."""
+    for entry in config.get("mounts", ()):
+        try:
+            _mount_one(root_fd, entry, cgroup_mounts)
+        except SyscallError as error:
+            error.context |= {"destination": entry["destination"], "source": entry.get("source")}
+            raise
+
+
+def _mount_one(root_fd: int, entry: oci.Mount, cgroup_mounts: list[tuple[str, str]]) -> None:
+    options = parse(tuple(entry.get("options", ())))
+    fstype = entry.get("type", "")
+    destination = entry["destination"]
+    if options.flags & m.MS_BIND or fstype == "bind":
+        _bind(root_fd, entry["source"], destination, options)
+        return
+    if fstype in _KERNEL_FILESYSTEMS:
+        target = _plain_directory(root_fd, destination)
+    else:
+        target = open_or_make(root_fd, destination, directory=True)
+    try:
+        path = f"/proc/self/fd/{target}"
+        if fstype in ("cgroup", "cgroup2"):
+            _mount_cgroup(path, destination, root_fd, cgroup_mounts, options)
+        else:
+            m.mount(entry.get("source", fstype), path, fstype, options.flags, options.data)
+        for propagation in options.propagation:
+            m.mount(None, path, None, propagation)
+    finally:
+        os.close(target)
+
+
+def _plain_directory(root_fd: int, destination: str) -> int:
+    """Return the mount point of a kernel file system; no link may lead to it (CVE-2019-19921)."""
+    open_flags = os.O_PATH | os.O_DIRECTORY
+    try:
+        fd = openat2(root_fd, destination, open_flags, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+    except SyscallError as error:
+        if error.errno != ENOENT:
+            raise ConfigError(
+                f"{destination!r} in the rootfs is not a plain directory",
+                hint="an image must not replace it by a link or a file",
+                phase="mounts",
+            ) from error
+        fd = open_or_make(root_fd, destination, directory=True)
+    return fd
+
+
+def _bind(root_fd: int, source: str, destination: str, options: MountOptions) -> None:
+    """Bind `source`: clone the tree, set its attributes while nobody sees it, move it in."""
+    recursive = m.AT_RECURSIVE if options.flags & m.MS_REC else 0
+    tree = m.open_tree(m.AT_FDCWD, source, m.OPEN_TREE_CLONE | recursive)
+    try:
+        propagation = sum(options.propagation) & ~m.MS_REC or m.MS_PRIVATE
+        m.mount_setattr(tree, "", attr_set=options.bind_attributes, propagation=propagation,
+                        recursive=bool(recursive))  # fmt: skip
+        if options.attr_set or options.attr_clr:
+            m.mount_setattr(tree, "", attr_set=options.attr_set, attr_clr=options.attr_clr,
+                            recursive=True)  # fmt: skip
+        directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+        target = open_or_make(root_fd, destination, directory=directory, mode=0o755)
+        try:
+            m.move_mount(tree, target)
+        finally:
+            os.close(target)
+    finally:
+        os.close(tree)
+
+
+def _mount_cgroup(
+    path: str, destination: str, root_fd: int, cgroup_mounts: list[tuple[str, str]],
+    options: MountOptions,
+) -> None:  # fmt: skip
+    """Show the container its own cgroups, and nothing above them.
+
+    `cgroup_mounts`: (name below /sys/fs/cgroup, directory of the container's cgroup). On v1
+    each is bound below a tmpfs; on v2 there is one, named "". A bind of the directory that is
+    the root of the cgroup namespace shows "/" as its root and cannot be left.
+    """
+    if cgroup_mounts and cgroup_mounts[0][0] == "":
+        m.mount(cgroup_mounts[0][1], path, None, m.MS_BIND)
+    else:
+        flags = m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC
+        m.mount("tmpfs", path, "tmpfs", flags, "mode=755,size=64k")
+        top = open_in_root(root_fd, destination, os.O_PATH | os.O_DIRECTORY)
+        for name, directory in cgroup_mounts:
+            os.mkdir(name, 0o755, dir_fd=top)
+            m.mount(directory, f"/proc/self/fd/{top}/{name}", None, m.MS_BIND)
+        os.close(top)
+    top = open_in_root(root_fd, destination, os.O_PATH | os.O_DIRECTORY)
+    try:
+        m.mount_setattr(top, "", attr_set=options.bind_attributes, recursive=True)
+    finally:
+        os.close(top)
+
+
+def make_devices(root_fd: int, devices: list[oci.Device]) -> None:
+    """Make the default device nodes and links, and the configured nodes.
+
+    All relative to one descriptor of the container's /dev (CVE-2026-41579, CVE-2026-47766).
+    """
+    flags = os.O_PATH | os.O_DIRECTORY
+    dev = openat2(root_fd, "/dev", flags, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+    try:
+        for name, major, minor in DEFAULT_DEVICES:
+            os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
+        for name, target in DEV_LINKS:
+            os.symlink(target, name, dir_fd=dev)
+        for device in devices:
+            _make_device(dev, device)
+    finally:
+        os.close(dev)
+
+
+_DEVICE_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+
+def _make_device(dev: int, device: oci.Device) -> None:
+    relative = device["path"].removeprefix("/dev/")
+    if relative == device["path"] or relative in (name for name, _, _ in DEFAULT_DEVICES):
+        if relative == device["path"]:
+            raise ConfigError(f"device {relative!r} is not below /dev", phase="devices")
+        return
+    parent, _, name = relative.rpartition("/")
+    parent_fd = open_or_make(dev, parent, directory=True) if parent else os.dup(dev)
+    try:
+        mode = _DEVICE_KINDS[device["type"]] | device.get("fileMode", 0o666)
+        number = os.makedev(device.get("major", 0), device.get("minor", 0))
+        os.mknod(name, mode, number, dir_fd=parent_fd)
+        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent_fd)
+    finally:
+        os.close(parent_fd)
+
+
+def write_sysctls(root_fd: int, sysctls: dict[str, str]) -> None:
+    """Write sysctls through the container's own procfs, never by a path (CVE-2025-52881)."""
+    for name, value in sysctls.items():
+        path = "proc/sys/" + (name if "/" in name else name.replace(".", "/"))
+        resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+        fd = openat2(root_fd, path, os.O_WRONLY, resolve)
+        try:
+            os.write(fd, value.encode())
+        except OSError as error:
+            raise SyscallError("write", error.errno or EINVAL, path, value=value) from error
+        finally:
+            os.close(fd)
+
+
+def protect(root_fd: int, scratch: str, masked: list[str], readonly: list[str]) -> None:
+    """Hide the masked paths and make the read-only paths read-only; missing ones are skipped.
+
+    Paths in the fresh procfs and sysfs are mounted on relative to those mounts: they were made
+    a moment ago by us and nobody can put a link there. All others go through openat2.
+    """
+    for top in ("/proc", "/sys", ""):
+        mine = [path for path in masked if _below(path, top)]
+        also = [path for path in readonly if _below(path, top)]
+        if mine or also:
+            _protect_below(root_fd, scratch, top, mine, also)
+
+
+def _below(path: str, top: str) -> bool:
+    if top:
+        return path.startswith(f"{top}/")
+    return not path.startswith(("/proc/", "/sys/"))
+
+
+def _protect_below(
+    root_fd: int, scratch: str, top: str, masked: list[str], readonly: list[str]
+) -> None:
+    os.fchdir(root_fd)
+    if top:
+        os.chdir(top[1:])
+    for path in masked:
+        with _Target(root_fd, top, path) as target:
+            if target is not None:
+                _mask(scratch, target)
+    for path in readonly:
+        with _Target(root_fd, top, path) as target:
+            if target is not None:
+                _make_readonly(target)
+    os.chdir(scratch)
+
+
+class _Target:
+    """The path to mount on: relative to the working directory, or of a descriptor."""
+
+    __slots__ = ("_fd", "_path", "_root_fd")
+
+    def __init__(self, root_fd: int, top: str, path: str) -> None:
+        self._root_fd = root_fd
+        self._fd = -1
+        self._path = path[len(top) + 1 :] if top else None
+        if self._path is None:
+            try:
+                self._fd = open_in_root(root_fd, path, os.O_PATH)
+            except SyscallError as error:
+                if error.errno not in (ENOENT, ENOTDIR):
+                    raise
+
+    def __enter__(self) -> str | None:
+        if self._path is not None:
+            return self._path
+        return f"/proc/self/fd/{self._fd}" if self._fd >= 0 else None
+
+    def __exit__(self, *_: Any) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def _mask(scratch: str, target: str) -> None:
+    """Cover a file with an empty one, a directory with an empty one, both read-only."""
+    try:
+        m.mount(f"{scratch}/{EMPTY_FILE}", target, None, m.MS_BIND)
+    except SyscallError as error:
+        if error.errno == ENOENT:
+            return
+        if error.errno != ENOTDIR:
+            raise
+        m.mount(f"{scratch}/{EMPTY_DIR}", target, None, m.MS_BIND)
+
+
+def _make_readonly(target: str) -> None:
+    try:
+        m.mount(target, target, None, m.MS_BIND | m.MS_REC)
+    except SyscallError as error:
+        if error.errno == ENOENT:
+            return
+        raise
+    # The relative path still names what lies below the new mount; the kernel's lookup of
+    # its last component follows it to the top.
+    m.mount_setattr(m.AT_FDCWD, target, attr_set=m.MOUNT_ATTR_RDONLY, recursive=True)
+
+
+def pivot(root_fd: int) -> None:
+    """Make the rootfs the root of the mount namespace and detach the old one.
+
+    There is no fallback to chroot: a failure here ends the container.
+    """
+    os.fchdir(root_fd)
+    m.pivot_root(".", ".")
+    m.umount(".", m.MNT_DETACH)
+    os.chdir("/")
