@@ -1,0 +1,44 @@
+"""Choosing the driver and the parent of all containers' cgroups, once per process."""
+
+from __future__ import annotations
+
+from gocker.cgroup import mounts
+from gocker.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gocker.cgroup.v1 import Manager
+
+PARENT = "gocker"
+
+
+def open_manager(layout: mounts.Layout | None = None, parent: str | None = None) -> Manager:
+    """Return the manager of this host.
+
+    Args:
+        layout: where the hierarchies are; None reads /proc.
+        parent: the cgroup below which containers are made, relative to each hierarchy's mount
+            point (compose: cgroup_parent). None: ``gocker`` below this process's own cgroup, so
+            that limits around the caller stay in force.
+
+    Raises:
+        HostError: if there is no cgroup hierarchy, or none that can be used.
+    """
+    if layout is None:
+        layout = mounts.read()
+    if layout.mode is None:
+        raise HostError(
+            "no cgroup hierarchy is mounted",
+            hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+        )
+    if layout.mode == "v2":
+        raise HostError("the cgroup v2 driver is not in this version")
+    from gocker.cgroup import v1
+
+    directories = {}
+    for name, hierarchy in layout.v1.items():
+        base = hierarchy.mount.rstrip("/") if parent is not None else hierarchy.directory
+        # Named hierarchies (systemd) limit nothing; one not reachable from here is not there.
+        if "=" not in name and base is not None:
+            directories[name] = f"{base}/{(parent or PARENT).strip('/')}"
+    return v1.Manager(directories, layout.mode)

@@ -1,0 +1,71 @@
+"""Networks and published ports: compose-spec 05-services.md, 06-networks.md."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from gocker.spec.model.base import Model
+
+
+class Port(Model):
+    """One entry of ``ports``."""
+
+    target: int = Field(ge=1, le=65535, description="port in the container")
+    published: str | None = Field(None, description="port or range on the host")
+    host_ip: str | None = Field(None, description="address on the host")
+    protocol: Literal["tcp", "udp"] = Field("tcp", description="transport")
+    mode: Literal["ingress", "host"] = Field("ingress", description="the same on one host")
+    name: str | None = Field(None, description="for people")
+    app_protocol: str | None = Field(None, description="for people")
+
+
+class ServiceNetwork(Model):
+    """A service's place in a network; null in the file is all defaults."""
+
+    aliases: tuple[str, ...] = Field((), description="further names of the service")
+    ipv4_address: str | None = Field(None, description="static address")
+    ipv6_address: str | None = Field(None, description="static address")
+    interface_name: str | None = Field(None, description="name of the interface")
+    mac_address: str | None = Field(None, description="MAC address")
+    priority: int = Field(0, description="order of connection, highest first")
+    gw_priority: int = Field(0, description="the highest gives the default route")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class Pool(Model):
+    """One entry of ``ipam.config``."""
+
+    subnet: str | None = Field(None, description="CIDR")
+    gateway: str | None = Field(None, description="address")
+    ip_range: str | None = Field(None, description="CIDR to choose addresses from")
+    aux_addresses: dict[str, str] = Field({}, description="addresses not to choose")
+
+
+class Ipam(Model):
+    """``networks.*.ipam``."""
+
+    driver: Literal["default"] | None = Field(None, description="default only")
+    config: tuple[Pool, ...] = Field((), description="address pools")
+
+
+class Network(Model):
+    """A top-level network."""
+
+    name: str | None = Field(None, description="real name; default PROJECT_KEY")
+    driver: Literal["bridge"] | None = Field(None, description="bridge only")
+    driver_opts: dict[str, str] = Field({}, description="options of the driver")
+    internal: bool = Field(False, description="no way out of the host")
+    external: bool = Field(False, description="must exist, is never removed")
+    enable_ipv4: bool | None = Field(None, description="default true")
+    enable_ipv6: bool | None = Field(None, description="default false")
+    ipam: Ipam | None = Field(None, description="address management")
+    labels: dict[str, str] = Field({}, description="metadata")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, value: Any) -> Any:
+        return {} if value is None else value

@@ -1,0 +1,149 @@
+"""The whole application, and the way from the canonical model to it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
+
+from pydantic import Field, ValidationError
+
+from gocker.errors import Problem, SpecError
+from gocker.spec import support
+from gocker.spec.model import wording
+from gocker.spec.model.base import Model, lazy, lazy_map
+from gocker.spec.model.service import Service
+
+if TYPE_CHECKING:
+    from gocker.spec.model.jobs import Job
+    from gocker.spec.model.network import Network
+    from gocker.spec.model.secret import Config, Secret
+    from gocker.spec.model.volume import Volume
+    from gocker.spec.model.xgocker import TopExtension
+
+    Jobs = dict[str, Job]
+    Networks = dict[str, Network]
+    Volumes = dict[str, Volume]
+    Secrets = dict[str, Secret]
+    Configs = dict[str, Config]
+    Extension = TopExtension | None
+else:
+    Jobs = lazy_map("jobs", "Job")
+    Networks = lazy_map("network", "Network")
+    Volumes = lazy_map("volume", "Volume")
+    Secrets = lazy_map("secret", "Secret")
+    Configs = lazy_map("secret", "Config")
+    Extension = lazy("xgocker", "TopExtension")
+
+
+class Place(Protocol):
+    """Where something stands in a file; lines and columns count from 1."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+
+
+Locate = Callable[[str], Place | None]
+
+
+class Ignored(NamedTuple):
+    """A key that is accepted and has no effect; `place` is ``file:line:column`` or empty."""
+
+    path: str
+    place: str
+    reason: str
+
+
+class Project(Model):
+    """A validated spec."""
+
+    name: str = Field(description="project name, normalised")
+    services: dict[str, Service] = Field({}, description="the enabled services")
+    jobs: Jobs = Field({}, description="the specification's upcoming jobs")
+    networks: Networks = Field({}, description="networks")
+    volumes: Volumes = Field({}, description="named volumes")
+    secrets: Secrets = Field({}, description="secrets")
+    configs: Configs = Field({}, description="configs")
+    x_gocker: Extension = Field(None, alias="x-gocker", description="batch extensions")
+    ignored: tuple[Ignored, ...] = Field((), description="keys without effect, to be said")
+
+    @classmethod
+    def from_canonical(cls, model: dict[str, Any], place: Locate, *, strict: bool = False) -> Self:
+        """Return the project of a canonical model.
+
+        Args:
+            model: what ``docker compose config --format json`` prints, as Python values.
+            place: the place of a path such as ``services.web.ports[0]``, or None.
+            strict: make keys without effect errors.
+
+        Raises:
+            SpecError: with all problems, in the order of the files.
+        """
+        from gocker.spec.model import checks
+
+        result = support.walk(model)
+        found = list(result.problems)
+        ignored = [Ignored(path, _where(place, path), why) for path, why in result.ignored]
+        if strict:
+            found += [(path, f"has no effect: {why}", None) for path, why in result.ignored]
+        project, invalid = _validate(cls, {**result.model, "ignored": ignored})
+        found += invalid
+        if project is not None:
+            found += checks.problems(project)
+        if project is None or found:
+            raise SpecError(_placed(found, place))
+        return project
+
+
+Found = tuple[str, str, str | None]
+P = TypeVar("P", bound=Project)
+
+
+def _validate(kind: type[P], model: dict[str, Any]) -> tuple[P | None, list[Found]]:
+    """Return the project and the problems; a second try goes without the wrong parts.
+
+    So the checks can still look at the rest, and everything is reported at once.
+    """
+    try:
+        return kind.model_validate(model), []
+    except ValidationError as err:
+        errors = err.errors(include_url=False)
+    found = [wording.problem(error) for error in errors]
+    for error in errors:
+        section, *rest = error["loc"]
+        part = model.get(str(section))
+        if rest and isinstance(part, dict) and rest[0] in part:
+            model[str(section)] = {key: value for key, value in part.items() if key != rest[0]}
+        elif not rest or not isinstance(part, dict):
+            model.pop(str(section), None)
+    try:
+        return kind.model_validate(model), found
+    except ValidationError:
+        return None, found
+
+
+def _placed(found: list[Found], place: Locate) -> list[Problem]:
+    problems = []
+    for path, message, hint in found:
+        at = _nearest(place, path)
+        file, line, column = (at.file, at.line, at.column) if at else ("spec", 1, 1)
+        problems.append(Problem(file, line, column, path, message, hint))
+    files = {problem.file: index for index, problem in reversed([*enumerate(problems)])}
+    return sorted(problems, key=lambda p: (files[p.file], p.line, p.column))
+
+
+def _where(place: Locate, path: str) -> str:
+    at = _nearest(place, path)
+    return f"{at.file}:{at.line}:{at.column}" if at else ""
+
+
+def _nearest(place: Locate, path: str) -> Place | None:
+    """Return the place of `path`, or of what holds it: short forms have no place inside."""
+    while path:
+        at = place(path)
+        if at is not None:
+            return at
+        cut = max(path.rfind("."), path.rfind("["))
+        path = path[: max(cut, 0)]
+    return None
