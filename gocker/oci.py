@@ -226,15 +226,26 @@ class Config(TypedDict):
     annotations: NotRequired[dict[str, str]]
 
 
+class File(TypedDict):
+    """Not OCI: a file that is made for the container. `mode` as in chmod(2)."""
+
+    path: str
+    content: str
+    mode: int
+    uid: NotRequired[int]
+    gid: NotRequired[int]
+
+
 class Overlay(TypedDict):
     """Not OCI: the overlay a launcher mounts on the rootfs, as an engine would before runc.
 
     `lower`: directories, topmost first. `dir`: where ``upper`` and ``work`` are made; removed
-    after the exit.
+    after the exit. `files`: put into the upper layer, such as /etc/hosts.
     """
 
     lower: list[str]
     dir: str
+    files: list[File]
 
 
 _STRUCTS: dict[str, type] = {

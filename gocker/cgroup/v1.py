@@ -337,6 +337,16 @@ class Cgroup:
             except OSError as err:
                 raise SyscallError("write", err.errno or EINVAL, "tasks", value="0") from err
 
+    def mounts(self) -> list[tuple[str, str]]:
+        """Return (name below /sys/fs/cgroup, directory) of what the container may see."""
+        shared: dict[str, list[str]] = {}
+        for controller, directory in self._manager.directories.items():
+            shared.setdefault(directory, []).append(controller)
+        return [
+            (",".join(shared[directory]), f"{directory}/{self.path}")
+            for directory in self.directories
+        ]
+
     def add(self, pid: int) -> None:
         """Move a process of another thread group, as exec and restore need it."""
         for directory in self.directories:

@@ -28,8 +28,8 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 # Numbers of calls that the C library has no wrapper for. From 424 on they are the same on all
 # architectures. Source: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h.
 _ARCH_NUMBERS = {
-    "x86_64": {"pivot_root": 155, "capset": 126, "capget": 125, "getcwd": 79, "keyctl": 250},
-    "aarch64": {"pivot_root": 41, "capset": 91, "capget": 90, "getcwd": 17, "keyctl": 219},
+    "x86_64": {"pivot_root": 155, "capset": 126, "capget": 125, "keyctl": 250, "rt_sigaction": 13},
+    "aarch64": {"pivot_root": 41, "capset": 91, "capget": 90, "keyctl": 219, "rt_sigaction": 134},
 }
 _COMMON_NUMBERS = {
     "pidfd_send_signal": 424,

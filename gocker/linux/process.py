@@ -60,14 +60,14 @@ _CLONE_ARGS = ctypes.addressof(_clone_args)
 _CLONE_SIZE = ctypes.sizeof(_clone_args)
 
 
-def clone3(flags: int, cgroup_fd: int = -1) -> tuple[int, int]:
+def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
     """Make a child by clone3(2), as fork(2) would: return (pid, pidfd), or (0, -1) in the child.
 
     CLONE_PIDFD is added. The child has a copy of this process's memory; the caller must have
-    one thread only. `cgroup_fd`: directory of a v2 cgroup to start in, or -1.
+    one thread only. `cgroup_fd`: directory of a v2 cgroup to start in.
     """
-    _clone_args.flags = flags | CLONE_PIDFD | (CLONE_INTO_CGROUP if cgroup_fd >= 0 else 0)
-    _clone_args.cgroup = max(cgroup_fd, 0)
+    _clone_args.flags = flags | CLONE_PIDFD | (0 if cgroup_fd is None else CLONE_INTO_CGROUP)
+    _clone_args.cgroup = cgroup_fd or 0
     pid = _clone3(_CLONE_ARGS, _CLONE_SIZE)
     if pid < 0:
         raise failed("clone3", flags=flags)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker import oci
-    from gocker.cgroup import Cgroup
+    from gocker.cgroup.v1 import Cgroup
 
 _NAMESPACES = {
     "mount": process.CLONE_NEWNS,
@@ -62,7 +62,7 @@ class Container:
             # The cgroup namespace is unshared after the cgroup was joined: its root is the
             # cgroup that the process is in at that moment (cgroup_namespaces(7)).
             flags = setup.namespaces & ~process.CLONE_NEWCGROUP | process.CLONE_CLEAR_SIGHAND
-            self.pid, self.pidfd = process.clone3(flags, cgroup.dir_fd)
+            self.pid, self.pidfd = process.clone3(flags, cgroup.dir_fd())
             if self.pid == 0:
                 init.run(setup)
         except SyscallError:

@@ -34,14 +34,14 @@ class Execution:
         timeout_s = message.get("timeout_s")
         self.deadline: float | None = time.monotonic() + timeout_s if timeout_s else None
         self._status_fd, status_fd = os.pipe2(os.O_CLOEXEC)
-        join_fds = container.cgroup.join_fds()
+        join_fds = [*container.cgroup.fds()]
         in_pidns = container.namespaces & process.CLONE_NEWPID
         try:
             if in_pidns:
                 # Only children of this process change; it goes back at once.
                 process.setns(container.pidfd, process.CLONE_NEWPID)
             self.pid, self.pidfd = process.clone3(
-                process.CLONE_CLEAR_SIGHAND, container.cgroup.dir_fd
+                process.CLONE_CLEAR_SIGHAND, container.cgroup.dir_fd()
             )
             if self.pid == 0:
                 _run(message["process"], container, join_fds, stdio, status_fd, launcher_pidfd)
@@ -51,8 +51,8 @@ class Execution:
         finally:
             if in_pidns:
                 process.setns(own_pidns, process.CLONE_NEWPID)
-            for fd in (status_fd, *join_fds):
-                os.close(fd)
+            os.close(status_fd)
+            container.cgroup.close_fds()
 
     def time_out(self) -> None:
         """Kill the process and its process group."""
@@ -95,8 +95,7 @@ def _run(  # the child's whole state, by name
         os.setsid()
         for target, fd in enumerate(stdio):
             os.dup2(fd, target, inheritable=True)
-        for fd in join_fds:
-            os.write(fd, b"0")
+        container.cgroup.join(join_fds)
         process.prctl(process.PR_SET_DUMPABLE, 0)
         process.setns(container.pidfd, container.namespaces & ~process.CLONE_NEWPID)
         phase = "process"

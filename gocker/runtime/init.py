@@ -17,6 +17,7 @@ import socket
 import struct
 from errno import EACCES, ELOOP, ENOENT, ENOEXEC, ENOTDIR
 
+from gocker.cgroup.v1 import Cgroup
 from gocker.errors import (
     CannotExecute,
     CommandNotFound,
@@ -26,7 +27,7 @@ from gocker.errors import (
     SyscallError,
 )
 from gocker.linux import capability, mount, process, seccomp
-from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_or_make, openat2
 from gocker.runtime import reaper, rootfs, users
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ class Setup:
     """What the launcher hands to the first process, all of it made before clone3."""
 
     __slots__ = (
-        "cgroup_mounts", "config", "init", "join_fds", "launcher_pidfd", "namespaces", "overlay",
+        "cgroup_mounts", "config", "grants", "init", "join_fds", "launcher_pidfd", "namespaces", "overlay",
         "root_fd", "scratch", "seccomp", "status_fd", "stdio",
     )  # fmt: skip
 
@@ -51,6 +52,7 @@ class Setup:
         self, *, config: oci.Config, overlay: oci.Overlay | None, scratch: str, namespaces: int,
         join_fds: list[int], cgroup_mounts: list[tuple[str, str]], stdio: list[int],
         status_fd: int, launcher_pidfd: int, seccomp: tuple[bytes, int] | None, init: bool,
+        grants: list[oci.File],
     ) -> None:  # fmt: skip
         self.config = config
         self.overlay = overlay
@@ -63,6 +65,7 @@ class Setup:
         self.launcher_pidfd = launcher_pidfd
         self.seccomp = seccomp
         self.init = init
+        self.grants = grants
         self.root_fd = -1
 
 
@@ -79,12 +82,8 @@ def _session(setup: Setup) -> None:
 
 
 def _cgroup(setup: Setup) -> None:
-    """Join the cgroups, then make them the root of a cgroup namespace.
-
-    Writing 0 to ``tasks`` moves the writer alone, for which the kernel takes no global lock.
-    """
-    for fd in setup.join_fds:
-        os.write(fd, b"0")
+    """Join the cgroups, then make them the root of a cgroup namespace."""
+    Cgroup.join(setup.join_fds)
     if setup.namespaces & process.CLONE_NEWCGROUP:
         process.unshare(process.CLONE_NEWCGROUP)
 
@@ -113,6 +112,10 @@ def _root(setup: Setup) -> None:
 
 def _mounts(setup: Setup) -> None:
     rootfs.mount_all(setup.root_fd, setup.config, setup.cgroup_mounts)
+
+
+def _grants(setup: Setup) -> None:
+    rootfs.mount_grants(setup.root_fd, setup.grants)
 
 
 def _devices(setup: Setup) -> None:
@@ -148,9 +151,7 @@ def _rlimits(setup: Setup) -> None:
     for limit in setup.config["process"].get("rlimits", ()):
         kind: int = getattr(resource, limit["type"])
         _, hard = resource.getrlimit(kind)
-        wanted = tuple(
-            -1 if value >= 1 << 63 else value for value in (limit["soft"], limit["hard"])
-        )
+        wanted = (_rlim(limit["soft"]), _rlim(limit["hard"]))
         try:
             resource.setrlimit(kind, wanted)
         except (ValueError, OSError) as error:
@@ -161,8 +162,12 @@ def _rlimits(setup: Setup) -> None:
             ) from error
 
 
+def _rlim(value: int) -> int:
+    return resource.RLIM_INFINITY if value >= 1 << 63 else value
+
+
 SET_UP = (
-    _session, _cgroup, _hostname, _loopback, _root, _mounts, _devices, _sysctl, _oom_score_adj,
+    _session, _cgroup, _hostname, _loopback, _root, _mounts, _grants, _devices, _sysctl, _oom_score_adj,
     _protected_paths, _pivot_root, _rlimits,
 )  # fmt: skip
 
@@ -260,18 +265,17 @@ def _make_cwd(root_fd: int, cwd: str, who: users.Identity) -> None:
     except SyscallError as error:
         if error.errno != ENOENT:
             return  # entering it will say why
-        fd = rootfs.open_or_make(root_fd, cwd, directory=True)
+        fd = open_or_make(root_fd, cwd, directory=True)
         os.chown(f"/proc/self/fd/{fd}", who.uid, who.gid)
     os.close(fd)
 
 
 def _become(who: users.Identity, capabilities: oci.Capabilities) -> None:
-    capability.drop_bounding(capabilities.get("bounding", []))
+    capability.drop_bounding(capabilities)
     os.setgroups(who.groups)
     os.setresgid(who.gid, who.gid, who.gid)
-    process.prctl(process.PR_SET_KEEPCAPS, 1)
     os.setresuid(who.uid, who.uid, who.uid)
-    capability.set_all(capabilities)
+    capability.apply(capabilities)
     if os.getresuid() != (who.uid,) * 3 or sorted(os.getgroups()) != who.groups:
         raise ContainerError("the kernel did not take the user and groups asked for", phase="user")
 

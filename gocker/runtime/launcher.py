@@ -26,7 +26,7 @@ import time
 
 from gocker import cgroup, tree
 from gocker.errors import ContainerError, GockerError, InternalError
-from gocker.linux import mount, process
+from gocker.linux import mount, process, signals
 from gocker.runtime import init, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
 from gocker.runtime.exec import Execution
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from gocker.cgroup.v1 import Manager
     from gocker.wire import Message
 
 
@@ -54,7 +55,7 @@ class Launcher:
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._scratch = ""
-        self._manager: cgroup.Manager
+        self._manager: Manager
         self._kept_fds: list[int] = []
         self._closing = False
         self._handlers = {
@@ -178,13 +179,14 @@ class Launcher:
             overlay=message.get("overlay"),
             scratch=self._scratch,
             namespaces=namespace_flags(linux),
-            join_fds=group.join_fds(),
+            join_fds=group.fds(),
             cgroup_mounts=group.mounts(),
             stdio=fds[:3],
             status_fd=-1,
             launcher_pidfd=self._self_pidfd,
             seccomp=self._program(message, linux),
             init=message.get("init", False),
+            grants=message.get("grants", []),
         )
         try:
             container = Container(container_id, setup, group)
@@ -192,8 +194,7 @@ class Launcher:
             group.remove()
             raise
         finally:
-            for fd in setup.join_fds:
-                os.close(fd)
+            group.close_fds()
         self._containers[container_id] = container
         self._watch(container.status_fd, lambda: self._executed(container))
         self._watch(container.pidfd, lambda: self._exited(container))
@@ -260,7 +261,7 @@ class Launcher:
     def _sweep(self, message: Message, _: list[int]) -> None:
         """Remove what dead runs left: their cgroups by name, their ``directories``."""
         prefixes: list[str] = message["prefixes"]
-        removed = cgroup.sweep(self._manager, lambda name: name.startswith(tuple(prefixes)))
+        removed = self._manager.sweep(lambda name: name.startswith(tuple(prefixes)))
         for directory in message["directories"]:
             tree.remove_tree(directory)
             removed.append(directory)
@@ -279,6 +280,7 @@ def _prepare_scratch(scratch: str) -> None:
     mount.mount("tmpfs", scratch, "tmpfs", flags, "mode=700,size=64k")
     os.chdir(scratch)
     os.mkdir(rootfs.ROOTFS)
+    os.mkdir(rootfs.GRANTS)
     os.mkdir("mask")
     mount.mount("tmpfs", "mask", "tmpfs", flags, "mode=755,size=4k")
     os.mkdir(rootfs.EMPTY_DIR, 0o555)
@@ -289,9 +291,7 @@ def _prepare_scratch(scratch: str) -> None:
 
 def _reset_signals() -> None:
     """Leave no signal ignored: clone3 resets handlers for the child, but not ignored ones."""
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    signals.stop_ignoring()
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, lambda *_: None)
 

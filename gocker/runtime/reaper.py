@@ -29,15 +29,15 @@ def fork_program(seccomp_program: tuple[bytes, int] | None) -> None:
     process.close_range(0, 0xFFFFFFFF)
     process.set_name("init")
     process.prctl(process.PR_SET_DUMPABLE, 0)
-    capability.drop_bounding([])
-    capability.set_all({"permitted": ["CAP_KILL"], "effective": ["CAP_KILL"]})
+    capability.drop_bounding({})
+    capability.apply({"permitted": ["CAP_KILL"], "effective": ["CAP_KILL"]})
     process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
     if seccomp_program is not None:
         seccomp.install(*seccomp_program)
     _serve(child, signals)
 
 
-def _serve(child: int, signals: set[int]) -> NoReturn:
+def _serve(child: int, signals: set[signal.Signals]) -> NoReturn:
     while True:
         number = signal.sigwaitinfo(signals).si_signo
         if number == signal.SIGCHLD:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # Names in the launcher's scratch directory, the working directory while the tree is built.
 ROOTFS = "rootfs"
+GRANTS = "grants"
 EMPTY_FILE = "mask/file"
 EMPTY_DIR = "mask/dir"
 
@@ -73,6 +74,8 @@ def _mount_overlay(overlay: oci.Overlay) -> None:
     fds = [os.open(directory, flags)]
     os.mkdir("upper", 0o755, dir_fd=fds[0])
     os.mkdir("work", 0o700, dir_fd=fds[0])
+    for file in overlay["files"]:
+        _write_file(fds[0], "upper" + file["path"], file)
     fds += [os.open(lower, flags) for lower in overlay["lower"]]
     lowers = ":".join(f"/proc/self/fd/{fd}" for fd in fds[1:])
     layers = f"/proc/self/fd/{fds[0]}"
@@ -81,6 +84,50 @@ def _mount_overlay(overlay: oci.Overlay) -> None:
     m.mount("overlay", ROOTFS, "overlay", m.MS_NODEV, data)
     for fd in fds:
         os.close(fd)
+
+
+def _write_file(top: int, path: str, file: oci.File) -> None:
+    """Write a file of ours below a directory that only we can see yet."""
+    parent = path.rpartition("/")[0]
+    if parent:
+        _make_parents(top, parent)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o600, dir_fd=top)
+    try:
+        data = file["content"].encode("utf-8", "surrogateescape")
+        while data:
+            data = data[os.write(fd, data) :]
+        if "uid" in file:
+            os.fchown(fd, file["uid"], file["gid"])
+        os.fchmod(fd, file["mode"])
+    finally:
+        os.close(fd)
+
+
+def _make_parents(top: int, parent: str) -> None:
+    try:
+        os.mkdir(parent, 0o755, dir_fd=top)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        _make_parents(top, parent.rpartition("/")[0])
+        os.mkdir(parent, 0o755, dir_fd=top)
+
+
+def mount_grants(root_fd: int, grants: list[oci.File]) -> None:
+    """Bind secrets and configs, written to a tmpfs of this container's own, to their places."""
+    if not grants:
+        return
+    flags = m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC
+    m.mount("tmpfs", GRANTS, "tmpfs", flags, "mode=700")
+    top = os.open(GRANTS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for number, grant in enumerate(grants):
+            _write_file(top, str(number), grant)
+            options = parse(("bind", "ro", "nosuid", "nodev", "noexec"))
+            _bind(root_fd, f"{GRANTS}/{number}", grant["path"], options)
+    finally:
+        os.close(top)
 
 
 def mount_all(root_fd: int, config: oci.Config, cgroup_mounts: list[tuple[str, str]]) -> None:
