@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 
-OCI_VERSION = "1.2.0"
+OCI_VERSION = "1.0.2"  # the newest that Debian 12's crun takes; nothing newer is used
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_IMAGE = "host:/"
 # Kernel parameters that belong to a namespace of the container's own (security.md D7).
