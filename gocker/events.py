@@ -163,6 +163,11 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         **_UNIT,
         "because": Field("str", "the instance whose result made it so, or the reason"),
     }),
+    "job.warned": ("Something about an instance that may not be meant.", {
+        **_UNIT,
+        "message": Field("str", "what was seen"),
+        "hint": Field("str?", "what to do about it"),
+    }),
     "job.finished": ("The last word on an instance.", {
         **_UNIT,
         "verdict": _VERDICT,
