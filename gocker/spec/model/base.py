@@ -74,9 +74,6 @@ def lazy_map(module: str, name: str) -> Any:
     return _lazy(Lazy(module, name), _map)
 
 
-Wrap = Callable[[Any], Any]
-
-
 def _lazy(part: Lazy, wrap: Callable[[Any], Any]) -> Any:
     adapter: Any = None
 

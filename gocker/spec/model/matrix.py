@@ -20,7 +20,8 @@ def _text(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        raise ValueError(f"{value!r} must be in quotes: without them 3.10 means 3.1")
+        # pydantic makes a problem of a ValueError only.
+        raise ValueError(f"{value!r} must be in quotes: without them 3.10 means 3.1")  # noqa: TRY004
     raise ValueError(f"{shown(value)} is not a value; write text, a whole number or a boolean")
 
 

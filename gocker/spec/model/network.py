@@ -1,8 +1,8 @@
 """Networks and published ports: compose-spec 05-services.md, 06-networks.md."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from gocker.spec.model.base import Model
 
@@ -29,11 +29,6 @@ class ServiceNetwork(Model):
     mac_address: str | None = Field(None, description="MAC address")
     priority: int = Field(0, description="order of connection, highest first")
     gw_priority: int = Field(0, description="the highest gives the default route")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_default(cls, value: Any) -> Any:
-        return {} if value is None else value
 
 
 class Pool(Model):
@@ -64,8 +59,3 @@ class Network(Model):
     enable_ipv6: bool | None = Field(None, description="default false")
     ipam: Ipam | None = Field(None, description="address management")
     labels: dict[str, str] = Field({}, description="metadata")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_default(cls, value: Any) -> Any:
-        return {} if value is None else value

@@ -4,7 +4,7 @@ Fields keep Compose's names. None means "not set"; defaults that the runtime cho
 filled in by `gocker.plan`. Keys that are not built have no field: see `gocker.spec.support`.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from gocker.spec.model.volume import Mount
     from gocker.spec.model.xgocker import ServiceExtension
 
-    DeployField = Deploy | None
-    HealthcheckField = Healthcheck | None
-    BlkioField = BlkioConfig | None
-    ExtensionField = ServiceExtension | None
-    Mounts = tuple[Mount, ...]
-    Ports = tuple[Port, ...]
-    Networks = dict[str, ServiceNetwork | None] | None
+    DeployField: TypeAlias = Deploy | None
+    HealthcheckField: TypeAlias = Healthcheck | None
+    BlkioField: TypeAlias = BlkioConfig | None
+    ExtensionField: TypeAlias = ServiceExtension | None
+    Mounts: TypeAlias = tuple[Mount, ...]
+    Ports: TypeAlias = tuple[Port, ...]
+    Networks: TypeAlias = dict[str, ServiceNetwork]
 else:
     DeployField = lazy("deploy", "Deploy")
     HealthcheckField = lazy("health", "Healthcheck")
@@ -35,7 +35,6 @@ else:
     Networks = lazy_map("network", "ServiceNetwork")
 
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
-Count = Field(default=None, ge=0)
 Argv = tuple[str, ...] | None
 Strings = tuple[str, ...]
 
@@ -134,7 +133,7 @@ class Container(Model):
     sysctls: dict[str, str] = Field({}, description="kernel parameters of the namespaces")
 
     network_mode: str | None = Field(None, description="none or host")
-    networks: Networks = Field(None, description="networks to join")
+    networks: Networks = Field({}, description="networks to join")
     ports: Ports = Field((), description="ports to publish")
     expose: Strings = Field((), description="ports it listens on; only documentation")
     extra_hosts: dict[str, Strings] = Field({}, description="/etc/hosts: addresses by name")
