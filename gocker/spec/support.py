@@ -90,7 +90,7 @@ _JOB = "a job runs once; this key is for services"
 REFUSED = {
     "models": _MODELS,
     "services.*.models": _MODELS,
-    "services.*.build": "gocker runs images, it does not build them yet; build it elsewhere and name it with image",
+    "services.*.build": "gocker does not build images yet; build elsewhere and set image",
     "services.*.cpu_count": "Windows only; use cpus or cpuset",
     "services.*.cpu_percent": "Windows only; use cpus or cpuset",
     "services.*.credential_spec": _WINDOWS,
@@ -182,7 +182,7 @@ CHECKED = {
     "services.*.pull_policy": "never, missing, if_not_present; the rest not yet",
     "services.*.platform": "the host's own only",
     "services.*.devices": "CDI names are refused",
-    "services.*.volumes[].type": "bind, volume, tmpfs; image not yet, npipe and cluster refused",
+    "services.*.volumes[].type": "bind, volume, tmpfs; image not yet, npipe, cluster refused",
 }
 
 # Values with which a key without support changes nothing. Empty ones never do.
@@ -223,13 +223,17 @@ class Row(NamedTuple):
 
 
 class Branch:
-    """A node of the table's tree: the row of a path, and what is below it by key."""
+    """A node of the table's tree: the row of a path, and what is below it by key.
 
-    __slots__ = ("below", "row")
+    `extensible`: keys that start with ``x-`` belong to others and are none of our business.
+    """
 
-    def __init__(self, row: Row) -> None:
+    __slots__ = ("below", "extensible", "row")
+
+    def __init__(self, row: Row, *, extensible: bool = True) -> None:
         self.row = row
         self.below: dict[str, Branch] = {}
+        self.extensible = extensible
 
 
 def segments(path: str) -> list[str]:
@@ -257,11 +261,15 @@ def _put(root: Branch, path: str, row: Row) -> None:
     *parents, last = segments(path)
     at = root
     for segment in parents:
-        at = at.below.setdefault(segment, Branch(Row("honoured", typed=True)))
-    if last in at.below:
-        at.below[last].row = row
-    else:
-        at.below[last] = Branch(row)
+        at = _child(at, segment)
+    _child(at, last).row = row
+
+
+def _child(at: Branch, segment: str) -> Branch:
+    if segment not in at.below:
+        extensible = at.extensible and segment != "x-gocker"
+        at.below[segment] = Branch(Row("honoured", typed=True), extensible=extensible)
+    return at.below[segment]
 
 
 def find(root: Branch, path: str) -> Row | None:

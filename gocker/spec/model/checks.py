@@ -138,8 +138,6 @@ def _service(path: str, service: Service, role: str) -> Iterator[Found]:
         elif policy is None and service.restart in {"always", "unless-stopped"}:
             at = f"{path}.restart"
             yield at, f"restart: {service.restart} never lets a job end", hint
-    elif service.x_gocker is not None and service.x_gocker.retry is not None:
-        yield f"{path}.x-gocker.retry", "is for jobs, and this is a support service", "use restart"
     if service.container_name is not None:
         if service.replicas > 1:
             yield f"{path}.container_name", "a fixed name forbids replicas", None

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from gocker.spec.model.base import Model
+from gocker.spec.model.base import Matching, Model
 from gocker.spec.model.units import shown
 
 _RESERVED = ("include", "exclude", "max_parallel", "fail_fast")
@@ -26,7 +26,7 @@ def _text(value: Any) -> str:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
-Variable = Annotated[str, Field(pattern=r"^[_a-zA-Z][_a-zA-Z0-9]*$")]
+Variable = Annotated[str, Matching("[_a-zA-Z][_a-zA-Z0-9]*", "a name of a Compose variable")]
 Values = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 

@@ -31,31 +31,13 @@ class ServiceNetwork(Model):
     gw_priority: int = Field(0, description="the highest gives the default route")
 
 
-class Pool(Model):
-    """One entry of ``ipam.config``."""
-
-    subnet: str | None = Field(None, description="CIDR")
-    gateway: str | None = Field(None, description="address")
-    ip_range: str | None = Field(None, description="CIDR to choose addresses from")
-    aux_addresses: dict[str, str] = Field({}, description="addresses not to choose")
-
-
 class Ipam(Model):
-    """``networks.*.ipam``."""
-
-    driver: Literal["default"] | None = Field(None, description="default only")
-    config: tuple[Pool, ...] = Field((), description="address pools")
+    """``networks.*.ipam``; none of its keys is built."""
 
 
 class Network(Model):
-    """A top-level network."""
+    """A top-level network; only the implicit ``default`` is built: loopback and nothing else."""
 
     name: str | None = Field(None, description="real name; default PROJECT_KEY")
-    driver: Literal["bridge"] | None = Field(None, description="bridge only")
-    driver_opts: dict[str, str] = Field({}, description="options of the driver")
-    internal: bool = Field(False, description="no way out of the host")
-    external: bool = Field(False, description="must exist, is never removed")
-    enable_ipv4: bool | None = Field(None, description="default true")
-    enable_ipv6: bool | None = Field(None, description="default false")
     ipam: Ipam | None = Field(None, description="address management")
     labels: dict[str, str] = Field({}, description="metadata")

@@ -13,7 +13,7 @@ def to_bytes(value: Any) -> int:
     """
     if isinstance(value, str):
         return parse_bytes(value)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and -1 <= value < 1 << 63:
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)

@@ -6,23 +6,19 @@ from gocker.spec.model.service import Container
 from gocker.spec.model.walk import Found
 
 # include/uapi/linux/capability.h, without CAP_.
-CAPABILITIES = frozenset(
-    """
-    CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP
-    LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER
-    SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE
-    SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP
-    MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF
-    CHECKPOINT_RESTORE
-    """.split()
-)
+CAPABILITIES = frozenset({
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
+    "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
+    "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT",
+    "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD",
+    "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
+    "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+})  # fmt: skip
 # setrlimit(2), lower case, without RLIMIT_.
-ULIMITS = frozenset(
-    """
-    as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime
-    sigpending stack
-    """.split()
-)
+ULIMITS = frozenset({
+    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile",
+    "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
+})  # fmt: skip
 # Sysctls that a namespace has of its own: namespaces(7), ipc_namespaces(7).
 _IPC = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem")
 _NAMESPACED = ("net.", "fs.mqueue.", "kernel.shm")
@@ -30,6 +26,7 @@ _SECURITY = frozenset(
     {"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true",
      "seccomp=unconfined", "seccomp:unconfined"}
 )  # fmt: skip
+_FOREIGN = {"npipe": "Windows only", "cluster": "swarm only"}
 _PULL = frozenset({"never", "missing", "if_not_present"})
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
@@ -53,6 +50,11 @@ def problems(path: str, it: Container) -> Iterator[Found]:
         if option not in _SECURITY:
             hint = "no-new-privileges or seccomp=unconfined"
             yield f"{path}.security_opt[{number}]", f"not built yet: {option!r}", hint
+    for number, mount in enumerate(it.volumes):
+        if mount.type == "image":
+            yield f"{path}.volumes[{number}].type", "not built yet: image mounts", None
+        elif mount.type in {"npipe", "cluster"}:
+            yield f"{path}.volumes[{number}].type", f"refused: {_FOREIGN[mount.type]}", None
     for number, device in enumerate(it.devices):
         if not device.source.startswith("/"):
             yield f"{path}.devices[{number}]", f"not built yet: CDI name {device.source!r}", None

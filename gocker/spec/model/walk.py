@@ -18,7 +18,7 @@ class Walk:
     def __init__(self, model: dict[str, Any]) -> None:
         self.problems: list[Found] = []
         self.ignored: list[tuple[str, str]] = []
-        self.model: dict[str, Any] = self._mapping(model, _tree(), "")
+        self.model: dict[str, Any] = self._mapping(_podman_rootfs(model), _tree(), "")
 
     def _value(self, value: Any, branch: Branch, path: str) -> Any:
         if not branch.below:
@@ -39,7 +39,7 @@ class Walk:
             at = f"{path}.{key}" if path else key
             below = branch.below.get(key, anything)
             if below is None:
-                if not key.startswith("x-"):
+                if not (branch.extensible and key.startswith("x-")):
                     self.problems.append(unknown_key(at, key, branch))
             elif below.row.typed:
                 # Null is "not set", but a null entry of a map is an entry with defaults.
@@ -58,6 +58,19 @@ class Walk:
             self.problems.append((path, f"not built yet: {row.reason}", None))
         else:
             self.problems.append((path, f"refused: {row.reason}", None))
+
+
+def _podman_rootfs(model: dict[str, Any]) -> dict[str, Any]:
+    """Return the model with podman-compose's ``x-podman.rootfs`` as ``x-gocker.rootfs``."""
+    services = model.get("services")
+    if not isinstance(services, dict):
+        return model
+    changed = {}
+    for name, service in services.items():
+        if isinstance(service, dict) and "x-podman.rootfs" in service:
+            extension = {"rootfs": service["x-podman.rootfs"], **(service.get("x-gocker") or {})}
+            changed[name] = {**service, "x-gocker": extension}
+    return {**model, "services": {**services, **changed}} if changed else model
 
 
 def unknown_key(path: str, key: str, branch: Branch) -> Found:
