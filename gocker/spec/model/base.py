@@ -2,6 +2,7 @@
 
 # Annotations are not postponed in this package: pydantic would have to evaluate each string.
 
+import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -21,6 +22,7 @@ from pydantic import (  # noqa: E402  # after the line above, or it comes too la
     ConfigDict,
     PlainValidator,
 )
+from pydantic_core import core_schema  # noqa: E402  # same
 
 from gocker.spec.model import units  # noqa: E402  # same
 
@@ -31,7 +33,14 @@ class Model(BaseModel):
     `defer_build`: only the classes a spec uses get a validator.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        defer_build=True,
+        allow_inf_nan=False,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
 
 
 # Bytes. Canonical: digits; as people write them: "512m", "1.5g", "64KiB"; -1 is unlimited.
@@ -40,6 +49,23 @@ Bytes = Annotated[int, BeforeValidator(units.to_bytes)]
 Seconds = Annotated[float, BeforeValidator(units.to_seconds)]
 # A file mode. Canonical: octal digits in a string, "0440"; a number is taken as it is.
 Mode = Annotated[int, BeforeValidator(units.to_mode)]
+
+
+class Matching:
+    """Annotation of text that matches a pattern as a whole; `expected` is for people."""
+
+    def __init__(self, pattern: str, expected: str) -> None:
+        self.pattern = pattern
+        self.expected = expected
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, value: str) -> str:
+        # Compiled once per process by re's own cache.
+        if re.fullmatch(self.pattern, value) is None:
+            raise ValueError(f"{units.shown(value)} is not {self.expected}")
+        return value
 
 
 class Lazy:
@@ -72,9 +98,6 @@ def lazy_list(module: str, name: str) -> Any:
 def lazy_map(module: str, name: str) -> Any:
     """Return the annotation of a field that holds a dict of `name` of `module`."""
     return _lazy(Lazy(module, name), _map)
-
-
-Wrap = Callable[[Any], Any]
 
 
 def _lazy(part: Lazy, wrap: Callable[[Any], Any]) -> Any:

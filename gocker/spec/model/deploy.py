@@ -40,7 +40,6 @@ class RestartPolicy(Model):
 class Deploy(Model):
     """``deploy``: the parts that mean something on one host."""
 
-    mode: Literal["replicated"] = Field("replicated", description="replicated only")
     replicas: int | None = Field(None, ge=0, description="number of copies, as `scale`")
     resources: Resources | None = Field(None, description="limits and reservations")
     restart_policy: RestartPolicy | None = Field(None, description="when to start again")

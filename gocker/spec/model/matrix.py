@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from gocker.spec.model.base import Model
+from gocker.spec.model.base import Matching, Model
 from gocker.spec.model.units import shown
 
 _RESERVED = ("include", "exclude", "max_parallel", "fail_fast")
@@ -20,12 +20,13 @@ def _text(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        raise ValueError(f"{value!r} must be in quotes: without them 3.10 means 3.1")
+        # pydantic makes a problem of a ValueError only.
+        raise ValueError(f"{value!r} must be in quotes: without them 3.10 means 3.1")  # noqa: TRY004
     raise ValueError(f"{shown(value)} is not a value; write text, a whole number or a boolean")
 
 
 Text = Annotated[str, BeforeValidator(_text)]
-Variable = Annotated[str, Field(pattern=r"^[_a-zA-Z][_a-zA-Z0-9]*$")]
+Variable = Annotated[str, Matching("[_a-zA-Z][_a-zA-Z0-9]*", "a name of a Compose variable")]
 Values = Annotated[tuple[Text, ...], Field(min_length=1)]
 
 

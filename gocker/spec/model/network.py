@@ -1,8 +1,8 @@
 """Networks and published ports: compose-spec 05-services.md, 06-networks.md."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from gocker.spec.model.base import Model
 
@@ -30,42 +30,14 @@ class ServiceNetwork(Model):
     priority: int = Field(0, description="order of connection, highest first")
     gw_priority: int = Field(0, description="the highest gives the default route")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_default(cls, value: Any) -> Any:
-        return {} if value is None else value
-
-
-class Pool(Model):
-    """One entry of ``ipam.config``."""
-
-    subnet: str | None = Field(None, description="CIDR")
-    gateway: str | None = Field(None, description="address")
-    ip_range: str | None = Field(None, description="CIDR to choose addresses from")
-    aux_addresses: dict[str, str] = Field({}, description="addresses not to choose")
-
 
 class Ipam(Model):
-    """``networks.*.ipam``."""
-
-    driver: Literal["default"] | None = Field(None, description="default only")
-    config: tuple[Pool, ...] = Field((), description="address pools")
+    """``networks.*.ipam``; none of its keys is built."""
 
 
 class Network(Model):
-    """A top-level network."""
+    """A top-level network; only the implicit ``default`` is built: loopback and nothing else."""
 
     name: str | None = Field(None, description="real name; default PROJECT_KEY")
-    driver: Literal["bridge"] | None = Field(None, description="bridge only")
-    driver_opts: dict[str, str] = Field({}, description="options of the driver")
-    internal: bool = Field(False, description="no way out of the host")
-    external: bool = Field(False, description="must exist, is never removed")
-    enable_ipv4: bool | None = Field(None, description="default true")
-    enable_ipv6: bool | None = Field(None, description="default false")
     ipam: Ipam | None = Field(None, description="address management")
     labels: dict[str, str] = Field({}, description="metadata")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_default(cls, value: Any) -> Any:
-        return {} if value is None else value

@@ -1,15 +1,15 @@
 """The whole application, and the way from the canonical model to it."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 from pydantic import Field, ValidationError
 
 from gocker.errors import Problem, SpecError
-from gocker.spec import support
 from gocker.spec.model import wording
 from gocker.spec.model.base import Model, lazy, lazy_map
 from gocker.spec.model.service import Service
+from gocker.spec.model.walk import Found, Walk
 
 if TYPE_CHECKING:
     from gocker.spec.model.jobs import Job
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Volumes = dict[str, Volume]
     Secrets = dict[str, Secret]
     Configs = dict[str, Config]
-    Extension = TopExtension | None
+    Extension: TypeAlias = TopExtension | None
 else:
     Jobs = lazy_map("jobs", "Job")
     Networks = lazy_map("network", "Network")
@@ -37,11 +37,16 @@ class Place(Protocol):
     """Where something stands in a file; lines and columns count from 1."""
 
     @property
-    def file(self) -> str: ...
+    def file(self) -> str:
+        """Path of the file."""
+
     @property
-    def line(self) -> int: ...
+    def line(self) -> int:
+        """Line, from 1."""
+
     @property
-    def column(self) -> int: ...
+    def column(self) -> int:
+        """Column, from 1."""
 
 
 Locate = Callable[[str], Place | None]
@@ -82,8 +87,8 @@ class Project(Model):
         """
         from gocker.spec.model import checks
 
-        result = support.walk(model)
-        found = list(result.problems)
+        result = Walk(model)
+        found = result.problems
         ignored = [Ignored(path, _where(place, path), why) for path, why in result.ignored]
         if strict:
             found += [(path, f"has no effect: {why}", None) for path, why in result.ignored]
@@ -96,7 +101,6 @@ class Project(Model):
         return project
 
 
-Found = tuple[str, str, str | None]
 P = TypeVar("P", bound=Project)
 
 

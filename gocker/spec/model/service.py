@@ -4,11 +4,12 @@ Fields keep Compose's names. None means "not set"; defaults that the runtime cho
 filled in by `gocker.plan`. Keys that are not built have no field: see `gocker.spec.support`.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from gocker.spec.model.base import Bytes, Mode, Model, Seconds, lazy, lazy_list, lazy_map
+from gocker.spec.model.base import Bytes, Matching, Mode, Model, Seconds, lazy, lazy_list, lazy_map
+from gocker.spec.model.units import shown
 
 if TYPE_CHECKING:
     from gocker.spec.model.blkio import BlkioConfig
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from gocker.spec.model.volume import Mount
     from gocker.spec.model.xgocker import ServiceExtension
 
-    DeployField = Deploy | None
-    HealthcheckField = Healthcheck | None
-    BlkioField = BlkioConfig | None
-    ExtensionField = ServiceExtension | None
-    Mounts = tuple[Mount, ...]
-    Ports = tuple[Port, ...]
-    Networks = dict[str, ServiceNetwork | None] | None
+    DeployField: TypeAlias = Deploy | None
+    HealthcheckField: TypeAlias = Healthcheck | None
+    BlkioField: TypeAlias = BlkioConfig | None
+    ExtensionField: TypeAlias = ServiceExtension | None
+    Mounts: TypeAlias = tuple[Mount, ...]
+    Ports: TypeAlias = tuple[Port, ...]
+    Networks: TypeAlias = dict[str, ServiceNetwork]
 else:
     DeployField = lazy("deploy", "Deploy")
     HealthcheckField = lazy("health", "Healthcheck")
@@ -35,9 +36,31 @@ else:
     Networks = lazy_map("network", "ServiceNetwork")
 
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
-Count = Field(default=None, ge=0)
 Argv = tuple[str, ...] | None
 Strings = tuple[str, ...]
+
+
+def _hosts(value: Any) -> Any:
+    """Return ``{name: [address]}``; the canonical form is a list of ``name=address``."""
+    if not isinstance(value, list | tuple):
+        return value
+    hosts: dict[str, list[str]] = {}
+    for line in value:
+        name, equals, address = str(line).partition("=")
+        if not equals:
+            raise ValueError(f"{shown(line)} is not name=address")
+        hosts.setdefault(name, []).append(address)
+    return hosts
+
+
+Hosts = Annotated[dict[str, Strings], BeforeValidator(_hosts)]
+Restart = Annotated[
+    str,
+    Matching(
+        r"no|always|unless-stopped|on-failure(:\d+)?",
+        "no, always, unless-stopped or on-failure[:N]",
+    ),
+]
 
 
 class Dependency(Model):
@@ -62,6 +85,11 @@ class Ulimit(Model):
     soft: int = Field(ge=-1, description="soft limit")
     hard: int = Field(ge=-1, description="hard limit")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_number_is_both(cls, value: Any) -> Any:
+        return {"soft": value, "hard": value} if isinstance(value, int | str) else value
+
 
 class FileGrant(Model):
     """A secret or config granted to a service: one entry of ``secrets`` or ``configs``."""
@@ -75,12 +103,15 @@ class FileGrant(Model):
     mode: Mode | None = Field(None, description="file mode; default 0444")
 
 
+Permissions = Annotated[str, Matching("[rwm]{1,3}", "letters of rwm")]
+
+
 class Device(Model):
     """One entry of ``devices``."""
 
     source: str = Field(description="path on the host")
     target: str | None = Field(None, description="path in the container; default source")
-    permissions: str = Field("rwm", pattern="^[rwm]{1,3}$", description="read, write, mknod")
+    permissions: Permissions = Field("rwm", description="read, write, mknod")
 
 
 class Container(Model):
@@ -134,10 +165,10 @@ class Container(Model):
     sysctls: dict[str, str] = Field({}, description="kernel parameters of the namespaces")
 
     network_mode: str | None = Field(None, description="none or host")
-    networks: Networks = Field(None, description="networks to join")
+    networks: Networks = Field({}, description="networks to join")
     ports: Ports = Field((), description="ports to publish")
     expose: Strings = Field((), description="ports it listens on; only documentation")
-    extra_hosts: dict[str, Strings] = Field({}, description="/etc/hosts: addresses by name")
+    extra_hosts: Hosts = Field({}, description="/etc/hosts: addresses by name")
     dns: Strings = Field((), description="name servers")
     dns_opt: Strings = Field((), description="resolver options")
     dns_search: Strings = Field((), description="search domains")
@@ -162,10 +193,8 @@ class Service(Container):
     container_name: str | None = Field(None, description="fixed name; forbids replicas")
     deploy: DeployField = Field(None, description="replicas, resources, restart policy")
     scale: int | None = Field(None, ge=0, description="replicas")
-    restart: str | None = Field(
-        None,
-        pattern=r"^(no|always|unless-stopped|on-failure(:\d+)?)$",
-        description="restart policy; on-failure takes :N, the most attempts",
+    restart: Restart | None = Field(
+        None, description="restart policy; on-failure takes :N, the most attempts"
     )
 
     @property

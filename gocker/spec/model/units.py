@@ -1,19 +1,8 @@
-"""Sizes, durations and file modes as the canonical model and people write them.
+"""Sizes, durations and file modes of the canonical model and of x-gocker, typed for use."""
 
-Sources: compose-spec 11-extension.md "Specifying byte values" and "Specifying durations".
-"""
-
-import re
 from typing import Any
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgtp])i?)?b?", re.IGNORECASE)
-_POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w)")
-_SECONDS = {
-    "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3,
-    "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0,
-}  # fmt: skip
+from gocker.spec.units import parse_bytes, parse_duration_ns
 
 
 def to_bytes(value: Any) -> int:
@@ -22,34 +11,23 @@ def to_bytes(value: Any) -> int:
     Raises:
         ValueError: in words for the user.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, str):
+        return parse_bytes(value)
+    if isinstance(value, int) and not isinstance(value, bool) and -1 <= value < 1 << 63:
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str):
-        text = value.strip()
-        if text.removeprefix("-").isdecimal():
-            return int(text)
-        match = _SIZE.fullmatch(text)
-        if match:
-            return int(float(match[1]) * 1024 ** _POWER[(match[2] or "").lower()])
     raise ValueError(f"{shown(value)} is not a size; write bytes or 512m, 1.5g, 64KiB")
 
 
 def to_seconds(value: Any) -> float:
-    """Return a duration in seconds; a number without a unit is refused, save 0.
+    """Return a duration in seconds.
 
     Raises:
         ValueError: in words for the user.
     """
     if isinstance(value, str):
-        text = value.strip()
-        parts = _DURATION.findall(text)
-        if parts and "".join(number + unit for number, unit in parts) == text:
-            # Rounded to Go's nanosecond, so that 0.1s three times is what people mean.
-            return round(sum(float(number) * _SECONDS[unit] for number, unit in parts), 9)
-        if text == "0":
-            return 0.0
+        return parse_duration_ns(value) / 1e9
     raise ValueError(f"{shown(value)} is not a duration; write 90s, 1m30s or 500ms")
 
 
@@ -62,8 +40,8 @@ def to_mode(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0o7777:
         return value
     if isinstance(value, str):
-        digits = value.strip().removeprefix("0o")
-        if digits.isdecimal() and not set(digits) & {"8", "9"} and int(digits, 8) <= 0o7777:
+        digits = value.removeprefix("0o")
+        if 0 < len(digits) <= 8 and set(digits) <= set("01234567") and int(digits, 8) <= 0o7777:
             return int(digits, 8)
     raise ValueError(f'{shown(value)} is not a file mode; write it in octal, as "0440"')
 

@@ -37,7 +37,9 @@ class TmpfsOptions(Model):
 class Mount(Model):
     """One entry of a service's ``volumes``."""
 
-    type: Literal["bind", "volume", "tmpfs"] = Field(description="kind of mount")
+    type: Literal["bind", "volume", "tmpfs", "image", "npipe", "cluster"] = Field(
+        description="kind of mount; the first three are built"
+    )
     source: str | None = Field(
         None, description="absolute path, or key of a top-level volume; null is anonymous"
     )
@@ -52,6 +54,5 @@ class Volume(Model):
     """A top-level volume: a directory under gocker's state root."""
 
     name: str | None = Field(None, description="real name; default PROJECT_KEY")
-    driver: Literal["local"] | None = Field(None, description="local only")
     external: bool = Field(False, description="must exist, is never removed")
     labels: dict[str, str] = Field({}, description="metadata")

@@ -40,11 +40,9 @@ def problem(error: ErrorDetails) -> tuple[str, str, str | None]:
         message = f"expected {_EXPECTED[kind]}, found {shown(value)}"
     elif kind in _BOUNDS:
         word, key = _BOUNDS[kind]
-        message = f"must be {word} {context[key]}, is {shown(value)}"
+        message = f"must be {word} {context[key]:g}, is {shown(value)}"
     elif kind == "literal_error":
         message, hint = _choice(value, context["expected"])
-    elif kind == "string_pattern_mismatch":
-        message, hint = f"{shown(value)} is not possible here", f"pattern: {context['pattern']}"
     elif kind == "extra_forbidden":
         message = "unknown key"
     elif kind == "value_error":
@@ -62,7 +60,8 @@ def path_of(parts: tuple[str | int, ...]) -> str:
             path += f"[{part}]"
         elif part != "[key]":  # pydantic's mark for an error in a key, which comes before it
             path += f".{part}" if path else part
-    return path
+    # In the file, the variables of a matrix have no key of their own.
+    return path.replace(".x-gocker.matrix.variables", ".x-gocker.matrix")
 
 
 def _choice(value: Any, expected: str) -> tuple[str, str | None]:

@@ -7,15 +7,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from gocker.spec.model.base import Bytes, Model, Seconds
+from gocker.spec.model.base import Bytes, Matching, Model, Seconds
 from gocker.spec.model.matrix import Matrix
 
 When = Literal["on_success", "on_failure", "always"]
 ExitCode = Annotated[int, Field(ge=0, le=255)]
 # What a retry may be asked for: every verdict that is a failure.
 CAUSES = ("exit", "oom", "pids", "timeout", "signal", "unhealthy", "start_failed")
-Cause = Annotated[str, Field(pattern=rf"^({'|'.join(CAUSES)}|exit:\d{{1,3}}(-\d{{1,3}})?)$")]
-FailOn = Annotated[str, Field(pattern=r"^(oom|pids|throttled(>\d{1,3}%)?)$")]
+_EXIT = r"exit:\d{1,3}(-\d{1,3})?"
+Cause = Annotated[
+    str, Matching("|".join((*CAUSES, _EXIT)), f"{', '.join(CAUSES)}, exit:N or exit:N-M")
+]
+FailOn = Annotated[str, Matching(r"oom|pids|throttled(>\d{1,3}%)?", "oom, pids or throttled>N%")]
 
 
 def _one_or_more(value: Any) -> Any:
