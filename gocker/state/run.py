@@ -28,8 +28,8 @@ KEEP = 20  # finished runs per project
 _LOCK_TIMEOUT_S = 10.0
 _POLL_S = 0.02
 _LOG = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-# Directories of a creation or removal that was killed in the middle.
-_UNFINISHED = (".new-", ".old-")
+# The directory of a creation that was killed in the middle.
+_UNFINISHED = ".new-"
 
 
 class Run:
@@ -58,8 +58,9 @@ class Run:
     def create(
         cls, roots: Roots, project: str, files: tuple[str, ...], cgroup_parent: str = ""
     ) -> Run:
-        """Make a run that this process holds until `close`, its end, or that of the last process
-        that inherited `lock_fd`.
+        """Make a run that this process holds until `close` or its end.
+
+        Processes that inherited `lock_fd` hold it on.
 
         Raises:
             HostError: if it cannot be written.
@@ -81,13 +82,17 @@ class Run:
                 run_id = new_run_id(created)
             run = cls(roots, run_id, facts)
             # Under another name until the lock is held: nobody takes it for a dead run.
-            hidden = f".new-{run_id}"
+            hidden = f"{_UNFINISHED}{run_id}"
             os.close(open_private(hidden, dir_fd=runs_fd))
-            with _opened(hidden, runs_fd) as fd:
-                os.close(open_private("logs", dir_fd=fd))
-                run._lock = acquire("lock", dir_fd=fd, what=f"run {run_id}")
-                write_atomic(fd, "run.json", json.dumps(facts | {"id": run_id}).encode())
-            os.rename(hidden, run_id, src_dir_fd=runs_fd, dst_dir_fd=runs_fd)
+            try:
+                with _opened(hidden, runs_fd) as fd:
+                    os.close(open_private("logs", dir_fd=fd))
+                    run._lock = acquire("lock", dir_fd=fd, what=f"run {run_id}")
+                    write_atomic(fd, "run.json", json.dumps(facts | {"id": run_id}).encode())
+                os.rename(hidden, run_id, src_dir_fd=runs_fd, dst_dir_fd=runs_fd)
+            except BaseException:
+                run.close()  # the directory goes with the next `prune`
+                raise
         return run
 
     @classmethod
