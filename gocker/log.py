@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -239,6 +240,9 @@ def read(path: str, *, dir_fd: int | None = None) -> Iterator[Record]:
         )
     except OSError as err:
         raise HostError(f"cannot read {safe(path)!r}: {err.strerror}") from err
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise HostError(f"cannot read {safe(path)!r}: not a regular file")
     with open(fd, "rb") as file:
         for line in file:
             record = parse(line)

@@ -123,7 +123,9 @@ def read_small(dir_fd: int, name: str) -> bytes | None:
         fd = os.open(name, _READ, dir_fd=dir_fd)
     except OSError:
         return None  # missing, a link, unreadable: for the caller all mean "damaged"
-    with open(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return None
-        return file.read(_MAX_FILE)
+        return os.read(fd, _MAX_FILE)
+    finally:
+        os.close(fd)

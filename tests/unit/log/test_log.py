@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,13 @@ def test_parse_refuses_what_is_not_a_record(change: dict[str, Any], tmp_path: Pa
         record = run_log.record("run.interrupted", {"signal": "SIGINT"})
     assert parse(json.dumps(record).encode() + b"\n") == record
     assert parse(json.dumps(record | change).encode() + b"\n") is None
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_read_refuses_what_is_no_file(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "run.jsonl")
+    with pytest.raises(HostError, match="not a regular file"):
+        list(read(str(tmp_path / "run.jsonl")))
 
 
 def test_parse_survives_deep_nesting() -> None:

@@ -7,7 +7,7 @@ from gocker.state.names import checked, instance_of, is_run_id, log_name, new_ru
 
 
 def test_run_ids_sort_by_time() -> None:
-    times = [1.0, 1.001, 1_700_000_000.0, 1_700_000_000.5, 4_000_000_000.0]
+    times = [1.0, 1.5, 1_700_000_000.0, 1_700_000_000.5, 4_000_000_000.0]
     ids = [new_run_id(time) for time in times]
     assert sorted(ids) == ids
     assert all(is_run_id(run_id) for run_id in ids)

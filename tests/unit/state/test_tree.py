@@ -90,6 +90,7 @@ def test_a_bind_mount_of_the_same_disk_stops_the_removal(tmp_path: Path) -> None
     (tmp_path / "tree" / "a" / "volume").mkdir(parents=True)
     program = f"""
 import os
+from gocker.errors import HostError
 from gocker.state.tree import remove_tree
 try:
     remove_tree(os.open({str(tmp_path)!r}, os.O_RDONLY), "tree")
