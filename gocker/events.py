@@ -257,3 +257,11 @@ def _table(fields: dict[str, Field]) -> list[str]:
             f"| `{key}` | {field.type.replace('?', ' or null')}{optional} | {field.doc}{values} |"
         )
     return rows
+
+
+if __name__ == "__main__":
+    import json
+    import sys
+
+    schema = sys.argv[1:] == ["--schema"]
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n" if schema else markdown())

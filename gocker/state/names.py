@@ -1,0 +1,68 @@
+"""Names that become file names: run identifiers, log files, and the check for all others."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import quote, unquote
+
+from gocker.errors import UsageError
+from gocker.report.human import safe
+
+# Crockford's base 32 in lower case: sorts as it counts, and has no letter that reads as a digit.
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_RUN_ID = re.compile(f"[{_DIGITS}]{{13}}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_LOG = re.compile(r"([^@]+)(?:@([1-9][0-9]{0,8}))?\.log")
+
+
+def new_run_id(seconds: float) -> str:
+    """Return a run identifier: 9 digits of milliseconds since 1970, 4 of chance.
+
+    Such names sort by time and are valid as directory, cgroup and host names.
+    """
+    chance = int.from_bytes(os.urandom(3)) & 0xFFFFF
+    number = int(seconds * 1000) << 20 | chance
+    return "".join(_DIGITS[number >> shift & 31] for shift in range(60, -1, -5))
+
+
+def is_run_id(name: str) -> bool:
+    """Return whether `name` is a run identifier."""
+    return _RUN_ID.fullmatch(name) is not None
+
+
+def run_of(container_id: str) -> str:
+    """Return the run of a container, whose identifier is ``<run id>-<anything>``."""
+    return container_id.partition("-")[0]
+
+
+def checked(name: str, what: str) -> str:
+    """Return `name` if it can be a file name of ours.
+
+    Raises:
+        UsageError: if it could lead elsewhere (``../x``) or hide (``.x``).
+    """
+    if _NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"{what} {safe(name)!r} is not a valid name",
+            hint="use letters, digits, '_', '.' and '-', and begin with a letter or digit",
+        )
+    return name
+
+
+def log_name(instance: str, attempt: int) -> str:
+    """Return the log file's name of a container: ``web.log``, ``web@2.log`` for attempt 2.
+
+    Characters beyond letters, digits, ``_.-~`` are percent-encoded, "@" among them, so that
+    two instances never share a file.
+    """
+    stem = quote(instance, safe="", errors="surrogatepass")
+    if stem.startswith("."):
+        stem = "%2E" + stem[1:]
+    return f"{stem}.log" if attempt == 1 else f"{stem}@{attempt}.log"
+
+
+def instance_of(log: str) -> tuple[str, int] | None:
+    """Return instance and attempt of a log file's name, or None if it is not one."""
+    match = _LOG.fullmatch(log)
+    return (unquote(match[1], errors="surrogatepass"), int(match[2] or 1)) if match else None
