@@ -7,11 +7,13 @@ import select
 import time
 from errno import EINVAL, ENOENT
 
-from gocker.cgroup import group, processes, tree
+from gocker.cgroup import group, processes, tree, values
 from gocker.cgroup.base import KILL_TIMEOUT_S
 from gocker.errors import ContainerError, SyscallError
 
 FREEZE_TIMEOUT_S = 2.0
+# A charge that fails may have asked for so much at once: MEMCG_CHARGE_BATCH in memcontrol.h.
+_CHARGE_BATCH = 64 * values.PAGE_SIZE
 
 
 class Cgroup(group.Cgroup):
@@ -68,6 +70,7 @@ class Cgroup(group.Cgroup):
         system = self._number("cpuacct", "cpuacct.usage_sys")
         cpu = self._flat("cpu", "cpu.stat")
         throttled = cpu.get("throttled_time")  # nanoseconds
+        peak = self._number("memory", "memory.max_usage_in_bytes")
         read_bytes, write_bytes = self._io()
         return {
             "cpu.user_s": None if user is None else user / 1e9,
@@ -76,8 +79,8 @@ class Cgroup(group.Cgroup):
             "cpu.throttled_periods": cpu.get("nr_throttled"),
             "cpu.periods": cpu.get("nr_periods"),
             "memory.limit": self._limit("memory.limit"),
-            "memory.peak": self._number("memory", "memory.max_usage_in_bytes"),
-            "memory.failcnt": self._failcnt(),
+            "memory.peak": peak,
+            "memory.failcnt": self._failcnt(peak),
             "memory.oom_kills": self.read_oom(),
             "pids.limit": self._limit("pids.limit"),
             # Not on older kernels, and no honest way there: sampling pids.current misses peaks.
@@ -87,13 +90,17 @@ class Cgroup(group.Cgroup):
             "io.write_bytes": write_bytes,
         }
 
-    def _failcnt(self) -> int | None:
+    def _failcnt(self, peak: int | None) -> int | None:
         """Return how often a charge met the limit of memory or of memory plus swap."""
         hits = self._number("memory", "memory.failcnt")
-        if hits is not None and "memory.swap" in self.limits:
-            # With equal limits memory+swap is tried first, and memory.failcnt stays 0.
-            hits += self._number("memory", "memory.memsw.failcnt") or 0
-        return hits
+        if hits is None or "memory.swap" not in self.limits:
+            return hits
+        # memory+swap is charged first, so with equal limits only its counter grows; on 6.18 it
+        # does not grow either (seen). 0 would be a lie then, once the limit was in reach.
+        hits += self._number("memory", "memory.memsw.failcnt") or 0
+        limit = self._limit("memory.limit")
+        near = limit is not None and peak is not None and peak >= limit - _CHARGE_BATCH
+        return None if hits == 0 and near else hits
 
     def _io(self) -> tuple[int | None, int | None]:
         # Counted for every device and scheduler, unlike blkio.bfq.io_service_bytes.

@@ -203,7 +203,19 @@ def test_an_oom_kill_of_the_first_process_is_counted(manager: v1.Manager) -> Non
     assert stats["memory.oom_kills"] == 1
     assert stats["memory.limit"] == 16 * 2**20
     assert stats["memory.peak"] == pytest.approx(16 * 2**20, rel=0.1)
-    assert stats["memory.failcnt"]
+    assert stats["memory.failcnt"] != 0
+
+
+def test_hits_of_the_memory_limit_are_counted(manager: v1.Manager, tmp_path: Path) -> None:
+    group = manager.create("cache", {"memory": {"limit": 8 * 2**20}})
+
+    def fill_page_cache() -> None:
+        with open(tmp_path / "file", "wb") as out:
+            for _ in range(24):
+                out.write(bytes(2**20))
+
+    assert status(start(group, fill_page_cache)) == 0
+    assert group.stats()["memory.failcnt"]
 
 
 def test_an_oom_kill_of_a_child_alone_is_counted(manager: v1.Manager) -> None:
