@@ -11,7 +11,7 @@ from gocker.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 Rule = namedtuple("Rule", "allow type major minor access")
@@ -23,7 +23,7 @@ ANY = -1
 _ACCESS = "rwm"
 
 
-def parse(rules: Iterable[dict[str, Any]]) -> list[Rule]:
+def parse(rules: Iterable[Mapping[str, Any]]) -> list[Rule]:
     """Return OCI rules as `Rule`s.
 
     Raises:

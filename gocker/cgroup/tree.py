@@ -21,8 +21,8 @@ def check_name(path: str) -> None:
         raise ConfigError(f"cgroup path {path!r} is not a plain relative path", phase="cgroup")
 
 
-def mkdir(path: str, dir_fd: int) -> None:
-    """Make a cgroup and the parents it lacks.
+def mkdir(path: str, dir_fd: int) -> list[str]:
+    """Make a cgroup and the parents it lacks; return the parents made, outermost first.
 
     Raises:
         SyscallError: EEXIST if the cgroup itself is there already.
@@ -30,15 +30,21 @@ def mkdir(path: str, dir_fd: int) -> None:
     try:
         os.mkdir(path, dir_fd=dir_fd)
     except OSError as err:
-        parent, slash, _ = path.rpartition("/")
-        if err.errno != errno.ENOENT or not slash:
+        parent = path.rpartition("/")[0]
+        if err.errno != errno.ENOENT or not parent:
             raise SyscallError("mkdir", err.errno or 0, path) from err
-        try:
-            mkdir(parent, dir_fd)
-        except SyscallError as parents:
-            if parents.errno != errno.EEXIST:
-                raise
-        mkdir(path, dir_fd)
+        made = _mkdir_parent(parent, dir_fd)
+        return made + mkdir(path, dir_fd)
+    return []
+
+
+def _mkdir_parent(path: str, dir_fd: int) -> list[str]:
+    try:
+        return [*mkdir(path, dir_fd), path]
+    except SyscallError as err:
+        if err.errno == errno.EEXIST:  # another gocker was faster
+            return []
+        raise
 
 
 def makedirs(directory: str) -> list[str]:

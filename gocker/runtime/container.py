@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker import oci
-    from gocker.cgroup.v1 import Cgroup
+    from gocker.cgroup.group import Cgroup
 
 _NAMESPACES = {
     "mount": process.CLONE_NEWNS,

@@ -17,7 +17,7 @@ import socket
 import struct
 from errno import EACCES, ELOOP, ENOENT, ENOEXEC, ENOTDIR
 
-from gocker.cgroup.v1 import Cgroup
+from gocker.cgroup.group import Cgroup
 from gocker.errors import (
     CannotExecute,
     CommandNotFound,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from gocker.cgroup.v1 import Manager
+    from gocker.cgroup.base import Manager
     from gocker.wire import Message
 
 
