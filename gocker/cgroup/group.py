@@ -96,10 +96,10 @@ class Cgroup:
 
         The only hierarchy of v2 has the name "".
         """
-        if self._manager.mode == "v2":
+        if self.manager.mode == "v2":
             return [("", f"{directory}/{self.path}") for directory in self.directories]
         shared: dict[str, list[str]] = {}
-        for controller, directory in self._manager.directories.items():
+        for controller, directory in self.manager.directories.items():
             shared.setdefault(directory, []).append(controller)
         return [(",".join(shared[item]), f"{item}/{self.path}") for item in self.directories]
 
