@@ -89,7 +89,8 @@ def intersect(
     kept: oci.Capabilities = {}
     for name in SETS:
         if name in capabilities:
-            kept[name] = [cap for cap in capabilities[name] if cap in available]
+            names = [cap for cap in capabilities[name] if cap in available]  # type: ignore[literal-required]  # SETS are the keys
+            kept[name] = names  # type: ignore[literal-required]  # same
     return kept, tuple(name for name in NAMES if missing >> NUMBERS[name] & 1)
 
 
@@ -104,9 +105,14 @@ def drop_bounding(capabilities: oci.Capabilities) -> None:
     """
     keep = mask(capabilities.get("bounding", ()))
     for number in range(64):
-        if keep >> number & 1 or not _in_bounding_set(number):
+        if keep >> number & 1:
             continue
-        _prctl(_PR_CAPBSET_DROP, number)
+        try:
+            _prctl(_PR_CAPBSET_DROP, number)
+        except SyscallError as err:
+            if err.errno == errno.EINVAL:
+                break  # the first number that the kernel has no capability for
+            raise
     _prctl(_PR_SET_KEEPCAPS, 1)
 
 
@@ -162,7 +168,7 @@ def _in_bounding_set(number: int) -> bool:
 def _prctl(option: int, *arguments: int) -> None:
     values = [ctypes.c_ulong(argument) for argument in arguments]
     if _libc.prctl(option, *values, *_zeros(4 - len(values))):
-        raise SyscallError("prctl", ctypes.get_errno(), option=option, arguments=[*arguments])
+        raise SyscallError("prctl", ctypes.get_errno(), option=option, arguments=str(arguments))
 
 
 def _zeros(count: int) -> list[ctypes.c_ulong]:
