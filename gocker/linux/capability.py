@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # PyDLL keeps the GIL: the caller is a child of clone3 and must not run Python's thread code.
 _libc = ctypes.PyDLL(None, use_errno=True)
+# Variadic in C. Newer options check that the unused arguments are zero, so all are given.
+_libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 _NAMES = """
     CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
@@ -89,7 +91,8 @@ def intersect(
     kept: oci.Capabilities = {}
     for name in SETS:
         if name in capabilities:
-            kept[name] = [cap for cap in capabilities[name] if cap in available]
+            names = [cap for cap in capabilities[name] if cap in available]  # type: ignore[literal-required]  # SETS are the keys
+            kept[name] = names  # type: ignore[literal-required]  # same
     return kept, tuple(name for name in NAMES if missing >> NUMBERS[name] & 1)
 
 
@@ -104,9 +107,14 @@ def drop_bounding(capabilities: oci.Capabilities) -> None:
     """
     keep = mask(capabilities.get("bounding", ()))
     for number in range(64):
-        if keep >> number & 1 or not _in_bounding_set(number):
+        if keep >> number & 1:
             continue
-        _prctl(_PR_CAPBSET_DROP, number)
+        try:
+            _prctl(_PR_CAPBSET_DROP, number)
+        except SyscallError as err:
+            if err.errno == errno.EINVAL:
+                break  # the first number that the kernel has no capability for
+            raise
     _prctl(_PR_SET_KEEPCAPS, 1)
 
 
@@ -153,18 +161,12 @@ def capset(*, effective: int, permitted: int, inheritable: int) -> None:
 
 def _in_bounding_set(number: int) -> bool:
     """Return whether the bounding set has a capability; the kernel may not know it (EINVAL)."""
-    result = _libc.prctl(_PR_CAPBSET_READ, ctypes.c_ulong(number), *_zeros(3))
+    result = _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0)
     if result < 0 and ctypes.get_errno() != errno.EINVAL:
         raise SyscallError("prctl", ctypes.get_errno(), option="PR_CAPBSET_READ", cap=number)
     return bool(result == 1)
 
 
-def _prctl(option: int, *arguments: int) -> None:
-    values = [ctypes.c_ulong(argument) for argument in arguments]
-    if _libc.prctl(option, *values, *_zeros(4 - len(values))):
-        raise SyscallError("prctl", ctypes.get_errno(), option=option, arguments=[*arguments])
-
-
-def _zeros(count: int) -> list[ctypes.c_ulong]:
-    # prctl(2) is variadic: unused arguments have to be given, and the newer options check them.
-    return [ctypes.c_ulong(0)] * count
+def _prctl(option: int, first: int, second: int = 0) -> None:
+    if _libc.prctl(option, first, second, 0, 0):
+        raise SyscallError("prctl", ctypes.get_errno(), option=option, arg2=first, arg3=second)

@@ -175,9 +175,10 @@ def _masked(index: int, mask: int, value: int) -> oci.SeccompArg:
     return {"index": index, "op": "SCMP_CMP_MASKED_EQ", "value": mask, "valueTwo": value}
 
 
-# Always true. libseccomp drops the tests of a call when a rule without any is added to it,
-# so "otherwise" has to be a test; of the last argument, because it tries them in that order.
-_ANY: oci.SeccompArg = {"index": 5, "op": "SCMP_CMP_GE", "value": 0}
+# Always true: how to write "otherwise" for libseccomp, where a rule without tests replaces
+# those with tests. It tries masks before ranges and later arguments before earlier ones, so
+# this comes last there, too (seen in 2.5.4; the oracle tests hold it to that).
+_ANY: oci.SeccompArg = {"index": 0, "op": "SCMP_CMP_GE", "value": 0}
 
 
 def _allow(names: list[str], *args: oci.SeccompArg) -> oci.SeccompRule:

@@ -5,8 +5,9 @@ compares however long the profile is, and an answer that no argument decides use
 instructions that the kernel's bitmap of always-allowed calls understands (Linux 5.11: such
 calls then skip the filter altogether).
 
-Of several rules for one system call the first that matches wins; the arguments of a rule are
-ANDed. As in runc and crun, a rule that tests one argument twice is an OR of its tests.
+Of several rules for one system call the first that matches wins (libseccomp has an order of its
+own where rules with different answers overlap); the arguments of a rule are ANDed. As in runc
+and crun, a rule that tests one argument twice is an OR of its tests.
 Source: config-linux.md "Seccomp"; seccomp(2); Documentation/userspace-api/seccomp_filter.rst;
 include/uapi/linux/{seccomp,filter,bpf_common}.h.
 """
