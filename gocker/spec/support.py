@@ -84,7 +84,7 @@ HONOURED = {
 _WINDOWS = "Windows only"
 _SWARM = "swarm only; gocker runs on one host"
 _MODELS = "it needs Docker Model Runner"
-_JOB = "a job runs once; this key is for services"
+JOB_REASON = "a job runs once; this key is for services"
 
 # Path -> why it cannot be honoured.
 REFUSED = {
@@ -113,8 +113,8 @@ REFUSED = {
     "configs.*.external": "there is no config store; use file, content or environment",
     "configs.*.template_driver": _SWARM,
     "jobs.*.triggers.schedule": "gocker has no daemon; call it from cron",
-    **{f"jobs.*.{key}": _JOB for key in ("restart", "scale", "deploy", "container_name")},
-    **{f"jobs.*.{key}": _JOB for key in ("pre_start", "post_start", "pre_stop")},
+    **{f"jobs.*.{key}": JOB_REASON for key in ("restart", "scale", "deploy", "container_name")},
+    **{f"jobs.*.{key}": JOB_REASON for key in ("pre_start", "post_start", "pre_stop")},
 }
 
 _ORCHESTRATOR = "orchestrators only; gocker runs on one host"
@@ -131,7 +131,7 @@ WARNED = {
     "networks.*.attachable": "swarm only",
 }
 
-NO_NETWORKS = "networks are not built yet"
+NO_NETWORKS = "there are no networks between containers"
 _GPU = "device requests"
 _V1 = "cgroup v1 has it, v2 does not"
 _HOOK = "hooks"
@@ -147,11 +147,11 @@ LATER = {
     "services.*.device_cgroup_rules": "rules need an eBPF program on cgroup v2",
     "services.*.gpus": _GPU,
     "services.*.ipc": "sharing of IPC namespaces",
-    "services.*.links": "networks",
+    "services.*.links": NO_NETWORKS,
     "services.*.logging": "log drivers; gocker always writes one log file per container",
-    "services.*.mac_address": "networks",
+    "services.*.mac_address": NO_NETWORKS,
     "services.*.mem_swappiness": _V1,
-    "services.*.networks": f"{NO_NETWORKS}; only the implicit network default is accepted",
+    "services.*.networks": f"{NO_NETWORKS}; only the implicit default is accepted",
     "services.*.oom_kill_disable": _V1,
     "services.*.pid": "sharing of PID namespaces",
     "services.*.ports": NO_NETWORKS,
@@ -168,10 +168,10 @@ LATER = {
     "services.*.volumes[].image": "image mounts",
     "services.*.x-gocker.profile": "security profiles",
     "volumes.*.driver_opts": "volumes other than directories",
-    **{f"networks.*.{key}": "networks" for key in (
+    **{f"networks.*.{key}": NO_NETWORKS for key in (
         "driver", "driver_opts", "internal", "external", "enable_ipv4", "enable_ipv6",
     )},
-    "networks.*.ipam.config": "networks",
+    "networks.*.ipam.config": NO_NETWORKS,
 }  # fmt: skip
 
 # Parts of honoured keys that `gocker.spec.model.checks` refuses, because it takes other keys

@@ -4,10 +4,9 @@
 
 import re
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 # Pydantic looks for plugins in every installed distribution when it builds its first model:
 # 12 ms of a cold start, and code we did not ask for inside our process. With this module in
@@ -20,7 +19,7 @@ from pydantic import (  # noqa: E402  # after the line above, or it comes too la
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    PlainValidator,
+    TypeAdapter,
 )
 from pydantic_core import core_schema  # noqa: E402  # same
 
@@ -38,8 +37,6 @@ class Model(BaseModel):
         extra="forbid",
         defer_build=True,
         allow_inf_nan=False,
-        validate_by_name=True,
-        validate_by_alias=True,
     )
 
 
@@ -71,58 +68,32 @@ class Matching:
 class Lazy:
     """Annotation of a part whose module is imported when a spec first uses it.
 
-    Written ``Annotated[Any, Lazy("deploy", "Deploy")]`` behind TYPE_CHECKING's back: for the
-    type checker the field has the class itself.
+    `shape` is one, tuple or dict: what the field has of the class. For the type checker the
+    field has the class itself; see `gocker.spec.model.service`.
     """
 
-    def __init__(self, module: str, name: str) -> None:
+    def __init__(self, module: str, name: str, shape: Literal["one", "tuple", "dict"]) -> None:
         self.module = module
         self.name = name
+        self.shape = shape
+        self._adapter: Any = None
 
-    def load(self) -> type[Model]:
-        """Return the class."""
-        model: type[Model] = getattr(import_module(f"gocker.spec.model.{self.module}"), self.name)
-        return model
+    def annotation(self) -> Any:
+        """Return the type that the field would have without being lazy."""
+        model: Any = getattr(import_module(f"gocker.spec.model.{self.module}"), self.name)
+        return {"one": model, "tuple": tuple[model, ...], "dict": dict[str, model]}[self.shape]
 
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return core_schema.no_info_plain_validator_function(self._validate)
 
-def lazy(module: str, name: str) -> Any:
-    """Return the annotation of a field that holds `name` of `module`, or None."""
-    return _lazy(Lazy(module, name), _one)
-
-
-def lazy_list(module: str, name: str) -> Any:
-    """Return the annotation of a field that holds a tuple of `name` of `module`."""
-    return _lazy(Lazy(module, name), _list)
-
-
-def lazy_map(module: str, name: str) -> Any:
-    """Return the annotation of a field that holds a dict of `name` of `module`."""
-    return _lazy(Lazy(module, name), _map)
-
-
-def _lazy(part: Lazy, wrap: Callable[[Any], Any]) -> Any:
-    adapter: Any = None
-
-    def validate(value: Any) -> Any:
-        nonlocal adapter
+    def _validate(self, value: Any) -> Any:
         if value is None:
             return None
-        if adapter is None:
-            from pydantic import TypeAdapter
-
-            adapter = TypeAdapter(wrap(part.load()))
-        return adapter.validate_python(value)
-
-    return Annotated[Any, PlainValidator(validate), part, wrap]
+        if self._adapter is None:
+            self._adapter = TypeAdapter(self.annotation())
+        return self._adapter.validate_python(value)
 
 
-def _one(model: type[Model]) -> Any:
-    return model
-
-
-def _list(model: type[Model]) -> Any:
-    return tuple[model, ...]  # type: ignore[valid-type]  # a type made at run time
-
-
-def _map(model: type[Model]) -> Any:
-    return dict[str, model]  # type: ignore[valid-type]  # same
+def lazy(module: str, name: str, shape: Literal["one", "tuple", "dict"] = "one") -> Any:
+    """Return the annotation of a field that holds `name` of `module`, or several."""
+    return Annotated[Any, Lazy(module, name, shape)]

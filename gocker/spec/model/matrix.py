@@ -11,7 +11,7 @@ from gocker.spec.model.units import shown
 _RESERVED = ("include", "exclude", "max_parallel", "fail_fast")
 
 
-def _text(value: Any) -> str:
+def to_text(value: Any) -> str:
     """Return a value as a variable holds it: GitHub's text for true, false and integers."""
     if isinstance(value, str):
         return value
@@ -25,7 +25,7 @@ def _text(value: Any) -> str:
     raise ValueError(f"{shown(value)} is not a value; write text, a whole number or a boolean")
 
 
-Text = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, BeforeValidator(to_text)]
 Variable = Annotated[str, Matching("[_a-zA-Z][_a-zA-Z0-9]*", "a name of a Compose variable")]
 Values = Annotated[tuple[Text, ...], Field(min_length=1)]
 

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError
 
 from gocker.errors import Problem, SpecError
 from gocker.spec.model import wording
-from gocker.spec.model.base import Model, lazy, lazy_map
+from gocker.spec.model.base import Model, lazy
 from gocker.spec.model.service import Service
 from gocker.spec.model.walk import Found, Walk
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     Configs = dict[str, Config]
     Extension: TypeAlias = TopExtension | None
 else:
-    Jobs = lazy_map("jobs", "Job")
-    Networks = lazy_map("network", "Network")
-    Volumes = lazy_map("volume", "Volume")
-    Secrets = lazy_map("secret", "Secret")
-    Configs = lazy_map("secret", "Config")
+    Jobs = lazy("jobs", "Job", "dict")
+    Networks = lazy("network", "Network", "dict")
+    Volumes = lazy("volume", "Volume", "dict")
+    Secrets = lazy("secret", "Secret", "dict")
+    Configs = lazy("secret", "Config", "dict")
     Extension = lazy("xgocker", "TopExtension")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from gocker.spec.model.base import Bytes, Matching, Mode, Model, Seconds, lazy, lazy_list, lazy_map
+from gocker.spec.model.base import Bytes, Matching, Mode, Model, Seconds, lazy
 from gocker.spec.model.units import shown
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ else:
     HealthcheckField = lazy("health", "Healthcheck")
     BlkioField = lazy("blkio", "BlkioConfig")
     ExtensionField = lazy("xgocker", "ServiceExtension")
-    Mounts = lazy_list("volume", "Mount")
-    Ports = lazy_list("network", "Port")
-    Networks = lazy_map("network", "ServiceNetwork")
+    Mounts = lazy("volume", "Mount", "tuple")
+    Ports = lazy("network", "Port", "tuple")
+    Networks = lazy("network", "ServiceNetwork", "dict")
 
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
 Argv = tuple[str, ...] | None
@@ -121,13 +121,15 @@ class Container(Model):
     command: Argv = Field(None, description="argv after the entrypoint; empty clears the image's")
     entrypoint: Argv = Field(None, description="argv; empty clears the image's")
     environment: dict[str, str | None] = Field({}, description="variables; null is not set")
-    env_file: tuple[EnvFile, ...] = Field((), description="files `environment` was read from")
+    env_file: tuple[EnvFile, ...] = Field(
+        (), description="files to read variables from; `environment` wins"
+    )
     working_dir: str | None = Field(None, description="absolute path in the container")
     user: str | None = Field(None, description="uid or name, with :gid or :group")
     group_add: Strings = Field((), description="further groups, numbers or names")
     hostname: str | None = Field(None, description="host name in the UTS namespace")
     domainname: str | None = Field(None, description="NIS domain name")
-    platform: str | None = Field(None, description="os/arch; must be the host's")
+    platform: str | None = Field(None, description="os/arch")
     pull_policy: str | None = Field(None, description="when to pull the image")
 
     volumes: Mounts = Field((), description="mounts in the order of the file")
@@ -161,10 +163,10 @@ class Container(Model):
 
     cap_add: Strings = Field((), description="capabilities to add, with or without CAP_")
     cap_drop: Strings = Field((), description="capabilities to drop; ALL drops all")
-    security_opt: Strings = Field((), description="no-new-privileges, seccomp=unconfined")
+    security_opt: Strings = Field((), description="confinement")
     sysctls: dict[str, str] = Field({}, description="kernel parameters of the namespaces")
 
-    network_mode: str | None = Field(None, description="none or host")
+    network_mode: str | None = Field(None, description="where its network is from")
     networks: Networks = Field({}, description="networks to join")
     ports: Ports = Field((), description="ports to publish")
     expose: Strings = Field((), description="ports it listens on; only documentation")

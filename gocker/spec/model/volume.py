@@ -38,7 +38,7 @@ class Mount(Model):
     """One entry of a service's ``volumes``."""
 
     type: Literal["bind", "volume", "tmpfs", "image", "npipe", "cluster"] = Field(
-        description="kind of mount; the first three are built"
+        description="kind of mount"
     )
     source: str | None = Field(
         None, description="absolute path, or key of a top-level volume; null is anonymous"

@@ -21,13 +21,14 @@ Cause = Annotated[
 FailOn = Annotated[str, Matching(r"oom|pids|throttled(>\d{1,3}%)?", "oom, pids or throttled>N%")]
 
 
-def _one_or_more(value: Any) -> Any:
+def one_or_more(value: Any) -> Any:
+    """Return a list for a single value, and anything else as it is."""
     return [value] if isinstance(value, str | int) else value
 
 
-Paths = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
-Codes = Annotated[tuple[ExitCode, ...], BeforeValidator(_one_or_more)]
-Causes = Annotated[tuple[Cause, ...], BeforeValidator(_one_or_more)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(one_or_more)]
+Codes = Annotated[tuple[ExitCode, ...], BeforeValidator(one_or_more)]
+Causes = Annotated[tuple[Cause, ...], BeforeValidator(one_or_more)]
 
 
 class Retry(Model):

@@ -105,8 +105,8 @@ def test_network_modes_that_are_built(mode: str) -> None:
 @pytest.mark.parametrize(
     ("mode", "message"),
     [
-        ("bridge", "not built yet: networks are not built yet"),
-        ("service:b", "not built yet: networks are not built yet"),
+        ("bridge", "not built yet: there are no networks between containers"),
+        ("service:b", "not built yet: there are no networks between containers"),
         ("container:x", "refused: there are no containers outside the project"),
         ("hosts", "unknown network mode 'hosts'"),
     ],
@@ -117,7 +117,10 @@ def test_network_modes_that_are_not(mode: str, message: str) -> None:
 
 
 def test_ports_wait_for_networks() -> None:
-    assert one(ports=[{"target": 80}]) == ("ports", "not built yet: networks are not built yet")
+    assert one(ports=[{"target": 80}]) == (
+        "ports",
+        "not built yet: there are no networks between containers",
+    )
     assert one(ports=[{"target": 80}], **HOST)[1] == "cannot publish ports with network_mode: host"
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from gocker.spec import support
+from gocker.spec.jsonschema import Generator
+from gocker.spec.model.base import Model
 
 SCHEMA = json.loads((Path(__file__).parent / "compose-spec.json").read_text())
 TREE = support.tree()
@@ -46,3 +48,46 @@ def test_the_walk_sees_the_whole_schema() -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_every_path_has_a_row(path: str) -> None:
     assert support.find(TREE, path) is not None
+
+
+def test_no_row_is_about_a_key_that_does_not_exist() -> None:
+    ours = ("jobs", "x-gocker", "services.*.x-gocker")
+    keys = [f"{prefix}.{key}" for prefix, keys in support.HONOURED.items() for key in keys.split()]
+    rows = [*keys, *support.REFUSED, *support.WARNED, *support.LATER, *support.CHECKED]
+    rows = [row.lstrip(".") for row in rows if not row.endswith(".*")]
+    assert [row for row in rows if row not in PATHS and not row.lstrip(".").startswith(ours)] == []
+
+
+def test_harmless_values_belong_to_keys_without_support() -> None:
+    assert support.HARMLESS.keys() <= support.REFUSED.keys() | support.LATER.keys()
+
+
+def test_a_key_has_one_status() -> None:
+    keys = [
+        f"{prefix}.{key}".lstrip(".")
+        for prefix, keys in support.HONOURED.items()
+        for key in keys.split()
+    ]
+    rows = [*keys, *support.REFUSED, *support.WARNED, *support.LATER]
+    assert sorted(rows) == sorted(set(rows))
+
+
+def test_every_field_has_a_row_of_its_own() -> None:
+    # Both are made by the models, so they are no keys.
+    made = {"Project.ignored", "Matrix.variables"}
+    schema = Generator().schema()
+    models = {**schema["definitions"], "Project": schema}
+    fields = {
+        f"{model.__name__}.{field.alias or name}"
+        for model in subclasses(Model)
+        if model.__name__ in models
+        for name, field in model.model_fields.items()
+    }
+    keys = {f"{name}.{key}" for name, model in models.items() for key in model["properties"]}
+    assert fields - keys == made
+
+
+def subclasses(kind: type[Model]) -> Iterator[type[Model]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from subclasses(each)
