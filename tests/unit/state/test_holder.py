@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_the_process_itself_is_signalled(sleeper: subprocess.Popen[bytes]) -> No
     ids=str,
 )  # fmt: skip
 def test_anyone_else_is_not_signalled(
-    sleeper: subprocess.Popen[bytes], change: dict[str, int]
+    sleeper: subprocess.Popen[bytes], change: dict[str, Any]
 ) -> None:
     assert not holder_of(sleeper)._replace(**change).signal(signal.SIGKILL)
     assert sleeper.poll() is None
