@@ -7,7 +7,7 @@ from gocker.errors import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gocker.cgroup.v1 import Manager
+    from gocker.cgroup.base import Manager
 
 PARENT = "gocker"
 
@@ -31,8 +31,11 @@ def open_manager(layout: mounts.Layout | None = None, parent: str | None = None)
             "no cgroup hierarchy is mounted",
             hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup",
         )
-    if layout.mode == "v2":
-        raise HostError("the cgroup v2 driver is not in this version")
+    if layout.mode == "v2" and layout.v2 is not None:
+        # Imported when needed: a v1 host does not pay for bpf(2) and ctypes.
+        from gocker.cgroup import v2
+
+        return v2.Manager(layout.v2.mount, v2.choose_parent(layout.v2, parent, PARENT))
     from gocker.cgroup import v1
 
     directories = {}

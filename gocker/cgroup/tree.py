@@ -166,12 +166,13 @@ def pids(path: str, dir_fd: int, file: str = "cgroup.procs") -> list[int]:
     """
     found: set[int] = set()
     for name in walk(path, dir_fd):
-        found |= _pids_of(f"{name}/{file}", dir_fd)
+        found |= members(f"{name}/{file}", dir_fd)
     found.discard(0)
     return sorted(found)
 
 
-def _pids_of(path: str, dir_fd: int) -> set[int]:
+def members(path: str, dir_fd: int) -> set[int]:
+    """Return the PIDs in one cgroup.procs file; an empty set if it is gone."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dir_fd)
     except FileNotFoundError:
