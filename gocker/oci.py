@@ -236,18 +236,6 @@ class File(TypedDict):
     gid: NotRequired[int]
 
 
-class Overlay(TypedDict):
-    """Not OCI: the overlay a launcher mounts on the rootfs, as an engine would before runc.
-
-    `lower`: directories, topmost first. `dir`: where ``upper`` and ``work`` are made; removed
-    after the exit. `files`: put into the upper layer, such as /etc/hosts.
-    """
-
-    lower: list[str]
-    dir: str
-    files: list[File]
-
-
 _STRUCTS: dict[str, type] = {
     "": Config, "root": Root, "process": Process, "process.user": User,
     "process.rlimits": Rlimit, "process.capabilities": Capabilities, "mounts": Mount,

@@ -157,17 +157,24 @@ class Manager:
             self._fds[directory] = fd
         return fd
 
+    def _present(self) -> list[str]:
+        return [path for path in set(self.directories.values()) if os.path.isdir(path)]
+
+    def names(self) -> list[str]:
+        """Return the names of all cgroups directly below the parent, in any hierarchy."""
+        found: set[str] = set()
+        for directory in self._present():
+            found.update(tree.children(".", self.fd(directory)))
+        return sorted(found)
+
     def sweep(self, dead: Callable[[str], bool]) -> list[str]:
         """Remove the cgroups directly below the parent whose name is `dead`; kill what is inside.
 
         Reads the kernel alone, no state on disk. Returns the names removed completely.
         """
-        names: set[str] = set()
-        present = [path for path in set(self.directories.values()) if os.path.isdir(path)]
-        for directory in present:
-            names.update(filter(dead, tree.children(".", self.fd(directory))))
+        present = self._present()
         removed = []
-        for name in sorted(names):
+        for name in filter(dead, self.names()):
             group = self.group(name, present)
             group.kill()
             if group.wait_empty(KILL_TIMEOUT_S) and group.remove():

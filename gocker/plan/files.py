@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from gocker import oci
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 # A start request is one message on a socket; see gocker.wire.MAX_MESSAGE.
 MAX_GRANTS = 100_000
+# Begins the source of an anonymous volume's mount; the executor puts a directory there.
+ANONYMOUS = "anonymous:"
 _HOST_LINES = (
     "127.0.0.1\tlocalhost",
     "::1\tlocalhost ip6-localhost ip6-loopback",
@@ -97,16 +98,13 @@ def _tmpfs_volume(mount: Mount) -> oci.Mount:
 
 
 def _named(mount: Mount, project: Project, volumes_root: str) -> tuple[str, Prepare]:
-    """Return the directory of a named volume; an anonymous one is named by its place."""
+    """Return the directory of a volume; that of an anonymous one is the executor's to choose."""
     if mount.source is None:
-        name = f"{project.name}_anonymous_{re.sub('[^a-zA-Z0-9]+', '-', mount.target).strip('-')}"
-        external = False
-    else:
-        volume = project.volumes.get(mount.source)
-        name = (volume.name if volume else None) or f"{project.name}_{mount.source}"
-        external = volume is not None and volume.external
+        return f"{ANONYMOUS}{mount.target}", Prepare("anonymous", mount.target)
+    volume = project.volumes.get(mount.source)
+    name = (volume.name if volume else None) or f"{project.name}_{mount.source}"
     path = f"{volumes_root}/{name}"
-    if external and not os.path.isdir(path):
+    if volume is not None and volume.external and not os.path.isdir(path):
         raise PlanError(
             f"volume {name!r} is external and does not exist",
             hint="remove `external`, or create it with a spec that owns it",

@@ -100,10 +100,10 @@ class Prepare:
     """A directory on the host that must exist before the first attempt.
 
     `kind`: ``volume`` is a named volume, ``bind`` a bind mount's source that the spec allows
-    to be created.
+    to be created, ``anonymous`` a volume of one container only, `path` being its target.
     """
 
-    kind: Literal["volume", "bind"]
+    kind: Literal["volume", "bind", "anonymous"]
     path: str
     name: str = ""
 

@@ -8,7 +8,6 @@ import signal
 import time
 from errno import ESRCH
 
-from gocker import tree
 from gocker.errors import SyscallError
 from gocker.linux import process
 from gocker.runtime import init
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from gocker import oci
     from gocker.cgroup.group import Cgroup
+    from gocker.runtime.layers import Layer
 
 _NAMESPACES = {
     "mount": process.CLONE_NEWNS,
@@ -39,19 +39,23 @@ class Container:
     """A started container. Owns its pidfd, its status pipe and its cgroup."""
 
     __slots__ = (
-        "cgroup", "config", "id", "namespaces", "overlay", "pid", "pidfd", "program", "requested",
+        "cgroup", "config", "directories", "id", "layer", "namespaces", "pid", "pidfd", "program", "requested",
         "started", "status_fd",
     )  # fmt: skip
 
-    def __init__(self, container_id: str, setup: init.Setup, cgroup: Cgroup) -> None:
+    def __init__(
+        self, container_id: str, setup: init.Setup, cgroup: Cgroup, layer: Layer | None
+    ) -> None:
         """Start the container's first process.
 
         Raises:
-            SyscallError: if there is no process; the cgroup is the caller's to remove then.
+            SyscallError: if there is no process; cgroup and layer stay the caller's then.
         """
         self.id = container_id
         self.config = setup.config
-        self.overlay = setup.overlay
+        self.layer = layer
+        # Of its anonymous volumes, removed with it.
+        self.directories: list[str] = []
         self.cgroup = cgroup
         self.program = setup.seccomp
         self.namespaces = setup.namespaces
@@ -125,8 +129,8 @@ class Container:
             return result.si_status, None
         return None, result.si_status
 
-    def remove(self) -> None:
-        """Remove the cgroups and the upper layer."""
-        self.cgroup.remove()
-        if self.overlay is not None:
-            tree.remove_tree(self.overlay["dir"])
+    def shares_nothing(self) -> bool:
+        """Return whether no other container could have got a descriptor from this one."""
+        own = process.CLONE_NEWNS | process.CLONE_NEWPID | process.CLONE_NEWNET
+        binds = any(entry.get("type") == "bind" for entry in self.config.get("mounts", ()))
+        return self.namespaces & own == own and not binds

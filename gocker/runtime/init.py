@@ -44,18 +44,19 @@ class Setup:
     """What the launcher hands to the first process, all of it made before clone3."""
 
     __slots__ = (
-        "cgroup_mounts", "config", "grants", "init", "join_fds", "launcher_pidfd", "namespaces", "overlay",
+        "cgroup_mounts", "config", "files", "grants", "init", "join_fds", "launcher_pidfd",
+        "layer_fd", "namespaces",
         "root_fd", "scratch", "seccomp", "status_fd", "stdio",
     )  # fmt: skip
 
     def __init__(  # one record of the facts, built in one place
-        self, *, config: oci.Config, overlay: oci.Overlay | None, scratch: str, namespaces: int,
+        self, *, config: oci.Config, layer_fd: int, scratch: str, namespaces: int,
         join_fds: list[int], cgroup_mounts: list[tuple[str, str]], stdio: list[int],
         status_fd: int, launcher_pidfd: int, seccomp: tuple[bytes, int] | None, init: bool,
-        grants: list[oci.File],
+        files: list[oci.File], grants: list[oci.File],
     ) -> None:  # fmt: skip
         self.config = config
-        self.overlay = overlay
+        self.layer_fd = layer_fd
         self.scratch = scratch
         self.namespaces = namespaces
         self.join_fds = join_fds
@@ -65,6 +66,7 @@ class Setup:
         self.launcher_pidfd = launcher_pidfd
         self.seccomp = seccomp
         self.init = init
+        self.files = files
         self.grants = grants
         self.root_fd = -1
 
@@ -107,15 +109,15 @@ def _loopback(setup: Setup) -> None:
 
 
 def _root(setup: Setup) -> None:
-    setup.root_fd = rootfs.mount_root(setup.config, setup.overlay)
+    setup.root_fd = rootfs.mount_root(setup.config, setup.layer_fd)
 
 
 def _mounts(setup: Setup) -> None:
     rootfs.mount_all(setup.root_fd, setup.config, setup.cgroup_mounts)
 
 
-def _grants(setup: Setup) -> None:
-    rootfs.mount_grants(setup.root_fd, setup.grants)
+def _files(setup: Setup) -> None:
+    rootfs.mount_files(setup.root_fd, setup.files, setup.grants)
 
 
 def _devices(setup: Setup) -> None:
@@ -167,7 +169,7 @@ def _rlim(value: int) -> int:
 
 
 SET_UP = (
-    _session, _cgroup, _hostname, _loopback, _root, _mounts, _grants, _devices, _sysctl, _oom_score_adj,
+    _session, _cgroup, _hostname, _loopback, _root, _mounts, _files, _devices, _sysctl, _oom_score_adj,
     _protected_paths, _pivot_root, _rlimits,
 )  # fmt: skip
 

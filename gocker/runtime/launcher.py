@@ -5,7 +5,7 @@ file on its socket means that the front is gone: it kills everything, cleans up 
 
 Events it sends, beside ``t``:
 
-``ready``        ``pid``, ``cgroup``: v1, v2 or hybrid
+``ready``        ``pid``, ``cgroup``: v1, v2 or hybrid, ``cgroups``: names of all gocker's
 ``started``      ``id``, ``pid``, ``start_s``, ``applied``, ``skipped``: limits
 ``failed``       ``id``, ``error``
 ``exited``       ``id``, ``code``, ``signal``, ``duration_s``, ``stats``
@@ -30,6 +30,7 @@ from gocker.linux import mount, process, signals
 from gocker.runtime import init, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
 from gocker.runtime.exec import Execution
+from gocker.runtime.layers import Layers
 from gocker.wire import Connection
 
 TYPE_CHECKING = False
@@ -56,6 +57,7 @@ class Launcher:
         self._pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._scratch = ""
         self._manager: Manager
+        self._layers: Layers
         self._kept_fds: list[int] = []
         self._closing = False
         self._handlers = {
@@ -78,6 +80,8 @@ class Launcher:
                 self._idle()
         while self._garbage:
             self._collect()
+        self._layers.close()
+        self._manager.close()
 
     # -- the loop's own ------------------------------------------------------------------------
 
@@ -113,7 +117,11 @@ class Launcher:
         """Remove one dead container's traces, when nothing else is to be done."""
         container = self._garbage.pop()
         try:
-            container.remove()
+            container.cgroup.remove()
+            for directory in container.directories:
+                tree.remove_tree(directory)
+            if container.layer is not None:
+                self._layers.give_back(container.layer, private=container.shares_nothing())
         except OSError as error:
             print(f"gocker launcher: {container.id}: {error}", file=sys.stderr)  # noqa: T201  # best effort: gc finds it again
 
@@ -152,15 +160,21 @@ class Launcher:
     # -- requests ------------------------------------------------------------------------------
 
     def _init(self, message: Message, fds: list[int]) -> None:
-        """Prepare what containers share: ``scratch``, ``cgroup_parent``; fds: locks to hold."""
+        """Prepare for containers; fds: locks to hold while this process lives.
+
+        ``scratch``: a directory to mount on; ``layers``: where upper layers are made, with
+        names that begin with ``prefix``; ``cgroup_parent``: or None.
+        """
         self._kept_fds = [os.dup(fd) for fd in fds]
         self._scratch = message["scratch"]
         _prepare_scratch(self._scratch)
+        self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
         self._manager = cgroup.open_manager(parent=message.get("cgroup_parent"))
         gc.collect()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
-        self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode)
+        self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode,
+                   cgroups=self._manager.names())  # fmt: skip
 
     def _define(self, message: Message, _: list[int]) -> None:
         """Compile a seccomp profile that many configurations name by ``key``."""
@@ -174,9 +188,16 @@ class Launcher:
         group = self._manager.create(
             linux["cgroupsPath"], resources, best_effort=message.get("best_effort", False)
         )
+        layer, layer_fd = None, -1
+        try:
+            if "overlay" in message:
+                layer, layer_fd = self._layers.take(message["overlay"]["lower"])
+        except BaseException:
+            group.remove()
+            raise
         setup = init.Setup(
             config=config,
-            overlay=message.get("overlay"),
+            layer_fd=layer_fd,
             scratch=self._scratch,
             namespaces=namespace_flags(linux),
             join_fds=group.fds(),
@@ -186,15 +207,21 @@ class Launcher:
             launcher_pidfd=self._self_pidfd,
             seccomp=self._program(message, linux),
             init=message.get("init", False),
+            files=message.get("files", []),
             grants=message.get("grants", []),
         )
         try:
-            container = Container(container_id, setup, group)
+            container = Container(container_id, setup, group, layer)
+            container.directories = message.get("directories", [])
         except GockerError:
             group.remove()
+            if layer is not None:
+                layer.remove()
             raise
         finally:
             group.close_fds()
+            if layer_fd >= 0:
+                os.close(layer_fd)
         self._containers[container_id] = container
         self._watch(container.status_fd, lambda: self._executed(container))
         self._watch(container.pidfd, lambda: self._exited(container))
@@ -259,9 +286,9 @@ class Launcher:
         self._emit("exec_exited", exec_id=execution.id, **execution.wait())
 
     def _sweep(self, message: Message, _: list[int]) -> None:
-        """Remove what dead runs left: their cgroups by name, their ``directories``."""
-        prefixes: list[str] = message["prefixes"]
-        removed = self._manager.sweep(lambda name: name.startswith(tuple(prefixes)))
+        """Remove what dead runs left: cgroups by their ``names``, ``directories``."""
+        names = set(message["names"])
+        removed = self._manager.sweep(names.__contains__)
         for directory in message["directories"]:
             tree.remove_tree(directory)
             removed.append(directory)
@@ -280,7 +307,7 @@ def _prepare_scratch(scratch: str) -> None:
     mount.mount("tmpfs", scratch, "tmpfs", flags, "mode=700,size=64k")
     os.chdir(scratch)
     os.mkdir(rootfs.ROOTFS)
-    os.mkdir(rootfs.GRANTS)
+    os.mkdir(rootfs.FILES)
     os.mkdir("mask")
     mount.mount("tmpfs", "mask", "tmpfs", flags, "mode=755,size=4k")
     os.mkdir(rootfs.EMPTY_DIR, 0o555)

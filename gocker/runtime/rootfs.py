@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # Names in the launcher's scratch directory, the working directory while the tree is built.
 ROOTFS = "rootfs"
-GRANTS = "grants"
+FILES = "files"
 EMPTY_FILE = "mask/file"
 EMPTY_DIR = "mask/dir"
 
@@ -52,47 +52,48 @@ DEV_LINKS = (
 _KERNEL_FILESYSTEMS = ("proc", "sysfs", "cgroup", "cgroup2")
 
 
-def mount_root(config: oci.Config, overlay: oci.Overlay | None) -> int:
-    """Mount the container's root on the scratch directory's ``rootfs``; return its descriptor."""
-    if overlay is not None:
-        _mount_overlay(overlay)
-    else:
-        m.mount(config["root"]["path"], ROOTFS, None, m.MS_BIND | m.MS_REC)
-        m.mount(None, ROOTFS, None, m.MS_PRIVATE | m.MS_REC)
+def mount_root(config: oci.Config, layer_fd: int) -> int:
+    """Mount the container's root on the scratch directory's ``rootfs``; return its descriptor.
+
+    `layer_fd`: a detached mount to be the root, or -1 for the directory ``root.path``.
+    """
+    if layer_fd >= 0:
+        target = os.open(ROOTFS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        m.move_mount(layer_fd, target)
+        os.close(target)
+        return layer_fd
+    m.mount(config["root"]["path"], ROOTFS, None, m.MS_BIND | m.MS_REC)
+    m.mount(None, ROOTFS, None, m.MS_PRIVATE | m.MS_REC)
     return os.open(ROOTFS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def _mount_overlay(overlay: oci.Overlay) -> None:
-    """Mount an overlay with an ephemeral upper layer.
+def mount_files(root_fd: int, files: list[oci.File], grants: list[oci.File]) -> None:
+    """Bind generated files, secrets and configs from a tmpfs of this container's own.
 
-    Paths go through descriptors: no character of a path can become an option, and
-    /proc/self/mountinfo of the container shows no path of the host.
+    `files` (/etc/hosts ...) can be written by the container, `grants` cannot.
     """
-    directory = overlay["dir"]
-    os.mkdir(directory, 0o700)
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-    fds = [os.open(directory, flags)]
-    os.mkdir("upper", 0o755, dir_fd=fds[0])
-    os.mkdir("work", 0o700, dir_fd=fds[0])
-    for file in overlay["files"]:
-        _write_file(fds[0], "upper" + file["path"], file)
-    fds += [os.open(lower, flags) for lower in overlay["lower"]]
-    lowers = ":".join(f"/proc/self/fd/{fd}" for fd in fds[1:])
-    layers = f"/proc/self/fd/{fds[0]}"
-    # volatile: the upper layer is thrown away, so umount need not write it to disk.
-    data = f"lowerdir={lowers},upperdir={layers}/upper,workdir={layers}/work,volatile"
-    m.mount("overlay", ROOTFS, "overlay", m.MS_NODEV, data)
-    for fd in fds:
-        os.close(fd)
+    if not files and not grants:
+        return
+    flags = m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC
+    m.mount("tmpfs", FILES, "tmpfs", flags, "mode=700,size=1m")
+    top = os.open(FILES, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for number, file in enumerate([*files, *grants]):
+            _write_file(top, str(number), file)
+            target = open_or_make(root_fd, file["path"], directory=False)
+            path = f"/proc/self/fd/{target}"
+            m.mount(f"{FILES}/{number}", path, None, m.MS_BIND)
+            os.close(target)
+            if number >= len(files):
+                target = open_in_root(root_fd, file["path"], os.O_PATH)
+                m.mount_setattr(target, "", attr_set=m.MOUNT_ATTR_RDONLY)
+                os.close(target)
+    finally:
+        os.close(top)
 
 
-def _write_file(top: int, path: str, file: oci.File) -> None:
-    """Write a file of ours below a directory that only we can see yet."""
-    parent = path.rpartition("/")[0]
-    if parent:
-        _make_parents(top, parent)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    fd = os.open(path, flags, 0o600, dir_fd=top)
+def _write_file(top: int, name: str, file: oci.File) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=top)
     try:
         data = file["content"].encode("utf-8", "surrogateescape")
         while data:
@@ -102,32 +103,6 @@ def _write_file(top: int, path: str, file: oci.File) -> None:
         os.fchmod(fd, file["mode"])
     finally:
         os.close(fd)
-
-
-def _make_parents(top: int, parent: str) -> None:
-    try:
-        os.mkdir(parent, 0o755, dir_fd=top)
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        _make_parents(top, parent.rpartition("/")[0])
-        os.mkdir(parent, 0o755, dir_fd=top)
-
-
-def mount_grants(root_fd: int, grants: list[oci.File]) -> None:
-    """Bind secrets and configs, written to a tmpfs of this container's own, to their places."""
-    if not grants:
-        return
-    flags = m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC
-    m.mount("tmpfs", GRANTS, "tmpfs", flags, "mode=700")
-    top = os.open(GRANTS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for number, grant in enumerate(grants):
-            _write_file(top, str(number), grant)
-            options = parse(("bind", "ro", "nosuid", "nodev", "noexec"))
-            _bind(root_fd, f"{GRANTS}/{number}", grant["path"], options)
-    finally:
-        os.close(top)
 
 
 def mount_all(root_fd: int, config: oci.Config, cgroup_mounts: list[tuple[str, str]]) -> None:

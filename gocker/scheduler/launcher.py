@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from typing import Any
 
-from gocker.errors import HostError, InternalError, from_wire
+from gocker.errors import HostError, from_wire
 from gocker.wire import Connection, Message
 
 _CODE = "import sys; sys.path.insert(0, {root!r}); from gocker.runtime.launcher import main; main()"
@@ -33,7 +33,7 @@ class Launcher:
         theirs.close()
         self.connection = Connection(ours)
         self._socket = ours
-        self._outgoing: deque[tuple[Message, tuple[int, ...], bool]] = deque()
+        self._outgoing: deque[tuple[Message, tuple[int, ...], tuple[int, ...]]] = deque()
 
     def fileno(self) -> int:
         """Return the socket's descriptor, for a selector."""
@@ -60,8 +60,10 @@ class Launcher:
         """
         self._socket.setblocking(False)
 
-    def send(self, message: Message, fds: tuple[int, ...] = (), *, close: bool = False) -> None:
-        """Queue a request and send what the socket takes now; `close`: own and close `fds`."""
+    def send(
+        self, message: Message, fds: tuple[int, ...] = (), *, close: tuple[int, ...] = ()
+    ) -> None:
+        """Queue a request and send what the socket takes now; own and close `close` after it."""
         self._outgoing.append((message, fds, close))
         self.flush()
 
@@ -76,9 +78,8 @@ class Launcher:
             except (BrokenPipeError, ConnectionResetError):
                 pass  # receive() reports the loss
             self._outgoing.popleft()
-            if close:
-                for fd in fds:
-                    os.close(fd)
+            for fd in close:
+                os.close(fd)
         return True
 
     def receive(self) -> Message | None:
@@ -96,8 +97,8 @@ class Launcher:
     def close(self) -> int:
         """Let the launcher kill and clean up what is left; return its wait status."""
         self.connection.close()
-        for _, fds, close in self._outgoing:
-            for fd in fds if close else ():
+        for _, _, close in self._outgoing:
+            for fd in close:
                 os.close(fd)
         self._outgoing.clear()
         return os.waitpid(self.pid, 0)[1]
@@ -118,8 +119,3 @@ def seccomp_key(seccomp: Any) -> str:
 
     text = json.dumps(seccomp, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def internal(message: str) -> dict[str, Any]:
-    """Return an internal error as it goes over the wire."""
-    return InternalError(message).to_wire()

@@ -229,9 +229,7 @@ class Loop:
         else:
             self._record_exit(attempt, ended, fields)
 
-    def _record_exit(
-        self, attempt: Attempt, ended: dict[str, Any], fields: dict[str, Any]
-    ) -> None:
+    def _record_exit(self, attempt: Attempt, ended: dict[str, Any], fields: dict[str, Any]) -> None:
         number = ended["signal"]
         stats = ended["stats"]
         if stats.get("memory.oom_kills"):
