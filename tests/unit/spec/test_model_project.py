@@ -285,3 +285,13 @@ def test_a_schedule_is_refused() -> None:
     assert found == [
         ("jobs.m.triggers.schedule", "refused: gocker has no daemon; call it from cron", None)
     ]
+
+
+def test_a_wrong_service_is_not_also_reported_as_missing() -> None:
+    services = {
+        "db": {"cpus": "many", "depends_on": {"web": {}}},
+        "web": {"restart": "always", "depends_on": {"db": {}}, "volumes": [
+            {"type": "volume", "source": "data", "target": "/d"}]},
+    }  # fmt: skip
+    found = problems({"services": services, "volumes": {"data": {"name": 5}}})
+    assert [path for path, *_ in found] == ["services.db.cpus", "volumes.data.name"]
