@@ -27,7 +27,10 @@ def problems(project: Project, without: frozenset[str]) -> list[Found]:
         if not without:  # what is left out may need it, and so make it a support service
             found += _restart(path, service, kinds[name])
     for name, job in project.jobs.items():
-        found += _container(project, without, f"jobs.{name}", job)
+        path = f"jobs.{name}"
+        found += _container(project, without, path, job)
+        if job.x_gocker is not None and job.x_gocker.role == "support":
+            found.append((f"{path}.x-gocker.role", "an entry of jobs is a job", None))
     return found
 
 

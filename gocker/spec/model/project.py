@@ -34,7 +34,7 @@ else:
 
 
 class Place(Protocol):
-    """Where something stands in a file; lines and columns count from 1."""
+    """Where something stands in a file; lines and columns count from 1, 0 is unknown."""
 
     @property
     def file(self) -> str:
@@ -101,6 +101,9 @@ class Project(Model):
         return project
 
 
+# More help nobody, and a generated file can hold a million.
+_MOST = 200
+
 P = TypeVar("P", bound=Project)
 
 
@@ -136,7 +139,8 @@ def _placed(found: list[Found], place: Locate) -> list[Problem]:
         file, line, column = (at.file, at.line, at.column) if at else ("spec", 1, 1)
         problems.append(Problem(file, line, column, path, message, hint))
     files = {problem.file: index for index, problem in reversed([*enumerate(problems)])}
-    return sorted(problems, key=lambda p: (files[p.file], p.line, p.column))
+    problems.sort(key=lambda p: (files[p.file], p.line, p.column))
+    return problems[:_MOST]
 
 
 def _where(place: Locate, path: str) -> str:
@@ -148,7 +152,7 @@ def _nearest(place: Locate, path: str) -> Place | None:
     """Return the place of `path`, or of what holds it: short forms have no place inside."""
     while path:
         at = place(path)
-        if at is not None:
+        if at is not None and at.line:
             return at
         cut = max(path.rfind("."), path.rfind("["))
         path = path[: max(cut, 0)]

@@ -21,12 +21,18 @@ leaves = st.one_of(
 )  # fmt: skip
 
 
+anything = st.one_of(
+    leaves,
+    st.lists(leaves, max_size=2),
+    st.dictionaries(st.text(max_size=3), leaves, max_size=2),
+)
+
+
 @st.composite
 def values(draw: st.DrawFn, branch: Branch, depth: int = 6) -> Any:
     """Draw something for a place of the spec: often of the right shape, then with known keys."""
     if not branch.below or depth == 0 or draw(st.integers(0, 9)) == 0:
-        return draw(st.one_of(leaves, st.lists(leaves, max_size=2),
-                              st.dictionaries(st.text(max_size=3), leaves, max_size=2)))  # fmt: skip
+        return draw(anything)
     if "[]" in branch.below:
         return draw(st.lists(values(branch.below["[]"], depth - 1), max_size=2))
     keys = draw(st.lists(st.sampled_from(sorted(branch.below)), max_size=3, unique=True))

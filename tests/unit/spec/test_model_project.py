@@ -73,8 +73,8 @@ def test_one_ulimit_is_soft_and_hard() -> None:
 
 
 def test_canonical_extra_hosts_are_gathered_by_name() -> None:
-    hosts = service(extra_hosts=["db=10.0.0.1", "db=10.0.0.2", "v6=::1"]).extra_hosts
-    assert hosts == {"db": ("10.0.0.1", "10.0.0.2"), "v6": ("::1",)}
+    hosts = service(extra_hosts=["db=10.0.0.1", "db:10.0.0.2", "v6=::1", "w6:[::1]"]).extra_hosts
+    assert hosts == {"db": ("10.0.0.1", "10.0.0.2"), "v6": ("::1",), "w6": ("::1",)}
 
 
 @pytest.mark.parametrize(
