@@ -287,7 +287,7 @@ def _bounds(each: Any) -> Schema:
     if isinstance(each, Le):
         return {"maximum": each.le}
     if isinstance(each, MinLen):
-        return {"minItems": each.min_length, "minLength": each.min_length}
+        return {"minItems": each.min_length}
     return {}
 
 

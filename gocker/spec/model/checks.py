@@ -11,34 +11,48 @@ from gocker.spec.model.walk import Found
 from gocker.spec.support import NO_NETWORKS
 
 
-def problems(project: Project) -> list[Found]:
-    """Return what is wrong between the keys of a project."""
+def problems(project: Project, without: frozenset[str]) -> list[Found]:
+    """Return what is wrong between the keys of a project.
+
+    Args:
+        project: without its invalid parts.
+        without: the names of those parts: they are there, nobody can say more about them.
+    """
     found: list[Found] = []
     kinds = roles(project)
     for name, service in project.services.items():
         path = f"services.{name}"
-        found += _container(project, path, service)
-        found += _service(path, service, kinds[name])
+        found += _container(project, without, path, service)
+        found += _names(path, service)
+        if not without:  # what is left out may need it, and so make it a support service
+            found += _restart(path, service, kinds[name])
     for name, job in project.jobs.items():
-        found += _container(project, f"jobs.{name}", job)
+        path = f"jobs.{name}"
+        found += _container(project, without, path, job)
+        if job.x_gocker is not None and job.x_gocker.role == "support":
+            found.append((f"{path}.x-gocker.role", "an entry of jobs is a job", None))
     return found
 
 
-def _container(project: Project, path: str, it: Container) -> Iterator[Found]:
-    yield from _dependencies(project, path, it)
+def _container(
+    project: Project, without: frozenset[str], path: str, it: Container
+) -> Iterator[Found]:
+    yield from _dependencies(project, without, path, it)
     yield from _network(path, it)
     yield from _limits(path, it)
-    yield from _grants(project, path, it)
+    yield from _grants(project, without, path, it)
     yield from _extension(path, it)
     yield from values.problems(path, it)
 
 
-def _dependencies(project: Project, path: str, it: Container) -> Iterator[Found]:
+def _dependencies(
+    project: Project, without: frozenset[str], path: str, it: Container
+) -> Iterator[Found]:
     for name, dependency in it.depends_on.items():
         at = f"{path}.depends_on.{name}"
         other = project.services.get(name) or project.jobs.get(name)
         if other is None:
-            if dependency.required:
+            if dependency.required and name not in without:
                 yield at, f"there is no service {name!r}", None
         elif dependency.condition == "service_healthy" and not _can_be_healthy(other):
             hint = f"add healthcheck to {name!r}, or x-gocker.ready, or wait for service_started"
@@ -91,19 +105,19 @@ def _limits(path: str, it: Container) -> Iterator[Found]:
         yield f"{path}.cpu_quota", "contradicts cpus", "set one of the two"
 
 
-def _grants(project: Project, path: str, it: Container) -> Iterator[Found]:
+def _grants(project: Project, without: frozenset[str], path: str, it: Container) -> Iterator[Found]:
     for kind, grants, known in (
         ("secrets", it.secrets, project.secrets),
         ("configs", it.configs, project.configs),
     ):
         for number, grant in enumerate(grants):
-            if grant.source not in known:
+            if grant.source not in known and grant.source not in without:
                 yield f"{path}.{kind}[{number}]", f"no such entry in {kind}: {grant.source!r}", None
     for number, mount in enumerate(it.volumes):
-        named = mount.type == "volume" and mount.source is not None
-        if named and mount.source not in project.volumes:
-            yield f"{path}.volumes[{number}]", f"no such volume: {mount.source!r}", None
-        elif mount.type == "bind" and not mount.source:
+        name = mount.source
+        if mount.type == "volume" and name and name not in without and name not in project.volumes:
+            yield f"{path}.volumes[{number}]", f"no such volume: {name!r}", None
+        elif mount.type == "bind" and not name:
             yield f"{path}.volumes[{number}]", "a bind mount needs a source", None
 
 
@@ -127,7 +141,7 @@ def _regular_expression(path: str, pattern: str) -> Iterator[Found]:
         yield path, f"not a regular expression: {err}", None
 
 
-def _service(path: str, service: Service, role: str) -> Iterator[Found]:
+def _restart(path: str, service: Service, role: str) -> Iterator[Found]:
     deploy = service.deploy
     policy = deploy.restart_policy if deploy is not None else None
     if role == "job":
@@ -138,6 +152,9 @@ def _service(path: str, service: Service, role: str) -> Iterator[Found]:
         elif policy is None and service.restart in {"always", "unless-stopped"}:
             at = f"{path}.restart"
             yield at, f"restart: {service.restart} never lets a job end", hint
+
+
+def _names(path: str, service: Service) -> Iterator[Found]:
     if service.container_name is not None:
         if service.replicas > 1:
             yield f"{path}.container_name", "a fixed name forbids replicas", None

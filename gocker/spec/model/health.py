@@ -27,7 +27,7 @@ class Healthcheck(Model):
     @property
     def enabled(self) -> bool:
         """Whether there is something to probe."""
-        return not self.disable and self.test is not None and self.test != ("NONE",)
+        return not self.disable and self.test not in (None, (), ("NONE",))
 
     @model_validator(mode="after")
     def _test_has_a_program(self) -> Self:

@@ -34,7 +34,7 @@ else:
 
 
 class Place(Protocol):
-    """Where something stands in a file; lines and columns count from 1."""
+    """Where something stands in a file; lines and columns count from 1, 0 is unknown."""
 
     @property
     def file(self) -> str:
@@ -92,39 +92,44 @@ class Project(Model):
         ignored = [Ignored(path, _where(place, path), why) for path, why in result.ignored]
         if strict:
             found += [(path, f"has no effect: {why}", None) for path, why in result.ignored]
-        project, invalid = _validate(cls, {**result.model, "ignored": ignored})
+        project, invalid, without = _validate(cls, {**result.model, "ignored": ignored})
         found += invalid
         if project is not None:
-            found += checks.problems(project)
+            found += checks.problems(project, without)
         if project is None or found:
             raise SpecError(_placed(found, place))
         return project
 
 
+# More help nobody, and a generated file can hold a million.
+_MOST = 200
+
 P = TypeVar("P", bound=Project)
 
 
-def _validate(kind: type[P], model: dict[str, Any]) -> tuple[P | None, list[Found]]:
-    """Return the project and the problems; a second try goes without the wrong parts.
+def _validate(kind: type[P], model: dict[str, Any]) -> tuple[P | None, list[Found], frozenset[str]]:
+    """Return the project, the problems, and the names of what is wrong and left out of it.
 
     So the checks can still look at the rest, and everything is reported at once.
     """
     try:
-        return kind.model_validate(model), []
+        return kind.model_validate(model), [], frozenset()
     except ValidationError as err:
         errors = err.errors(include_url=False)
     found = [wording.problem(error) for error in errors]
+    without = set()
     for error in errors:
-        section, *rest = error["loc"]
-        part = model.get(str(section))
-        if rest and isinstance(part, dict) and rest[0] in part:
-            model[str(section)] = {key: value for key, value in part.items() if key != rest[0]}
-        elif not rest or not isinstance(part, dict):
+        section, name = (*error["loc"], "")[:2]
+        entries = model.get(str(section))
+        if isinstance(entries, dict) and name in entries:
+            model[str(section)] = {key: entries[key] for key in entries if key != name}
+            without.add(str(name))
+        elif not isinstance(entries, dict) or not name:
             model.pop(str(section), None)
     try:
-        return kind.model_validate(model), found
+        return kind.model_validate(model), found, frozenset(without)
     except ValidationError:
-        return None, found
+        return None, found, frozenset(without)
 
 
 def _placed(found: list[Found], place: Locate) -> list[Problem]:
@@ -134,7 +139,8 @@ def _placed(found: list[Found], place: Locate) -> list[Problem]:
         file, line, column = (at.file, at.line, at.column) if at else ("spec", 1, 1)
         problems.append(Problem(file, line, column, path, message, hint))
     files = {problem.file: index for index, problem in reversed([*enumerate(problems)])}
-    return sorted(problems, key=lambda p: (files[p.file], p.line, p.column))
+    problems.sort(key=lambda p: (files[p.file], p.line, p.column))
+    return problems[:_MOST]
 
 
 def _where(place: Locate, path: str) -> str:
@@ -146,7 +152,7 @@ def _nearest(place: Locate, path: str) -> Place | None:
     """Return the place of `path`, or of what holds it: short forms have no place inside."""
     while path:
         at = place(path)
-        if at is not None:
+        if at is not None and at.line:
             return at
         cut = max(path.rfind("."), path.rfind("["))
         path = path[: max(cut, 0)]

@@ -41,15 +41,16 @@ Strings = tuple[str, ...]
 
 
 def _hosts(value: Any) -> Any:
-    """Return ``{name: [address]}``; the canonical form is a list of ``name=address``."""
+    """Return ``{name: [address]}`` for a list of ``name=address`` or ``name:address``."""
     if not isinstance(value, list | tuple):
         return value
     hosts: dict[str, list[str]] = {}
     for line in value:
-        name, equals, address = str(line).partition("=")
-        if not equals:
+        text = str(line)
+        name, separator, address = text.partition("=" if "=" in text else ":")
+        if not separator:
             raise ValueError(f"{shown(line)} is not name=address")
-        hosts.setdefault(name, []).append(address)
+        hosts.setdefault(name, []).append(address.removeprefix("[").removesuffix("]"))
     return hosts
 
 

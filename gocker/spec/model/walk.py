@@ -68,8 +68,10 @@ def _podman_rootfs(model: dict[str, Any]) -> dict[str, Any]:
     changed = {}
     for name, service in services.items():
         if isinstance(service, dict) and "x-podman.rootfs" in service:
-            extension = {"rootfs": service["x-podman.rootfs"], **(service.get("x-gocker") or {})}
-            changed[name] = {**service, "x-gocker": extension}
+            extension = service.get("x-gocker") or {}
+            if isinstance(extension, dict):
+                rootfs = {"rootfs": service["x-podman.rootfs"]}
+                changed[name] = {**service, "x-gocker": rootfs | extension}
     return {**model, "services": {**services, **changed}} if changed else model
 
 

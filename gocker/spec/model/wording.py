@@ -74,5 +74,6 @@ def did_you_mean(word: str, words: Any) -> str | None:
     """Return a suggestion, or None when nothing is close."""
     from difflib import get_close_matches  # imported when something is wrong only
 
-    close = get_close_matches(word, list(words), n=1, cutoff=0.6)
+    # Cut, because the time is quadratic in the length of the word.
+    close = get_close_matches(word[:64], list(words), n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else None

@@ -42,7 +42,8 @@ class Retry(Model):
     @model_validator(mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        return {"max": value} if isinstance(value, int) else value
+        is_number = isinstance(value, int | str) and not isinstance(value, bool)
+        return {"max": value} if is_number else value
 
 
 class AllowFailure(Model):
@@ -84,7 +85,7 @@ class Reports(Model):
 class Ready(Model):
     """``ready``: when a support service without a health check counts as healthy."""
 
-    log: str | None = Field(None, min_length=1, description="regular expression for a line")
+    log: str | None = Field(None, description="regular expression for a line")
     port: int | None = Field(None, ge=1, le=65535, description="TCP port that accepts")
 
     @model_validator(mode="before")

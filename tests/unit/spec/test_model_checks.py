@@ -39,7 +39,8 @@ def test_an_optional_dependency_may_be_absent() -> None:
 
 
 @pytest.mark.parametrize("healthcheck", [{}, {"healthcheck": {"disable": True}},
-                                         {"healthcheck": {"test": ["NONE"]}}])  # fmt: skip
+                                         {"healthcheck": {"test": ["NONE"]}},
+                                         {"healthcheck": {"interval": "1s"}}])  # fmt: skip
 def test_only_a_health_check_makes_healthy(healthcheck: dict[str, Any]) -> None:
     services = {"db": healthcheck, "a": {"depends_on": {"db": {"condition": "service_healthy"}}}}
     path, message, hint = problem(services)
@@ -201,3 +202,8 @@ def test_the_platform_is_the_hosts() -> None:
 
 def test_cdi_devices_are_not_built() -> None:
     assert one(devices=[{"source": "nvidia.com/gpu=all"}])[0] == "devices[0]"
+
+
+def test_an_entry_of_jobs_is_a_job() -> None:
+    path, message, _ = problem({}, jobs={"m": {"x-gocker": {"role": "support"}}})
+    assert (path, message) == ("jobs.m.x-gocker.role", "an entry of jobs is a job")

@@ -73,8 +73,8 @@ def test_one_ulimit_is_soft_and_hard() -> None:
 
 
 def test_canonical_extra_hosts_are_gathered_by_name() -> None:
-    hosts = service(extra_hosts=["db=10.0.0.1", "db=10.0.0.2", "v6=::1"]).extra_hosts
-    assert hosts == {"db": ("10.0.0.1", "10.0.0.2"), "v6": ("::1",)}
+    hosts = service(extra_hosts=["db=10.0.0.1", "db:10.0.0.2", "v6=::1", "w6:[::1]"]).extra_hosts
+    assert hosts == {"db": ("10.0.0.1", "10.0.0.2"), "v6": ("::1",), "w6": ("::1",)}
 
 
 @pytest.mark.parametrize(
@@ -285,3 +285,13 @@ def test_a_schedule_is_refused() -> None:
     assert found == [
         ("jobs.m.triggers.schedule", "refused: gocker has no daemon; call it from cron", None)
     ]
+
+
+def test_a_wrong_service_is_not_also_reported_as_missing() -> None:
+    services = {
+        "db": {"cpus": "many", "depends_on": {"web": {}}},
+        "web": {"restart": "always", "depends_on": {"db": {}}, "volumes": [
+            {"type": "volume", "source": "data", "target": "/d"}]},
+    }  # fmt: skip
+    found = problems({"services": services, "volumes": {"data": {"name": 5}}})
+    assert [path for path, *_ in found] == ["services.db.cpus", "volumes.data.name"]
