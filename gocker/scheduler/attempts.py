@@ -23,7 +23,6 @@ from gocker.scheduler.node import Node, State
 from gocker.scheduler.slots import Slots
 from gocker.scheduler.timers import Timers
 from gocker.scheduler.verdict import (
-    TIMEOUT,
     restart_delay,
     retry_delay,
     wants_restart,
@@ -73,7 +72,6 @@ class Attempts:
     def _start(self, node: Node) -> None:
         node.attempt += 1
         node.state = State.STARTING
-        node.health = None
         node.oom_kills = 0
         node.stop_reason = None
         node.killed = False
@@ -97,8 +95,6 @@ class Attempts:
 
         Counts it as a retry or a restart.
         """
-        if node.stop_reason not in (None, TIMEOUT):
-            return "done", 0.0
         unit, verdict = node.unit, node.verdict
         if wants_retry(unit, verdict, node.own_code(), node.retries):
             node.retries += 1

@@ -33,10 +33,10 @@ class Node:
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
         self.state = State.WAITING
-        # Dependencies: how many are open, the unit whose failure broke one, the unit that did
-        # not run although nothing failed.
+        # Dependencies: how many are open, whether a failure broke one, the unit that did not run
+        # although nothing failed.
         self.unmet = 0
-        self.broken: str | None = None
+        self.broken = False
         self.moot: str | None = None
         # Dependents: how many unfinished ones need this unit running.
         self.needed = 0

@@ -113,7 +113,7 @@ class Progress:
     def _break(self, dependent: Node, node: Node, means: Means) -> None:
         """Note a condition that cannot hold any more; skip the dependent if that is its rule."""
         if means is Means.FAILED:
-            dependent.broken = dependent.broken or node.root
+            dependent.broken = True
         else:
             dependent.moot = dependent.moot or node.root
         if dependent.unit.when == "on_success":
@@ -122,7 +122,7 @@ class Progress:
 
     def _decide(self, node: Node) -> None:
         """Run or skip a unit whose conditions are all settled."""
-        if node.unit.when == "on_failure" and node.broken is None:
+        if node.unit.when == "on_failure" and not node.broken:
             self.finish(node, "skipped", node.moot or NO_FAILURE)
         else:
             self._attempts.enqueue(node)
@@ -267,6 +267,6 @@ def _means(node: Node, outcome: Outcome) -> Means:
     """Return what a unit's end means to those who require it."""
     if outcome.verdict == "ok" or is_allowed(node.unit, outcome.verdict, node.own_code()):
         return Means.PASSED
-    if outcome.verdict == "skipped" and node.broken is None:
+    if outcome.verdict == "skipped" and not node.broken:
         return Means.MOOT
     return Means.FAILED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gocker.plan.model import Dependency, Plan, Unit
 
 COMPLETED = "service_completed_successfully"
@@ -19,6 +21,12 @@ def _plan(units: list[Unit], parallel: int) -> Plan:
 def flat(count: int, parallel: int = 16) -> Plan:
     """Independent jobs."""
     return _plan([job(f"j{n}") for n in range(count)], parallel)
+
+
+def services(count: int) -> Plan:
+    """One job, and support services for the whole run."""
+    units = [replace(job(f"s{n}"), role="support") for n in range(count - 1)]
+    return _plan([job("j"), *units], 16)
 
 
 def chain(count: int) -> Plan:

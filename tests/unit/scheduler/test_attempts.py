@@ -66,6 +66,16 @@ def test_a_job_that_ends_in_time_is_left_alone() -> None:
     assert simulate({}, unit("a", timeout_s=5)).commands(Stop) == []
 
 
+def test_each_attempt_that_ignores_the_stop_is_killed() -> None:
+    job = unit("a", timeout_s=5, stop_grace_s=1, retry=Retry(1))
+    assert simulate({"a": DEAF}, job).times(Kill, "a") == [6.0, 12.0]
+
+
+def test_a_code_after_a_timeout_is_not_an_allowed_one() -> None:
+    job = unit("a", timeout_s=5, allow_failure_codes=frozenset({143}))
+    assert simulate({"a": FOREVER}, job).machine.result().exit_code == 1
+
+
 def test_each_attempt_has_its_own_timeout() -> None:
     job = unit("a", timeout_s=5, retry=Retry(1, ("timeout",), delay_s=1))
     simulator = simulate({"a": [FOREVER, Run(duration=4)]}, job)
@@ -167,6 +177,33 @@ def test_the_second_interrupt_kills() -> None:
     simulator.at(1.0, Interrupted(2)).at(2.0, Interrupted(15))
     assert simulator.run().exit_code == 130
     assert (simulator.times(Kill, "a"), simulator.times(Kill, "db")) == ([2.0], [2.0])
+
+
+def test_the_first_reason_to_stop_counts() -> None:
+    simulator = Simulator(plan(unit("a")), {"a": Run(99, stop_s=8)}, max_time_s=5.0)
+    assert simulator.at(1.0, Interrupted(2)).run().exit_code == 130
+    simulator = Simulator(plan(unit("a")), {"a": Run(99, stop_s=8)}, max_time_s=5.0)
+    assert simulator.at(6.0, Interrupted(2)).run().exit_code == 124
+
+
+def test_a_start_that_overtakes_its_kill_is_not_stopped_again() -> None:
+    machine = Machine(plan(unit("a")))
+    machine.begin(0)
+    machine.handle(Interrupted(2), 1)
+    machine.handle(Interrupted(2), 2)
+    assert machine.handle(Started("a", 1), 3) == []
+
+
+def test_a_killed_container_is_not_probed_again() -> None:
+    db = unit("db", role="support", health=HEALTH)
+    machine = Machine(plan(db, unit("a", Dependency("db"))))
+    machine.begin(0)
+    machine.handle(Started("db", 1), 0)
+    machine.tick(1)
+    machine.handle(Interrupted(2), 1)
+    machine.handle(Interrupted(2), 1)
+    assert machine.handle(ProbeDone("db", 1, 0), 2) == []
+    assert machine.deadline() is None
 
 
 def test_the_second_interrupt_kills_what_is_starting() -> None:

@@ -67,6 +67,13 @@ def test_abort_on_container_exit_lets_steps_complete() -> None:
     assert (result.exit_code, verdicts(result)["init"]) == (4, "ok")
 
 
+def test_abort_on_container_exit_passes_over_what_gocker_stopped() -> None:
+    db = unit("db", role="support")
+    units = db, unit("init", Dependency("db")), unit("a", "init")
+    runs = {"db": FOREVER, "a": fails(4, duration=5)}
+    assert up(runs, *units, abort_on_container_exit=True).exit_code == 4
+
+
 def test_abort_on_container_failure_passes_over_a_success() -> None:
     runs = {"a": Run(), "b": fails(3, duration=5), "c": FOREVER}
     assert up(runs, abort_on_container_failure=True).exit_code == 3
@@ -85,6 +92,17 @@ def test_abort_on_container_failure_passes_over_an_allowed_failure() -> None:
 def test_exit_code_from_returns_that_code_and_stops_the_rest() -> None:
     result = up({"a": fails(7), "b": FOREVER}, exit_code_from="a")
     assert (result.exit_code, verdicts(result)["b"]) == (7, "cancelled")
+
+
+def test_exit_code_from_stops_the_rest_after_a_success_too() -> None:
+    result = up({"a": Run(), "b": FOREVER}, exit_code_from="a")
+    assert (result.exit_code, verdicts(result)["b"]) == (0, "cancelled")
+
+
+def test_exit_code_from_0_does_not_hide_the_failure_of_another() -> None:
+    runs = {"a": Run(duration=float("inf"), stop_code=0), "b": fails(9)}
+    result = up(runs, exit_code_from="a")
+    assert (result.exit_code, result.reason) == (0, "job_failed")
 
 
 def test_exit_code_from_waits_when_another_succeeds_first() -> None:

@@ -233,6 +233,20 @@ def test_support_that_nobody_needs_in_particular_serves_the_whole_run() -> None:
     assert simulator.times(Stop, "side") == [4.0]
 
 
+def test_support_without_any_job_is_not_started() -> None:
+    simulator = simulate({}, unit("db", role="support"))
+    assert because(simulator) == {"db": "not_needed"}
+    assert simulator.machine.result().exit_code == 0
+
+
+def test_an_optional_dependency_that_ends_before_it_is_healthy_is_warned_of() -> None:
+    db = unit("db", health=HEALTH)
+    app = unit("app", Dependency("db", "service_healthy", required=False))
+    simulator = simulate({"db": Run(duration=0.5)}, db, app)
+    assert verdicts(simulator.machine.result()) == {"db": "ok", "app": "ok"}
+    assert [r["instance"] for r in simulator.records("job.warned")] == ["app"]
+
+
 def test_support_is_not_started_for_skipped_jobs() -> None:
     db = unit("db", "init", role="support")
     units = unit("init"), unit("a"), db, unit("b", "a", Dependency("db"))
@@ -289,11 +303,12 @@ def test_a_matrix_goes_on_after_a_parked_job_was_cancelled() -> None:
     support = unit("db", role="support")
     units = [
         support,
+        unit("x"),
         unit("m0", matrix="m"),
         unit("m1", Dependency("db"), matrix="m"),
-        unit("m2", matrix="m"),
+        unit("m2", "x", matrix="m"),
     ]
-    runs = {"db": fails(1, duration=0.5)}
+    runs = {"db": fails(1, duration=0.5), "x": Run(duration=0.2)}
     simulator = Simulator(plan(*units, matrices={"m": MatrixGroup(max_parallel=1)}), runs)
     assert verdicts(simulator.run())["m2"] == "ok"
     assert because(simulator) == {"m1": "db"}

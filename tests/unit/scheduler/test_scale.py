@@ -68,10 +68,11 @@ def drive(plan: Plan) -> list[int]:
     ("small", "large"),
     [
         (shapes.flat(100), shapes.flat(10_000)),
+        (shapes.services(100), shapes.services(2_000)),
         (shapes.chain(100), shapes.chain(1_000)),
         (shapes.grid(10), shapes.grid(100)),
     ],
-    ids=["10,000 jobs", "chain of 1,000", "grid of 100x100"],
+    ids=["10,000 jobs", "2,000 services", "chain of 1,000", "grid of 100x100"],
 )
 def test_the_dearest_event_costs_the_same_in_a_large_plan(small: Plan, large: Plan) -> None:
     expected = max(drive(small))
