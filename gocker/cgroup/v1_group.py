@@ -66,15 +66,14 @@ class Cgroup(group.Cgroup):
 
     def stats(self) -> dict[str, int | float | None]:
         """Return the cgroup fields of event container.exited; None where the kernel is silent."""
-        user = self._number("cpuacct", "cpuacct.usage_user")  # nanoseconds, Linux 4.7
-        system = self._number("cpuacct", "cpuacct.usage_sys")
+        user, system = self._cpu_time()
         cpu = self._flat("cpu", "cpu.stat")
         throttled = cpu.get("throttled_time")  # nanoseconds
         peak = self._number("memory", "memory.max_usage_in_bytes")
         read_bytes, write_bytes = self._io()
         return {
-            "cpu.user_s": None if user is None else user / 1e9,
-            "cpu.system_s": None if system is None else system / 1e9,
+            "cpu.user_s": user,
+            "cpu.system_s": system,
             "cpu.throttled_s": None if throttled is None else throttled / 1e9,
             "cpu.throttled_periods": cpu.get("nr_throttled"),
             "cpu.periods": cpu.get("nr_periods"),
@@ -89,6 +88,22 @@ class Cgroup(group.Cgroup):
             "io.read_bytes": read_bytes,
             "io.write_bytes": write_bytes,
         }
+
+    def _cpu_time(self) -> tuple[float | None, float | None]:
+        """Return seconds in user mode and in the kernel.
+
+        The sum is exact (cpuacct.usage), its parts are counted in timer ticks: a short job has
+        0 and 0. So the sum is divided like the parts, as the kernel does for getrusage(2) and
+        for v2's cpu.stat (cputime_adjust() in kernel/sched/cputime.c).
+        """
+        total = self._number("cpuacct", "cpuacct.usage")  # nanoseconds
+        text = self._read("cpuacct", "cpuacct.usage_all")  # per CPU: number, user, system
+        if total is None or text is None:
+            return None, None
+        rows = [line.split() for line in text.splitlines()[1:]]
+        user, system = (sum(int(row[column]) for row in rows) for column in (1, 2))
+        system_s = total * system / (user + system) / 1e9 if system else 0.0
+        return total / 1e9 - system_s, system_s
 
     def _failcnt(self, peak: int | None) -> int | None:
         """Return how often a charge met the limit of memory or of memory plus swap."""
