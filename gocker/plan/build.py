@@ -146,15 +146,16 @@ def _health(service: Service) -> Healthcheck | None:
         return None
     kind, *argv = check.test
     test = ("/bin/sh", "-c", argv[0]) if kind == "CMD-SHELL" else tuple(argv)
-    given = {
-        "interval_s": check.interval,
-        "timeout_s": check.timeout,
-        "retries": check.retries,
-        "start_period_s": check.start_period,
-        "start_interval_s": check.start_interval,
-    }
+    default = Healthcheck(test)
     # 0 is Compose's word for the default here.
-    return Healthcheck(test, **{name: value for name, value in given.items() if value})
+    return Healthcheck(
+        test,
+        interval_s=check.interval or default.interval_s,
+        timeout_s=check.timeout or default.timeout_s,
+        retries=check.retries or default.retries,
+        start_period_s=check.start_period or default.start_period_s,
+        start_interval_s=check.start_interval or default.start_interval_s,
+    )
 
 
 def stop_signal(name: str | None) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gocker import oci
 from gocker.errors import PlanError
+from gocker.image.resolve import HIDDEN_MODES
 from gocker.plan import files, posture
 from gocker.plan.model import Container
 from gocker.plan.resources import device_number, resources
@@ -15,7 +16,7 @@ from gocker.plan.resources import device_number, resources
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gocker.image import RootFs
+    from gocker.image.resolve import RootFs
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 
@@ -70,6 +71,7 @@ def container(
     return Container(
         config=config,
         lower=tuple(root.lower),
+        hidden=tuple((path, HIDDEN_MODES.get(path, 0o755)) for path in sorted(root.hidden)),
         files=files.generated(service, hostname, host.resolv_conf),
         grants=files.grants(service, project, host.environ),
         init=bool(service.init),
@@ -82,7 +84,7 @@ def _process(service: Service, root: RootFs, hostname: str, host: Host) -> oci.P
     user = _user(service)
     is_root = user.get("uid") == 0 or user.get("username", "").split(":")[0] == "root"
     process: oci.Process = {
-        "args": _args(service),
+        "args": _args(service, root),
         "cwd": service.working_dir or "/",
         "user": user,
         "env": _environment(service, root, hostname),
@@ -95,8 +97,11 @@ def _process(service: Service, root: RootFs, hostname: str, host: Host) -> oci.P
     return process
 
 
-def _args(service: Service) -> list[str]:
-    args = [*(service.entrypoint or ()), *(service.command or ())]
+def _args(service: Service, root: RootFs) -> list[str]:
+    command = service.command
+    if command is None and service.entrypoint is None:
+        command = root.command
+    args = [*(service.entrypoint or ()), *(command or ())]
     if not args:
         raise PlanError(
             "no command: neither the spec nor the image names one",
@@ -161,7 +166,10 @@ def capabilities(service: Service, host: Host, *, uid_is_root: bool) -> oci.Capa
             f"cap_add: gocker itself does not have {', '.join(sorted(missing))}",
             hint="start gocker with them, or remove them",
         )
-    return {name: [cap for cap in caps if cap in host.capabilities] for name, caps in sets.items()}  # type: ignore[return-value]  # the keys are those of the TypedDict that came in
+    for caps in (sets["bounding"], sets["effective"], sets["permitted"], sets["inheritable"],
+                 sets["ambient"]):  # fmt: skip
+        caps[:] = [cap for cap in caps if cap in host.capabilities]
+    return sets
 
 
 def no_new_privileges(service: Service) -> bool:

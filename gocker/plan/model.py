@@ -113,12 +113,14 @@ class Container:
     """How to make a unit's container, without what differs per attempt.
 
     `config` has no linux.cgroupsPath; the executor adds it with the container's id. `lower`:
-    directories of the root's overlay, topmost first; the executor adds the upper layer.
-    `files` go into the upper layer; `grants` (secrets and configs) onto a private tmpfs.
+    directories of the root's overlay, topmost first; `hidden`: paths in it that are shown as
+    empty directories, with their modes. `files` and `grants` (secrets and configs, which the
+    container cannot write) are bound from a private tmpfs.
     """
 
     config: oci.Config
     lower: tuple[str, ...]
+    hidden: tuple[tuple[str, int], ...] = ()
     files: tuple[oci.File, ...] = ()
     grants: tuple[oci.File, ...] = ()
     init: bool = False

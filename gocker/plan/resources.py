@@ -119,9 +119,7 @@ def _block_io(service: Service) -> oci.BlockIO:
     if config.weight:
         found["weight"] = config.weight
     if config.weight_device:
-        found["weightDevice"] = [
-            {**device_number(item.path), "weight": item.weight} for item in config.weight_device
-        ]
+        found["weightDevice"] = [_weight(item) for item in config.weight_device]
     if config.device_read_bps:
         found["throttleReadBpsDevice"] = _throttles(config.device_read_bps)
     if config.device_write_bps:
@@ -131,6 +129,11 @@ def _block_io(service: Service) -> oci.BlockIO:
     if config.device_write_iops:
         found["throttleWriteIOPSDevice"] = _throttles(config.device_write_iops)
     return found
+
+
+def _weight(item: Any) -> oci.WeightDevice:
+    number = device_number(item.path)
+    return {"major": number["major"], "minor": number["minor"], "weight": item.weight}
 
 
 def _throttles(items: Iterable[Any]) -> list[oci.ThrottleDevice]:

@@ -39,8 +39,8 @@ class Container:
     """A started container. Owns its pidfd, its status pipe and its cgroup."""
 
     __slots__ = (
-        "cgroup", "config", "directories", "id", "layer", "namespaces", "pid", "pidfd", "program", "requested",
-        "started", "status_fd",
+        "cgroup", "config", "directories", "id", "layer", "namespaces", "pid", "pidfd",
+        "program", "requested", "started", "status_fd",
     )  # fmt: skip
 
     def __init__(

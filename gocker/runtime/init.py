@@ -169,8 +169,8 @@ def _rlim(value: int) -> int:
 
 
 SET_UP = (
-    _session, _cgroup, _hostname, _loopback, _root, _mounts, _files, _devices, _sysctl, _oom_score_adj,
-    _protected_paths, _pivot_root, _rlimits,
+    _session, _cgroup, _hostname, _loopback, _root, _mounts, _files, _devices, _sysctl,
+    _oom_score_adj, _protected_paths, _pivot_root, _rlimits,
 )  # fmt: skip
 
 

@@ -191,7 +191,7 @@ class Launcher:
         layer, layer_fd = None, -1
         try:
             if "overlay" in message:
-                layer, layer_fd = self._layers.take(message["overlay"]["lower"])
+                layer, layer_fd = self._layers.take(**message["overlay"])
         except BaseException:
             group.remove()
             raise

@@ -23,18 +23,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    Hidden = tuple[tuple[str, int], ...]
+    Key = tuple[tuple[str, ...], Hidden]
+
 # Idle layers kept: enough for what starts at once, and bounded on disk and in mounts.
 MAX_IDLE = 64
+_OPAQUE = "trusted.overlay.opaque"
 _STAMP = ("st_ctime_ns", "st_mtime_ns", "st_mode", "st_uid", "st_gid", "st_nlink", "st_ino")
 
 
 class Layer:
     """One overlay. Owns its directory and a descriptor of its detached mount."""
 
-    __slots__ = ("_mount_fd", "_stamp", "directory", "lower")
+    __slots__ = ("_mount_fd", "_stamp", "directory", "key")
 
-    def __init__(self, lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
-        self.lower = lower
+    def __init__(self, key: Key, lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
+        self.key = key
         self.directory = directory
         os.mkdir(directory, 0o700)
         try:
@@ -93,17 +97,24 @@ class Layers:
         self._directory = directory
         self._prefix = prefix
         self._mountpoint = mountpoint
-        self._idle: dict[tuple[str, ...], list[Layer]] = {}
+        self._idle: dict[Key, list[Layer]] = {}
+        self._hiding: dict[Hidden, str] = {}
         self._idle_count = 0
         self._made = 0
 
-    def take(self, lower: Sequence[str]) -> tuple[Layer, int]:
-        """Return a layer over `lower` (topmost first) and its mount's descriptor for a container.
+    def take(
+        self, lower: Sequence[str], hidden: Sequence[tuple[str, int]] = ()
+    ) -> tuple[Layer, int]:
+        """Return a layer and its mount's descriptor for a container.
+
+        Args:
+            lower: directories, topmost first.
+            hidden: paths in them to show as empty directories, with their modes.
 
         Raises:
             SyscallError: a lower directory is missing, the disk is full ...
         """
-        key = tuple(lower)
+        key = (tuple(lower), tuple((path, mode) for path, mode in hidden))
         idle = self._idle.get(key)
         if idle:
             self._idle_count -= 1
@@ -111,14 +122,23 @@ class Layers:
         else:
             self._made += 1
             path = f"{self._directory}/{self._prefix}-L{self._made}"
-            layer = Layer(key, path, self._mountpoint)
+            layer = Layer(key, self._lower(*key), path, self._mountpoint)
         fd = layer.clone()
         return layer, layer.original() if fd is None else fd
+
+    def _lower(self, lower: tuple[str, ...], hidden: Hidden) -> tuple[str, ...]:
+        if not hidden:
+            return lower
+        if hidden not in self._hiding:
+            path = os.path.abspath(f"{self._mountpoint}-hiding-{len(self._hiding)}")
+            _make_hiding(path, hidden)
+            self._hiding[hidden] = path
+        return (self._hiding[hidden], *lower)
 
     def give_back(self, layer: Layer, *, private: bool) -> None:
         """Keep an untouched layer of a container that shared nothing, remove any other."""
         if private and self._idle_count < MAX_IDLE and layer.untouched():
-            self._idle.setdefault(layer.lower, []).append(layer)
+            self._idle.setdefault(layer.key, []).append(layer)
             self._idle_count += 1
         else:
             layer.remove()
@@ -129,6 +149,25 @@ class Layers:
             for layer in layers:
                 layer.remove()
         self._idle.clear()
+
+
+def _make_hiding(top: str, hidden: Hidden) -> None:
+    """Make a layer that hides what lies below: one opaque directory for each path.
+
+    Nothing has to be mounted then, and nobody can write to it: it is a lower layer. It is on
+    the scratch tmpfs, because two layers of an overlay must not lie in one another, and the
+    other one may be the host's whole root (overlayfs.rst, "Sharing and copying layers").
+    """
+    os.mkdir(top, 0o755)
+    for path, mode in hidden:
+        at = top
+        for name in path.strip("/").split("/"):
+            at = f"{at}/{name}"
+            if not os.path.isdir(at):
+                os.mkdir(at)
+                os.chmod(at, 0o755)  # noqa: S103  # as the host's own directories
+        os.chmod(at, mode)
+        os.setxattr(at, _OPAQUE, b"y")
 
 
 def _mount(lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
@@ -142,8 +181,7 @@ def _mount(lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
     try:
         os.mkdir("upper", 0o755, dir_fd=fds[0])
         os.mkdir("work", 0o700, dir_fd=fds[0])
-        for path in lower:
-            fds.append(_open(path, flags))
+        fds.extend(_open(path, flags) for path in lower)
         lowers = ":".join(f"/proc/self/fd/{fd}" for fd in fds[1:])
         layers = f"/proc/self/fd/{fds[0]}"
         # volatile: the upper layer is thrown away, so umount need not write it to disk.

@@ -6,10 +6,13 @@ import os
 import socket
 import sys
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gocker.errors import HostError, from_wire
-from gocker.wire import Connection, Message
+from gocker.wire import Connection
+
+if TYPE_CHECKING:
+    from gocker.wire import Message
 
 _CODE = "import sys; sys.path.insert(0, {root!r}); from gocker.runtime.launcher import main; main()"
 
@@ -94,14 +97,17 @@ class Launcher:
             return None
         return None if received is None else received[0]
 
-    def close(self) -> int:
-        """Let the launcher kill and clean up what is left; return its wait status."""
+    def close(self) -> None:
+        """Let the launcher kill and clean up what is left, and wait until it has."""
+        if self.pid == 0:
+            return
         self.connection.close()
         for _, _, close in self._outgoing:
             for fd in close:
                 os.close(fd)
         self._outgoing.clear()
-        return os.waitpid(self.pid, 0)[1]
+        os.waitpid(self.pid, 0)
+        self.pid = 0
 
 
 def lost() -> HostError:

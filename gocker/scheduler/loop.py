@@ -60,8 +60,8 @@ class Surroundings(Protocol):
     def feed(self, instance: str) -> Feed | None:
         """Return where a container's output is shown, or None."""
 
-    def prepare(self, container: Container) -> None:
-        """Make the directories that a container needs."""
+    def prepare(self, container: Container, container_id: str) -> dict[str, str]:
+        """Make a container's directories; return those of anonymous volumes by mount source."""
 
     def stdin(self, instance: str) -> int:
         """Return a descriptor for standard input; the loop closes it."""
@@ -103,7 +103,7 @@ class Loop:
         self._writing = False
         self._events = {
             "started": self._on_started, "failed": self._on_failed, "exited": self._on_exited,
-            "signalled": lambda message: None, "exec_exited": self._on_probe_exited,
+            "signalled": lambda _: None, "exec_exited": self._on_probe_exited,
         }  # fmt: skip
         self._commands: dict[type, Callable[[Any], None]] = {
             Start: self._start, Stop: self._stop, Kill: self._kill, Probe: self._probe,
@@ -151,13 +151,16 @@ class Loop:
         attempt = Attempt(f"{self._run_id}-{self._serial}", command.unit, command.attempt)
         self._attempts[attempt.id] = attempt
         self._current[command.unit, command.attempt] = attempt
-        self._around.prepare(made)
+        anonymous = self._around.prepare(made, attempt.id)
         log_fd = self._around.open_log(command.unit, command.attempt)
         feed = self._around.feed(command.unit) if made.attach else None
         attempt.streams = Streams(self._selector, log_fd, feed, lambda: self._complete(attempt))
         fds = (self._around.stdin(command.unit), attempt.streams.pipe(1), attempt.streams.pipe(2))
         message: dict[str, Any] = {"op": "start", "id": attempt.id}
         message |= self._configuration(made, attempt.id)
+        if anonymous:
+            message["config"]["mounts"] = _place(made.config["mounts"], anonymous)
+            message["directories"] = list(anonymous.values())
         if unit.best_effort:
             message["best_effort"] = True
         self._send(message, fds)
@@ -167,7 +170,7 @@ class Loop:
         linux: oci.Linux = {**made.config["linux"], "cgroupsPath": container_id}
         message: dict[str, Any] = {
             "config": {**made.config, "linux": linux},
-            "overlay": {"lower": made.lower},
+            "overlay": {"lower": made.lower, "hidden": made.hidden},
             "files": made.files,
         }
         seccomp = linux.pop("seccomp", None)
@@ -356,6 +359,14 @@ class Loop:
 
     def _interrupted(self, number: int) -> None:
         self._tell(Interrupted(number))
+
+
+def _place(mounts: list[oci.Mount], sources: dict[str, str]) -> list[oci.Mount]:
+    """Return the mounts with the directories of anonymous volumes put in."""
+    return [
+        {**mount, "source": sources.get(mount.get("source", ""), mount.get("source", ""))}
+        for mount in mounts
+    ]
 
 
 class _Signals:

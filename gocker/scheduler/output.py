@@ -49,6 +49,8 @@ class Streams:
         return not self._open
 
     def _read(self, fd: int) -> None:
+        if fd not in self._open:
+            return  # drained by an earlier event of the same turn
         try:
             chunk = os.read(fd, _CHUNK)
         except BlockingIOError:
