@@ -29,7 +29,7 @@ class Session:
     def __init__(
         self, plan: Plan, roots: Roots, launcher: Launcher, console: Console,
         *, prefix: bool = True, timestamps: bool = False, colour: bool = False,
-        stdin: int | None = None,
+        stdin: int | None = None, only: str | None = None,
     ) -> None:  # fmt: skip
         self.run = Run.create(roots, plan.project, plan.files)
         self._plan = plan
@@ -40,6 +40,8 @@ class Session:
         self._timestamps = timestamps
         self._colour = colour
         self._stdin = stdin
+        # The only unit whose output is shown and that may read standard input; None is all.
+        self._only = only
         self._sink = Sink(1)
         self._width = max((len(name) for name in plan.units), default=0)
         self._index = {name: number for number, name in enumerate(plan.units)}
@@ -94,6 +96,8 @@ class Session:
 
     def feed(self, instance: str) -> Feed | None:
         """Return the writer of a container's output to standard output."""
+        if self._only not in (None, instance):
+            return None
         name = instance if self._prefix else ""
         colour = self._index[instance] if self._colour else None
         return Prefixer(self._sink, name, self._width, colour=colour,
@@ -124,7 +128,7 @@ class Session:
 
     def stdin(self, instance: str) -> int:
         """Return a descriptor for standard input: nothing to read, unless told otherwise."""
-        if self._stdin is not None:
+        if self._stdin is not None and instance == self._only:
             return os.dup(self._stdin)
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
