@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 from gocker.image.resolve import resolve
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def host(roots: Roots, loaded: Loaded) -> Host:
     """Return the facts for a loaded spec."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def rootfs(reference: str) -> RootFs:
         return resolve(reference, roots, loaded.working_dir)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from errno import ENOENT, ENOTDIR
 
 from gocker.linux.libc import INT, LONG, PTR, STR, UINT, ULONG, encode, failed, prototype, syscall
 
@@ -79,6 +80,22 @@ def mount(
     """
     if _mount(encode(source), encode(target), encode(fstype), flags, encode(data)) < 0:
         raise failed("mount", target, source=source, fstype=fstype, flags=flags, data=data)
+
+
+def bind(source: str, target: str) -> int:
+    """Bind `source` with all below it on `target`; return 0, ENOENT or ENOTDIR.
+
+    For paths that may be missing, dozens of times per container: without making an exception.
+
+    Raises:
+        SyscallError: any other errno.
+    """
+    if _mount(source.encode(), target.encode(), None, MS_BIND | MS_REC, None) == 0:
+        return 0
+    errno = ctypes.get_errno()
+    if errno not in (ENOENT, ENOTDIR):
+        raise failed("mount", target, source=source, flags=MS_BIND | MS_REC)
+    return errno
 
 
 def umount(target: str, flags: int = 0) -> None:

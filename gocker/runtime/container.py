@@ -63,9 +63,9 @@ class Container:
         self.started: float | None = None
         self.status_fd, setup.status_fd = os.pipe2(os.O_CLOEXEC)
         try:
-            # The cgroup namespace is unshared after the cgroup was joined: its root is the
-            # cgroup that the process is in at that moment (cgroup_namespaces(7)).
-            flags = setup.namespaces & ~process.CLONE_NEWCGROUP | process.CLONE_CLEAR_SIGHAND
+            # Only the PID namespace has to be made with the process. The child unshares all
+            # others: what they cost is then not spent here, one container after the other.
+            flags = setup.namespaces & process.CLONE_NEWPID | process.CLONE_CLEAR_SIGHAND
             self.pid, self.pidfd = process.clone3(flags, cgroup.dir_fd())
             if self.pid == 0:
                 init.run(setup)

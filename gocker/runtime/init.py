@@ -84,10 +84,16 @@ def _session(setup: Setup) -> None:
 
 
 def _cgroup(setup: Setup) -> None:
-    """Join the cgroups, then make them the root of a cgroup namespace."""
     Cgroup.join(setup.join_fds)
-    if setup.namespaces & process.CLONE_NEWCGROUP:
-        process.unshare(process.CLONE_NEWCGROUP)
+
+
+def _namespaces(setup: Setup) -> None:
+    """Leave the launcher's namespaces.
+
+    After joining the cgroups: the root of a cgroup namespace is the cgroup that the process is
+    in at that moment (cgroup_namespaces(7)).
+    """
+    process.unshare(setup.namespaces & ~process.CLONE_NEWPID)
 
 
 def _hostname(setup: Setup) -> None:
@@ -169,7 +175,7 @@ def _rlim(value: int) -> int:
 
 
 SET_UP = (
-    _session, _cgroup, _hostname, _loopback, _root, _mounts, _files, _devices, _sysctl,
+    _session, _cgroup, _namespaces, _hostname, _loopback, _root, _mounts, _files, _devices, _sysctl,
     _oom_score_adj, _protected_paths, _pivot_root, _rlimits,
 )  # fmt: skip
 

@@ -27,7 +27,7 @@ from gocker.runtime.options import MountOptions, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
     from gocker import oci
 
@@ -260,81 +260,49 @@ def protect(root_fd: int, scratch: str, masked: list[str], readonly: list[str]) 
     Paths in the fresh procfs and sysfs are mounted on relative to those mounts: they were made
     a moment ago by us and nobody can put a link there. All others go through openat2.
     """
-    for top in ("/proc", "/sys", ""):
-        mine = [path for path in masked if _below(path, top)]
-        also = [path for path in readonly if _below(path, top)]
+    file, directory = f"{scratch}/{EMPTY_FILE}", f"{scratch}/{EMPTY_DIR}"
+    for top in ("/proc/", "/sys/"):
+        mine = [path[len(top) :] for path in masked if path.startswith(top)]
+        also = [path[len(top) :] for path in readonly if path.startswith(top)]
         if mine or also:
-            _protect_below(root_fd, scratch, top, mine, also)
-
-
-def _below(path: str, top: str) -> bool:
-    if top:
-        return path.startswith(f"{top}/")
-    return not path.startswith(("/proc/", "/sys/"))
-
-
-def _protect_below(
-    root_fd: int, scratch: str, top: str, masked: list[str], readonly: list[str]
-) -> None:
-    os.fchdir(root_fd)
-    if top:
-        os.chdir(top[1:])
+            os.fchdir(root_fd)
+            os.chdir(top[1:])
+            for path in mine:
+                _mask(file, directory, path)
+            for path in also:
+                _make_readonly(path)
     for path in masked:
-        with _Target(root_fd, top, path) as target:
-            if target is not None:
-                _mask(scratch, target)
+        if not path.startswith(("/proc/", "/sys/")):
+            _at(root_fd, path, lambda target: _mask(file, directory, target))
     for path in readonly:
-        with _Target(root_fd, top, path) as target:
-            if target is not None:
-                _make_readonly(target)
+        if not path.startswith(("/proc/", "/sys/")):
+            _at(root_fd, path, _make_readonly)
     os.chdir(scratch)
 
 
-class _Target:
-    """The path to mount on: relative to the working directory, or of a descriptor."""
-
-    __slots__ = ("_fd", "_path", "_root_fd")
-
-    def __init__(self, root_fd: int, top: str, path: str) -> None:
-        self._root_fd = root_fd
-        self._fd = -1
-        self._path = path[len(top) + 1 :] if top else None
-        if self._path is None:
-            try:
-                self._fd = open_in_root(root_fd, path, os.O_PATH)
-            except SyscallError as error:
-                if error.errno not in (ENOENT, ENOTDIR):
-                    raise
-
-    def __enter__(self) -> str | None:
-        if self._path is not None:
-            return self._path
-        return f"/proc/self/fd/{self._fd}" if self._fd >= 0 else None
-
-    def __exit__(self, *_: Any) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-
-
-def _mask(scratch: str, target: str) -> None:
-    """Cover a file with an empty one, a directory with an empty one, both read-only."""
+def _at(root_fd: int, path: str, action: Callable[[str], None]) -> None:
+    """Call `action` with a name for what `path` is in the root, if it is there."""
     try:
-        m.mount(f"{scratch}/{EMPTY_FILE}", target, None, m.MS_BIND)
+        fd = open_in_root(root_fd, path, os.O_PATH)
     except SyscallError as error:
-        if error.errno == ENOENT:
+        if error.errno in (ENOENT, ENOTDIR):
             return
-        if error.errno != ENOTDIR:
-            raise
-        m.mount(f"{scratch}/{EMPTY_DIR}", target, None, m.MS_BIND)
+        raise
+    try:
+        action(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
+def _mask(file: str, directory: str, target: str) -> None:
+    """Cover a file with an empty one, a directory with an empty one, both read-only."""
+    if m.bind(file, target) == ENOTDIR:
+        m.mount(directory, target, None, m.MS_BIND)
 
 
 def _make_readonly(target: str) -> None:
-    try:
-        m.mount(target, target, None, m.MS_BIND | m.MS_REC)
-    except SyscallError as error:
-        if error.errno == ENOENT:
-            return
-        raise
+    if m.bind(target, target) == ENOENT:
+        return
     # The relative path still names what lies below the new mount; the kernel's lookup of
     # its last component follows it to the top.
     m.mount_setattr(m.AT_FDCWD, target, attr_set=m.MOUNT_ATTR_RDONLY, recursive=True)

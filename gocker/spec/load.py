@@ -21,7 +21,8 @@ from gocker.spec.schema_data import PROJECT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping as MappingType
+    from collections.abc import Iterable
+    from collections.abc import Mapping as MappingType
     from typing import Any
 
     from gocker.spec.nodes import Node

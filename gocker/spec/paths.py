@@ -8,7 +8,6 @@ from gocker.spec.nodes import Mapping, Scalar, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from gocker.spec.nodes import Node
