@@ -17,6 +17,7 @@ from gocker.report.human import safe, safe_output
 # A longer line is cut, so that a program that never writes a newline cannot fill our memory.
 # The cut is only in the prefixed view; the container's log file has the line whole.
 MAX_LINE = 65536
+_PLAIN = bytes(range(32, 127)) + b"\t\n"
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
@@ -119,6 +120,8 @@ class Prefixer:
 
 
 def _clean(block: bytes) -> bytes:
+    if not block.translate(None, _PLAIN):
+        return block
     text = block.decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\r")
     text = safe_output(text.replace("\r", "\n"))
     if "\x1b" in text:
