@@ -7,6 +7,7 @@ carriage return becomes a line, because it would overwrite the prefix. ``--raw``
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -17,6 +18,8 @@ from gocker.report.human import safe, safe_output
 # A longer line is cut, so that a program that never writes a newline cannot fill our memory.
 # The cut is only in the prefixed view; the container's log file has the line whole.
 MAX_LINE = 65536
+# A pipe's reader left; a terminal was hung up; the descriptor was closed by our caller.
+_READER_GONE = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF)
 _PLAIN = bytes(range(32, 127)) + b"\t\n"
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
@@ -25,14 +28,16 @@ class Sink:
     """Writes to a descriptor and goes silent when its reader is gone. Does not own it.
 
     Silence is right here: ``gocker logs | head`` has to end quietly, and a run whose terminal
-    was closed goes on; run.jsonl and the log files hold everything.
+    was closed goes on; run.jsonl and the log files hold everything. Any other failure (a full
+    disk) also ends the writing, and stays in `error` for the command to report at its end.
     """
 
-    __slots__ = ("closed", "fd")
+    __slots__ = ("closed", "error", "fd")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.closed = False
+        self.error: OSError | None = None
 
     def write(self, data: bytes) -> None:
         """Write all of `data`, waiting where the descriptor is non-blocking and full."""
@@ -43,8 +48,10 @@ class Sink:
             except BlockingIOError:
                 # Another program made the terminal or pipe that we share non-blocking.
                 select.select((), (self.fd,), ())
-            except OSError:
+            except OSError as err:
                 self.closed = True
+                if err.errno not in _READER_GONE:
+                    self.error = err
 
     def isatty(self) -> bool:
         """Return whether a terminal is at the other end."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from gocker.errors import HostError
+from gocker.state.directory import list_names
 from gocker.state.names import is_run_id, run_of
 from gocker.state.roots import Roots
 from gocker.state.run import Run
@@ -24,7 +25,7 @@ def stale_containers(roots: Roots) -> list[str]:
     """Return the identifiers of containers that have a directory and no living run."""
     fd = roots.open_data("containers")
     try:
-        names = sorted(os.listdir(fd))
+        names = list_names(fd)
     finally:
         os.close(fd)
     alive: dict[str, bool] = {}

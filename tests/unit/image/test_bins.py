@@ -75,6 +75,17 @@ def test_a_failed_copy_leaves_nothing(
     assert cached(roots) == []
 
 
+def test_a_program_that_cannot_be_read_is_named(
+    program: Path, roots: Roots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr("gocker.image.libraries.read_elf", refused)
+    with pytest.raises(HostError, match=f"'{program}' Permission denied"):
+        bins((str(program),), roots)
+
+
 def test_a_file_system_without_copy_file_range_is_copied_plainly(
     program: Path, roots: Roots, monkeypatch: pytest.MonkeyPatch
 ) -> None:

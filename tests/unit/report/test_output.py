@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import re
@@ -138,6 +139,16 @@ def test_a_reader_that_left_is_no_error() -> None:
     sink.write(b"b")
     os.close(write)
     assert sink.closed
+    assert sink.error is None
+
+
+def test_a_full_disk_is_remembered() -> None:
+    fd = os.open("/dev/full", os.O_WRONLY)
+    sink = Sink(fd)
+    sink.write(b"a")
+    os.close(fd)
+    assert sink.error is not None
+    assert sink.error.errno == errno.ENOSPC
 
 
 def test_a_full_pipe_that_does_not_block_is_waited_for() -> None:
