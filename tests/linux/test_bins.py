@@ -11,7 +11,7 @@ import pytest
 
 from gocker.image.bins import bins
 from gocker.image.libraries import Libraries
-from gocker.image.tree import which
+from gocker.image.path import which
 from gocker.state.roots import Roots
 
 
