@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gocker.log import Console, RunLog, read
+from gocker.report.lines import Narrator
 from gocker.report.output import Sink
 from gocker.report.summary import Summary
 from gocker.report.table import align, rows_as, summary_as, summary_text, width
+from gocker.state.containers import replay
 
 MIB = 1 << 20
 ENVELOPE = {"schema", "seq", "time", "monotonic", "event", "run.id", "project"}
@@ -147,6 +150,31 @@ def test_the_table_is_rebuilt_from_the_log_alone(record: Any, tmp_path: Path) ->
     later = Summary.from_records(read(str(tmp_path / "run.jsonl")))
     assert later == live
     assert summary_text(later) == summary_text(live)
+
+
+def test_a_damaged_log_still_gives_lines_and_a_table(record: Any, tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    error = {"message": "m", "hint": "h", "cause": {"message": "c"}}
+    entries = [
+        *job(record, "a", "oom", memory__limit=MIB, memory__peak=MIB),
+        record("container.failed", instance="b", error=error),
+        record("run.finished", error=error),
+    ]
+    with RunLog(str(path), "r", "p", Console(Sink(-1), "none")) as log:
+        for entry in entries:
+            fields = {key: value for key, value in entry.items() if key not in ENVELOPE}
+            log.record(entry["event"], fields)
+    good = path.read_bytes()
+    chance = random.Random(7)  # noqa: S311  # a repeatable test, not a secret
+    for _ in range(500):
+        content = bytearray(good[: chance.choice([len(good), chance.randrange(1, len(good))])])
+        content[chance.randrange(len(content))] = chance.choice([0, 34, 44, 48, 57, 110, 123, 255])
+        path.write_bytes(content)
+        records = list(read(str(path)))
+        narrator = Narrator()
+        assert all(narrator.line(entry).what.isprintable() for entry in records)
+        assert replay(records, alive=False) is not None
+        assert summary_text(Summary.from_records(records))
 
 
 def test_colours_do_not_move_the_columns(record: Any) -> None:
