@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import time
+from collections import deque
 
 from gocker.events import timestamp
 from gocker.report.human import safe, safe_output
@@ -49,9 +50,12 @@ class Sink:
                 # Another program made the terminal or pipe that we share non-blocking.
                 select.select((), (self.fd,), ())
             except OSError as err:
-                self.closed = True
-                if err.errno not in _READER_GONE:
-                    self.error = err
+                self._fail(err)
+
+    def _fail(self, err: OSError) -> None:
+        self.closed = True
+        if err.errno not in _READER_GONE:
+            self.error = err
 
     def isatty(self) -> bool:
         """Return whether a terminal is at the other end."""
@@ -59,6 +63,61 @@ class Sink:
             return os.isatty(self.fd)
         except OSError:
             return False
+
+
+class QueueSink(Sink):
+    """A sink for the scheduler's loop: it never waits, so no timeout is late for a slow reader.
+
+    What the reader does not take is kept. While `pending` is not 0 the loop watches `fd` for
+    room and calls `pump`; above its own bound it stops reading the containers' output, whose
+    writers then wait.
+    """
+
+    __slots__ = ("_poll", "_queue", "pending")
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self._queue: deque[memoryview] = deque()
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self.pending = 0
+
+    def write(self, data: bytes) -> None:
+        """Keep `data` and write what fits now."""
+        if not self.closed:
+            self._queue.append(memoryview(data))
+            self.pending += len(data)
+            self.pump()
+
+    def pump(self) -> None:
+        """Write while there is room.
+
+        A pipe that is writable takes PIPE_BUF bytes without blocking (pipe(7)), so O_NONBLOCK,
+        which everyone who shares our stdout would get, is not needed.
+        """
+        while self._queue and not self.closed and self._poll.poll(0):
+            view = self._queue[0]
+            try:
+                written = os.write(self.fd, view[: select.PIPE_BUF])
+            except BlockingIOError:
+                return
+            except OSError as err:
+                self._fail(err)
+                break
+            self.pending -= written
+            if written == len(view):
+                self._queue.popleft()
+            else:
+                self._queue[0] = view[written:]
+        if self.closed:
+            self._queue.clear()
+            self.pending = 0
+
+    def flush(self) -> None:
+        """Write all that is kept, waiting for the reader; for the end of the command."""
+        while self._queue:
+            super().write(bytes(self._queue.popleft()))
+        self.pending = 0
 
 
 class Prefixer:

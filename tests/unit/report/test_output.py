@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gocker.report.output import MAX_LINE, Prefixer, Sink
+from gocker.report.output import MAX_LINE, Prefixer, QueueSink, Sink
 
 
 class Capture(Sink):
@@ -176,3 +176,56 @@ def test_a_terminal_is_told_from_a_pipe() -> None:
     assert [Sink(slave).isatty(), Sink(write).isatty(), Sink(-1).isatty()] == [True, False, False]
     for fd in (master, slave, read, write):
         os.close(fd)
+
+
+def fill(sink: QueueSink) -> bytes:
+    data = os.urandom(300_000)  # a pipe holds 65536
+    for at in range(0, len(data), 10_000):
+        sink.write(data[at : at + 10_000])
+    return data
+
+
+def test_a_queue_does_not_wait_for_its_reader() -> None:
+    read, write = os.pipe()
+    sink = QueueSink(write)
+    data = fill(sink)
+    assert len(data) - 65536 <= sink.pending < len(data)
+    received = b""
+    while sink.pending:
+        received += os.read(read, 1 << 16)
+        sink.pump()
+    os.close(write)
+    while chunk := os.read(read, 1 << 16):
+        received += chunk
+    os.close(read)
+    assert received == data
+
+
+def test_flush_writes_what_is_kept() -> None:
+    read, write = os.pipe()
+    sink = QueueSink(write)
+    data = fill(sink)
+    received = bytearray()
+
+    def drain() -> None:
+        while chunk := os.read(read, 1 << 16):
+            received.extend(chunk)
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    sink.flush()
+    os.close(write)
+    reader.join()
+    os.close(read)
+    assert received == data
+    assert sink.pending == 0
+
+
+def test_a_queue_is_given_up_when_its_reader_leaves() -> None:
+    read, write = os.pipe()
+    sink = QueueSink(write)
+    fill(sink)
+    os.close(read)
+    sink.pump()
+    os.close(write)
+    assert (sink.closed, sink.pending, sink.error) == (True, 0, None)

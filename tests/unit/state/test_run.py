@@ -94,6 +94,16 @@ def test_everything_of_a_run_is_private(roots: Roots) -> None:
             assert stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) == 0o600
 
 
+def test_a_log_is_private_whatever_the_umask(roots: Roots) -> None:
+    run = finished(roots)
+    old = os.umask(0o777)
+    try:
+        os.close(run.open_log("web"))
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(os.stat(run.log_path("web")).st_mode) == 0o600
+
+
 def test_a_run_is_alive_until_it_is_closed(roots: Roots) -> None:
     run = Run.create(roots, "demo", ())
     assert Run.load(roots, run.id).state == "running"
