@@ -8,12 +8,15 @@ they are opened; TMPDIR and /tmp are never used.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
 from gocker.errors import HostError
 from gocker.state.directory import list_names, open_private, verify_ancestors
 from gocker.state.holder import boot_id
 from gocker.state.tree import remove_tree
+
+_BOOT_ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class Roots:
@@ -117,7 +120,7 @@ def _open_root(path: str) -> int:
 
 
 def _forget_other_boots(live_fd: int, boot: str) -> None:
-    """Remove what a /run that outlives a reboot kept of earlier boots."""
+    """Remove what a /run that outlives a reboot kept of earlier boots, and nothing else."""
     for name in list_names(live_fd):
-        if name != boot:
+        if name != boot and re.fullmatch(_BOOT_ID, name):
             remove_tree(live_fd, name)

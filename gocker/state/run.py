@@ -219,7 +219,7 @@ def prune(roots: Roots, project: str, keep: int = KEEP) -> list[str]:
     """
     with _runs(roots) as runs_fd, _changing(runs_fd):
         for name in list_names(runs_fd):
-            if name.startswith(_UNFINISHED):
+            if name.startswith(_UNFINISHED) and is_run_id(name.removeprefix(_UNFINISHED)):
                 remove_tree(runs_fd, name)
     finished = [run for run in runs(roots, project) if not run.alive()]
     old = finished[: max(0, len(finished) - keep)]

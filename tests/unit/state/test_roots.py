@@ -141,3 +141,10 @@ def test_a_directory_that_flips_to_a_link_is_never_followed(tmp_path: Path) -> N
         flipper.join()
     assert list(victim.iterdir()) == []
     assert 0 < refused <= attempt
+
+
+def test_a_foreign_file_in_the_live_root_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "live").mkdir(mode=0o700)
+    (tmp_path / "live" / "mine").write_text("x")
+    Roots(str(tmp_path / "data"), str(tmp_path / "live")).close()
+    assert (tmp_path / "live" / "mine").read_text() == "x"
