@@ -18,16 +18,10 @@ def test_host_is_the_hosts_root_with_private_places_hidden(roots: Roots) -> None
     assert root.env["PATH"].startswith("/usr/local/sbin:")
 
 
-def test_host_hides_gockers_own_state(tmp_path: Path) -> None:
-    place = Path("/var/lib") if os.geteuid() == 0 else tmp_path
-    data = place / f"gocker-test-{os.getpid()}"
-    with Roots(str(data), str(data / "live")) as roots:
-        try:
-            hidden = resolve("host:/", roots, "/").hidden
-        finally:
-            for path in (data / "live" / os.path.basename(roots.live), data / "live", data):
-                path.rmdir()
-    assert any(str(data) == path or str(data).startswith(f"{path}/") for path in hidden)
+def test_host_hides_gockers_own_state(roots: Roots) -> None:
+    # Directories that every host has, in the place of /var/lib/gocker and /run/gocker.
+    roots.data, roots.live = "/usr/lib", "/usr/share/boot"
+    assert {"/usr/lib", "/usr/share"} <= set(resolve("host:/", roots, "/").hidden)
 
 
 def test_nothing_is_hidden_twice(roots: Roots) -> None:
