@@ -112,7 +112,7 @@ class Console:
             _Lines(self._sink),
             processors=[self._render],
             wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[self._level]),
-        )
+        ).bind()  # without it, each call would bind anew
 
     def _render(self, _logger: object, method: str, fields: Mapping[str, Any]) -> str:
         what, who = fields["event"], fields["who"]

@@ -11,7 +11,7 @@ import os
 
 from gocker.errors import HostError
 from gocker.image.tree import Content, Directory, Entry, File, Link, Tree
-from gocker.state.directory import open_private
+from gocker.state.directory import list_names, open_private
 from gocker.state.locks import acquire
 from gocker.state.roots import Roots
 from gocker.state.tree import remove_tree
@@ -29,28 +29,33 @@ def bins(names: tuple[str, ...], roots: Roots) -> str:
     Raises:
         HostError: if a program or a library is missing, or it cannot be written.
     """
-    tree = Tree(names)
-    digest = tree.digest()
-    path = os.path.join(roots.data, "images", "bins", digest)
-    if os.path.isdir(path):  # it got this name when it was complete
-        return path
+    try:
+        tree = Tree(names)
+        digest = tree.digest()
+        path = os.path.join(roots.data, "images", "bins", digest)
+        if not os.path.isdir(path):  # it gets this name when it is complete
+            _build(tree, roots, digest)
+    except OSError as err:
+        where = f" {err.filename!r}" if err.filename else ""
+        raise HostError(f"cannot make a bins: image:{where} {err.strerror}") from err
+    return path
+
+
+def _build(tree: Tree, roots: Roots, digest: str) -> None:
     cache_fd = roots.open_data("images", "bins")
     try:
         with acquire(
             ".lock", dir_fd=cache_fd, what="the cache of bins: images", timeout_s=_LOCK_TIMEOUT_S
         ):
-            if not os.path.isdir(path):
+            if not os.access(digest, os.F_OK, dir_fd=cache_fd):
                 _publish(tree, cache_fd, digest)
-    except OSError as err:
-        raise HostError(f"cannot make {path!r}: {err.strerror}") from err
     finally:
         os.close(cache_fd)
-    return path
 
 
 def _publish(tree: Tree, cache_fd: int, digest: str) -> None:
     """Build under another name and rename: nobody sees half a root. Needs the cache's lock."""
-    for name in os.listdir(cache_fd):
+    for name in list_names(cache_fd):
         if name.startswith(_UNFINISHED):
             remove_tree(cache_fd, name)  # of a builder that was killed: we have its lock
     hidden = f"{_UNFINISHED}{digest}"

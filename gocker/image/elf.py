@@ -46,7 +46,7 @@ def read_elf(path: str) -> Elf | None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return _read(fd)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, ValueError, OverflowError):
         return None
     finally:
         os.close(fd)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from gocker.errors import HostError, PlanError
-from gocker.image.bins import bins
-from gocker.image.tree import PATH
+from gocker.image.path import PATH
 from gocker.state.roots import Roots
 
 DEFAULT = "host:/"
@@ -29,8 +28,7 @@ class Reference(NamedTuple):
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class RootFs:
+class RootFs(NamedTuple):
     """What an image gives a container.
 
     `lower`: directories for an overlay, topmost first. `hidden`: paths to cover with an empty
@@ -40,7 +38,7 @@ class RootFs:
 
     lower: tuple[str, ...]
     hidden: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=lambda: {"PATH": PATH})
+    env: Mapping[str, str] = MappingProxyType({"PATH": PATH})
     command: tuple[str, ...] = ()
     working_dir: str = "/"
     user: str = ""
@@ -86,6 +84,9 @@ def resolve(ref: str, roots: Roots, project_dir: str) -> RootFs:
         return RootFs(("/",), hidden=_hidden(roots))
     if reference.kind == "rootfs":
         return RootFs((_directory(reference.value, project_dir),))
+    # Here and not above: hashlib, struct and the rest are 8 ms that host:/ can do without.
+    from gocker.image.bins import bins
+
     names = tuple(sorted(set(reference.value.split(","))))
     return RootFs((bins(names, roots),))
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from gocker.errors import HostError
 from gocker.image.libraries import Libraries
+from gocker.image.path import which
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LAYOUT_VERSION = 1
 _MAX_LINKS = 40  # as the kernel, path_resolution(7)
 _MAX_SCRIPTS = 5
@@ -170,22 +170,6 @@ class Tree:
                 at = "" if at == "/" else at
                 todo += [part for part in reversed(entry.target.split("/")) if part]
         return at or "/"
-
-
-def which(name: str) -> str:
-    """Return the path of a program of the host, looked up in `PATH`.
-
-    Raises:
-        HostError: if there is none.
-    """
-    candidates = [name] if "/" in name else [f"{part}/{name}" for part in PATH.split(":")]
-    for path in candidates:
-        if path.startswith("/") and os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    raise HostError(
-        f"there is no program {name!r} on this host",
-        hint=f"install it; looked in {PATH}" if "/" not in name else "name an absolute path",
-    )
 
 
 def _entry(path: str) -> Entry:

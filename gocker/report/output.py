@@ -7,9 +7,11 @@ carriage return becomes a line, because it would overwrite the prefix. ``--raw``
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
+from collections import deque
 
 from gocker.events import timestamp
 from gocker.report.human import safe, safe_output
@@ -17,6 +19,9 @@ from gocker.report.human import safe, safe_output
 # A longer line is cut, so that a program that never writes a newline cannot fill our memory.
 # The cut is only in the prefixed view; the container's log file has the line whole.
 MAX_LINE = 65536
+# A pipe's reader left; a terminal was hung up; the descriptor was closed by our caller.
+_READER_GONE = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF)
+_PLAIN = bytes(range(32, 127)) + b"\t\n"
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
@@ -24,14 +29,16 @@ class Sink:
     """Writes to a descriptor and goes silent when its reader is gone. Does not own it.
 
     Silence is right here: ``gocker logs | head`` has to end quietly, and a run whose terminal
-    was closed goes on; run.jsonl and the log files hold everything.
+    was closed goes on; run.jsonl and the log files hold everything. Any other failure (a full
+    disk) also ends the writing, and stays in `error` for the command to report at its end.
     """
 
-    __slots__ = ("closed", "fd")
+    __slots__ = ("closed", "error", "fd")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.closed = False
+        self.error: OSError | None = None
 
     def write(self, data: bytes) -> None:
         """Write all of `data`, waiting where the descriptor is non-blocking and full."""
@@ -42,8 +49,13 @@ class Sink:
             except BlockingIOError:
                 # Another program made the terminal or pipe that we share non-blocking.
                 select.select((), (self.fd,), ())
-            except OSError:
-                self.closed = True
+            except OSError as err:
+                self._fail(err)
+
+    def _fail(self, err: OSError) -> None:
+        self.closed = True
+        if err.errno not in _READER_GONE:
+            self.error = err
 
     def isatty(self) -> bool:
         """Return whether a terminal is at the other end."""
@@ -51,6 +63,61 @@ class Sink:
             return os.isatty(self.fd)
         except OSError:
             return False
+
+
+class QueueSink(Sink):
+    """A sink for the scheduler's loop: it never waits, so no timeout is late for a slow reader.
+
+    What the reader does not take is kept. While `pending` is not 0 the loop watches `fd` for
+    room and calls `pump`; above its own bound it stops reading the containers' output, whose
+    writers then wait.
+    """
+
+    __slots__ = ("_poll", "_queue", "pending")
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self._queue: deque[memoryview] = deque()
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self.pending = 0
+
+    def write(self, data: bytes) -> None:
+        """Keep `data` and write what fits now."""
+        if not self.closed:
+            self._queue.append(memoryview(data))
+            self.pending += len(data)
+            self.pump()
+
+    def pump(self) -> None:
+        """Write while there is room.
+
+        A pipe that is writable takes PIPE_BUF bytes without blocking (pipe(7)), so O_NONBLOCK,
+        which everyone who shares our stdout would get, is not needed.
+        """
+        while self._queue and not self.closed and self._poll.poll(0):
+            view = self._queue[0]
+            try:
+                written = os.write(self.fd, view[: select.PIPE_BUF])
+            except BlockingIOError:
+                return
+            except OSError as err:
+                self._fail(err)
+                break
+            self.pending -= written
+            if written == len(view):
+                self._queue.popleft()
+            else:
+                self._queue[0] = view[written:]
+        if self.closed:
+            self._queue.clear()
+            self.pending = 0
+
+    def flush(self) -> None:
+        """Write all that is kept, waiting for the reader; for the end of the command."""
+        while self._queue:
+            super().write(bytes(self._queue.popleft()))
+        self.pending = 0
 
 
 class Prefixer:
@@ -119,6 +186,8 @@ class Prefixer:
 
 
 def _clean(block: bytes) -> bytes:
+    if not block.translate(None, _PLAIN):
+        return block
     text = block.decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\r")
     text = safe_output(text.replace("\r", "\n"))
     if "\x1b" in text:

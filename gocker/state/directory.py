@@ -6,6 +6,7 @@ so nobody can swap a path component under us (security: races in /tmp and /run).
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -16,6 +17,8 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Nothing of ours but logs is larger; a bigger file is not ours.
 _MAX_FILE = 1 << 20
+# These say nothing about the file, so it is not called damaged because of them.
+_SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def open_private(name: str, *, dir_fd: int | None = None, shown: str | None = None) -> int:
@@ -95,6 +98,18 @@ def verify_ancestors(path: str) -> None:
         path = os.path.dirname(path)
 
 
+def list_names(fd: int) -> list[str]:
+    """Return the sorted names in a directory.
+
+    Raises:
+        HostError: if it cannot be read.
+    """
+    try:
+        return sorted(os.listdir(fd))
+    except OSError as err:
+        raise HostError(f"cannot list a directory of gocker's: {err.strerror}") from err
+
+
 def write_atomic(dir_fd: int, name: str, content: bytes) -> None:
     """Replace a file whole: readers see the old content or the new, never a part.
 
@@ -118,10 +133,16 @@ def write_atomic(dir_fd: int, name: str, content: bytes) -> None:
 
 
 def read_small(dir_fd: int, name: str) -> bytes | None:
-    """Return the content of a regular file of at most 1 MiB, or None if there is none."""
+    """Return the content of a regular file, at most 1 MiB, or None if there is none.
+
+    Raises:
+        HostError: if that cannot be found out for lack of descriptors or memory.
+    """
     try:
         fd = os.open(name, _READ, dir_fd=dir_fd)
-    except OSError:
+    except OSError as err:
+        if err.errno in _SHORTAGE:
+            raise HostError(f"cannot read {name!r}: {err.strerror}") from err
         return None  # missing, a link, unreadable: for the caller all mean "damaged"
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):

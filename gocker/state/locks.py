@@ -6,6 +6,7 @@ the lock until both are gone.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
@@ -54,7 +55,10 @@ def acquire(name: str, *, dir_fd: int, what: str, timeout_s: float = 0.0) -> Loc
     Raises:
         HostError: naming the holder's pid and command.
     """
-    fd = os.open(name, _OPEN, 0o600, dir_fd=dir_fd)
+    try:
+        fd = os.open(name, _OPEN, 0o600, dir_fd=dir_fd)
+    except OSError as err:
+        raise HostError(f"cannot open the lock {name!r} of {what}: {err.strerror}") from err
     try:
         deadline = time.monotonic() + timeout_s
         while not _try(fd):
@@ -62,7 +66,7 @@ def acquire(name: str, *, dir_fd: int, what: str, timeout_s: float = 0.0) -> Loc
                 holder = _holder(fd)
                 raise HostError(
                     f"{what} is in use by {holder}",
-                    hint="wait for it, or stop it with gocker down",
+                    hint="wait until it has finished, or end it",
                 )
             time.sleep(_RETRY_S)
         command = " ".join(sys.argv)[:200]
@@ -78,11 +82,16 @@ def is_held(name: str, *, dir_fd: int) -> bool:
     """Return whether somebody holds the lock `name`; a missing file is free.
 
     A shared lock is tried, so that two who ask do not take each other for the holder.
+
+    Raises:
+        HostError: if it cannot be found out. "Free" would then be a licence to remove.
     """
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
-    except OSError:
-        return False
+    except OSError as err:
+        if err.errno in (errno.ENOENT, errno.ELOOP):
+            return False
+        raise HostError(f"cannot open the lock {name!r}: {err.strerror}") from err
     try:
         return not _try(fd, fcntl.LOCK_SH)
     finally:

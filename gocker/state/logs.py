@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Iterator
 
 from gocker.errors import HostError
-from gocker.state.directory import DIRECTORY
+from gocker.state.directory import DIRECTORY, list_names
 from gocker.state.names import instance_of
 from gocker.state.run import Run
 
@@ -76,7 +76,7 @@ class _Logs:
 
     def read(self) -> Iterator[Chunk]:
         """Yield what is new since the last call."""
-        for name in sorted(os.listdir(self._dir)):
+        for name in list_names(self._dir):
             owner = instance_of(name)
             if owner is None or (self._instances is not None and owner[0] not in self._instances):
                 continue

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 
 from gocker.errors import HostError
-from gocker.state.directory import open_private, verify_ancestors
+from gocker.state.directory import list_names, open_private, verify_ancestors
 from gocker.state.holder import boot_id
 from gocker.state.tree import remove_tree
 
 DEFAULT_DATA = "/var/lib/gocker"
+_BOOT_ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class Roots:
@@ -67,14 +69,14 @@ class Roots:
 
     def open_data(self, *names: str) -> int:
         """Return a descriptor of a private directory below *data*, made if missing."""
-        fd = os.dup(self.data_fd)
-        shown = self.data
+        fd, shown = self.data_fd, self.data
         for name in names:
             shown = os.path.join(shown, name)
             try:
                 below = open_private(name, dir_fd=fd, shown=shown)
             finally:
-                os.close(fd)
+                if fd != self.data_fd:
+                    os.close(fd)
             fd = below
         return fd
 
@@ -128,8 +130,7 @@ def _open_root(path: str) -> int:
 
 
 def _forget_other_boots(live_fd: int, boot: str) -> None:
-    """Remove what a /run that outlives a reboot kept of earlier boots."""
-    with os.scandir(live_fd) as entries:
-        old = [entry.name for entry in entries if entry.name != boot]
-    for name in old:
-        remove_tree(live_fd, name)
+    """Remove what a /run that outlives a reboot kept of earlier boots, and nothing else."""
+    for name in list_names(live_fd):
+        if name != boot and re.fullmatch(_BOOT_ID, name):
+            remove_tree(live_fd, name)

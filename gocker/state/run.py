@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import gocker
 from gocker.errors import HostError
-from gocker.state.directory import DIRECTORY, open_private, read_small, write_atomic
+from gocker.state.directory import DIRECTORY, list_names, open_private, read_small, write_atomic
 from gocker.state.holder import Holder
 from gocker.state.locks import Lock, acquire, is_held
 from gocker.state.names import checked, is_run_id, log_name, new_run_id
@@ -27,6 +27,7 @@ SCHEMA_VERSION = 1
 KEEP = 20  # finished runs per project
 _LOCK_TIMEOUT_S = 10.0
 _POLL_S = 0.02
+_YEAR_10000 = 253_402_300_800  # no clock says so: a damaged number
 _LOG = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 # The directory of a creation that was killed in the middle.
 _UNFINISHED = ".new-"
@@ -126,12 +127,18 @@ class Run:
             yield fd
 
     def alive(self) -> bool:
-        """Return whether a process holds the run: the front, or the launcher after it."""
+        """Return whether a process holds the run: the front, or the launcher after it.
+
+        Raises:
+            HostError: if it cannot be found out (no descriptor left).
+        """
         try:
             with self.opened() as fd:
                 return is_held("lock", dir_fd=fd)
-        except HostError:
-            return False
+        except HostError as err:
+            if isinstance(err.__cause__, FileNotFoundError | NotADirectoryError):
+                return False
+            raise
 
     @property
     def state(self) -> Literal["running", "finished", "damaged"]:
@@ -199,8 +206,7 @@ class Run:
 def runs(roots: Roots, project: str | None = None) -> list[Run]:
     """Return the runs of a project, or all, oldest first. Damaged ones are in "all" only."""
     with _runs(roots) as runs_fd:
-        with os.scandir(runs_fd) as entries:
-            names = sorted(entry.name for entry in entries if is_run_id(entry.name))
+        names = [name for name in list_names(runs_fd) if is_run_id(name)]
         found = [Run(roots, name, _facts(name, runs_fd)) for name in names]
     return [run for run in found if project is None or run.project == project]
 
@@ -212,10 +218,9 @@ def prune(roots: Roots, project: str, keep: int = KEEP) -> list[str]:
         the identifiers removed.
     """
     with _runs(roots) as runs_fd, _changing(runs_fd):
-        with os.scandir(runs_fd) as entries:
-            names = [entry.name for entry in entries if entry.name.startswith(_UNFINISHED)]
-        for name in names:
-            remove_tree(runs_fd, name)
+        for name in list_names(runs_fd):
+            if name.startswith(_UNFINISHED) and is_run_id(name.removeprefix(_UNFINISHED)):
+                remove_tree(runs_fd, name)
     finished = [run for run in runs(roots, project) if not run.alive()]
     old = finished[: max(0, len(finished) - keep)]
     for run in old:
@@ -277,8 +282,12 @@ def _facts(run_id: str, runs_fd: int) -> dict[str, Any] | None:
     try:
         with _opened(run_id, runs_fd) as fd:
             facts = json.loads(read_small(fd, "run.json") or b"")
-    except (HostError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return None
+    except HostError as err:
+        if isinstance(err.__cause__, FileNotFoundError | NotADirectoryError):
+            return None
+        raise
     match facts:
         case {
             "project": str(),
@@ -287,6 +296,8 @@ def _facts(run_id: str, runs_fd: int) -> dict[str, Any] | None:
             "created": float(),
             "gocker.version": str(),
             "cgroup.parent": str(),
-        } if all(isinstance(item, str) for item in [*files, *command]):
+        } if all(isinstance(item, str) for item in [*files, *command]) and (
+            0 <= facts["created"] < _YEAR_10000
+        ):
             return facts if isinstance(facts, dict) else None
     return None

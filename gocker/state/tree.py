@@ -32,8 +32,11 @@ def remove_tree(parent_fd: int, name: str) -> None:
         HostError: if a mount is in the tree (nothing below it is touched), or the kernel
             refuses.
     """
-    mount = _mount_id(parent_fd)
-    fd = os.dup(parent_fd)
+    try:
+        mount = _mount_id(parent_fd)
+        fd = os.dup(parent_fd)
+    except OSError as err:
+        raise HostError(f"cannot remove {name!r}: {err.strerror}") from err
     levels: list[_Level] = []
     pending = [name]
     try:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from gocker.errors import HostError
-from gocker.state.directory import open_private, read_small, write_atomic
+from gocker.state.directory import list_names, open_private, read_small, write_atomic
 from gocker.state.names import checked
 from gocker.state.roots import Roots
 from gocker.state.tree import remove_tree
@@ -67,7 +67,7 @@ def volumes(roots: Roots, project: str | None = None) -> list[Volume]:
     """Return the volumes of a project, or all, by name."""
     found = []
     with _opened(roots) as (volumes_fd, owners_fd):
-        for directory in sorted(os.listdir(volumes_fd)):
+        for directory in list_names(volumes_fd):
             owner = _owner(owners_fd, directory)
             if owner is not None and project in (None, owner[0]):
                 found.append(Volume(*owner, os.path.join(roots.data, "volumes", directory)))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ctypes
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,44 @@ def test_what_an_earlier_boot_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "live").chmod(0o700)
     Roots(str(tmp_path / "data"), str(tmp_path / "live")).close()
     assert [path.name for path in (tmp_path / "live").iterdir()] == [boot_id()]
+
+
+def test_a_directory_that_flips_to_a_link_is_never_followed(tmp_path: Path) -> None:
+    victim, data, spare = tmp_path / "victim", tmp_path / "data", tmp_path / "spare"
+    victim.mkdir(mode=0o700)
+    data.mkdir(mode=0o700)
+    spare.symlink_to(victim)
+    libc = ctypes.CDLL(None)
+    done = threading.Event()
+    at_fdcwd, rename_exchange = -100, 2  # renameat2(2)
+
+    def flip() -> None:
+        names = os.fsencode(data), os.fsencode(spare)
+        while not done.is_set():
+            libc.renameat2(at_fdcwd, names[0], at_fdcwd, names[1], rename_exchange)
+
+    flipper = threading.Thread(target=flip)
+    flipper.start()
+    refused = 0
+    try:
+        # Until both faces of the path were met, so that the race is a real one.
+        for attempt in range(20_000):
+            try:
+                with Roots(str(data), str(tmp_path / "live")) as roots:
+                    os.close(roots.open_data("runs"))
+            except HostError:
+                refused += 1
+            if attempt > 300 and 0 < refused < attempt:
+                break
+    finally:
+        done.set()
+        flipper.join()
+    assert list(victim.iterdir()) == []
+    assert 0 < refused <= attempt
+
+
+def test_a_foreign_file_in_the_live_root_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "live").mkdir(mode=0o700)
+    (tmp_path / "live" / "mine").write_text("x")
+    Roots(str(tmp_path / "data"), str(tmp_path / "live")).close()
+    assert (tmp_path / "live" / "mine").read_text() == "x"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import stat
 import subprocess
@@ -91,6 +92,16 @@ def test_everything_of_a_run_is_private(roots: Roots) -> None:
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
         for name in files:
             assert stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) == 0o600
+
+
+def test_a_log_is_private_whatever_the_umask(roots: Roots) -> None:
+    run = finished(roots)
+    old = os.umask(0o777)
+    try:
+        os.close(run.open_log("web"))
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(os.stat(run.log_path("web")).st_mode) == 0o600
 
 
 def test_a_run_is_alive_until_it_is_closed(roots: Roots) -> None:
@@ -194,7 +205,7 @@ def test_an_unknown_run_is_an_error(roots: Roots) -> None:
 
 GARBAGE = [
     b"", b"\0" * 4096, b"{", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000,
-    b'{"project": 1}', b'{"holder": {"pid": -1}}', b"9" * 10_000,
+    b'{"project": 1}', b'{"created": 1e999}', b'{"holder": {"pid": -1}}', b"9" * 10_000,
 ]  # fmt: skip
 
 
@@ -308,6 +319,23 @@ def test_a_failed_atomic_write_leaves_the_old_file_and_nothing_else(tmp_path: Pa
         write_atomic(fd, "taken", b"x")
     os.close(fd)
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_run_is_not_called_dead_for_lack_of_descriptors(roots: Roots) -> None:
+    run = Run.create(roots, "demo", ())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    try:
+        for spare in range(4):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free + spare, limits[1]))
+            try:
+                assert run.alive()
+            except HostError:
+                continue
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        run.close()
 
 
 def test_no_descriptor_is_left(roots: Roots) -> None:
