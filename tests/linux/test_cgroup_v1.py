@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gocker.cgroup import mounts, v1
+from gocker.cgroup import mounts, tree, v1
 from gocker.cgroup.group import Cgroup
 from gocker.errors import ConfigError, ContainerError, HostError, SyscallError
 
@@ -426,6 +426,9 @@ def wait_for_change(counter: mmap.mmap) -> None:
 
 
 def fork_forever() -> None:
+    """Keep eight chains going in which each process makes its successor and exits."""
+    for _ in range(3):
+        os.fork()
     while True:
         with contextlib.suppress(BlockingIOError):
             if os.fork():
@@ -501,6 +504,16 @@ def test_set_moves_a_running_container_into_a_new_hierarchy(manager: v1.Manager)
     assert os.sched_getaffinity(pid) == {cpu}
     group.kill()
     status(pid)
+
+
+def test_set_misses_no_process_of_a_fork_loop(manager: v1.Manager) -> None:
+    group = manager.create("lateloop", {"pids": {"limit": 20}})
+    status(start(group, fork_forever))
+    group.set({"cpu": {"shares": 100}})
+    group.freeze(True)
+    inside = tree.pids("lateloop", manager.fd(manager.directories["cpu"]))
+    assert inside == group.pids() != []
+    group.kill()
 
 
 def test_sweep_removes_only_what_is_dead(manager: v1.Manager) -> None:
