@@ -118,16 +118,19 @@ class Cgroup(group.Cgroup):
         return None if hits == 0 and near else hits
 
     def _io(self) -> tuple[int | None, int | None]:
-        # Counted for every device and scheduler, unlike blkio.bfq.io_service_bytes.
-        text = self._read("blkio", "blkio.throttle.io_service_bytes_recursive")
-        if text is None:
-            return None, None
-        sums = {"Read": 0, "Write": 0}
-        for line in text.splitlines():
-            words = line.split()  # "254:0 Read 4096", at the end "Total 4096"
-            if len(words) == 3 and words[1] in sums:
-                sums[words[1]] += int(words[2])
-        return sums["Read"], sums["Write"]
+        """Return bytes read and written, or None and None if no device was counted.
+
+        A device is counted from its first throttle rule on (newer kernels; 6.18 seen), so no
+        line may mean "not counted" as well as "nothing": we do not know.
+        """
+        text = self._read("blkio", "blkio.throttle.io_service_bytes_recursive") or ""
+        words = [line.split() for line in text.splitlines()]  # "254:0 Read 4096"
+        sums = [
+            [int(word[2]) for word in words if len(word) == 3 and word[1] == direction]
+            for direction in ("Read", "Write")
+        ]
+        read, written = (sum(column) if column else None for column in sums)
+        return read, written
 
     def read_oom(self) -> int | None:
         """Return how many processes the kernel killed for memory here; None before Linux 4.13."""

@@ -178,6 +178,9 @@ def choose_parent(hierarchy: Hierarchy, parent: str | None, name: str) -> str:
     mount, own = hierarchy.mount.rstrip("/"), hierarchy.directory
     if parent is not None:
         return f"{mount}/{parent.strip('/')}"
+    if own is not None and os.path.basename(own) == SUPERVISOR:
+        # An earlier gocker moved our shell there.
+        own = os.path.dirname(own)
     # Only the true root of the hierarchy has no cgroup.events.
     is_root = not os.path.exists(f"{mount}/cgroup.events")
     if own is not None and ((is_root and own == hierarchy.mount) or _has_children(own)):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gocker.cgroup import mounts, v1
+from gocker.cgroup import mounts, tree, v1
 from gocker.cgroup.group import Cgroup
 from gocker.errors import ConfigError, ContainerError, HostError, SyscallError
 
@@ -345,6 +345,56 @@ def test_access_letters_of_a_device_rule_count(manager: v1.Manager) -> None:
     assert status(start(group, probe)) == 7
 
 
+def whole_disk() -> tuple[int, int] | None:
+    for disk in sorted(Path("/sys/block").iterdir()):
+        major, minor = (disk / "dev").read_text().split(":")
+        return int(major), int(minor)
+    return None
+
+
+@pytest.mark.skipif("blkio" not in LAYOUT.v1, reason="needs the blkio controller")
+@pytest.mark.skipif(whole_disk() is None, reason="needs a block device")
+def test_a_throttle_of_a_disk_is_applied(manager: v1.Manager) -> None:
+    major, minor = whole_disk() or (0, 0)
+    rule = {"major": major, "minor": minor, "rate": 2**20}
+    group = manager.create("io", {"blockIO": {"throttleWriteBpsDevice": [rule]}})
+    assert file(manager, "blkio", group, "blkio.throttle.write_bps_device") == (
+        f"{major}:{minor} {2**20}"
+    )
+    assert group.applied[0].effective == 2**20
+
+
+def disk_of(path: str) -> Path:
+    device = os.stat(path).st_dev
+    return Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/queue")
+
+
+@pytest.mark.skipif(not disk_of("/tmp").exists(), reason="needs /tmp on a whole disk")
+@pytest.mark.skipif("blkio" not in LAYOUT.v1, reason="needs the blkio controller")
+def test_bytes_written_to_a_throttled_disk_are_counted(manager: v1.Manager) -> None:
+    path = f"/tmp/gocker-test-{os.getpid()}"
+    device = os.stat("/tmp").st_dev
+    rule = {"major": os.major(device), "minor": os.minor(device), "rate": 2**30}
+    group = manager.create("bytes", {"blockIO": {"throttleWriteBpsDevice": [rule]}})
+
+    def write() -> None:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
+        os.writev(fd, [mmap.mmap(-1, 65_536)])
+
+    try:
+        assert status(start(group, write)) == 0
+    finally:
+        os.unlink(path)
+    assert group.stats()["io.write_bytes"] == 65_536
+
+
+def test_a_throttle_of_no_disk_is_refused(manager: v1.Manager) -> None:
+    rule = {"major": 4000, "minor": 0, "rate": 2**20}
+    with pytest.raises(ContainerError, match="4000:0") as raised:
+        manager.create("noio", {"blockIO": {"throttleWriteBpsDevice": [rule]}})
+    assert "does not exist" in (raised.value.hint or "")
+
+
 def test_freeze_stops_and_thaw_continues(manager: v1.Manager) -> None:
     group = manager.create("freeze", {})
     counter = mmap.mmap(-1, 8)
@@ -376,6 +426,9 @@ def wait_for_change(counter: mmap.mmap) -> None:
 
 
 def fork_forever() -> None:
+    """Keep eight chains going in which each process makes its successor and exits."""
+    for _ in range(3):
+        os.fork()
     while True:
         with contextlib.suppress(BlockingIOError):
             if os.fork():
@@ -389,6 +442,16 @@ def test_kill_ends_a_fork_loop(manager: v1.Manager) -> None:
     group.kill()
     assert group.wait_empty(10)
     assert group.remove()
+
+
+def test_kill_ends_a_fork_loop_without_a_freezer() -> None:
+    manager = open_v1("freezer")
+    group = manager.create("loop", {"pids": {"limit": 20}})
+    status(start(group, fork_forever))
+    group.kill()
+    assert group.wait_empty(10)
+    assert group.remove()
+    manager.close()
 
 
 def test_kill_ends_a_frozen_container(manager: v1.Manager) -> None:
@@ -441,6 +504,16 @@ def test_set_moves_a_running_container_into_a_new_hierarchy(manager: v1.Manager)
     assert os.sched_getaffinity(pid) == {cpu}
     group.kill()
     status(pid)
+
+
+def test_set_misses_no_process_of_a_fork_loop(manager: v1.Manager) -> None:
+    group = manager.create("lateloop", {"pids": {"limit": 20}})
+    status(start(group, fork_forever))
+    group.set({"cpu": {"shares": 100}})
+    group.freeze(True)
+    inside = tree.pids("lateloop", manager.fd(manager.directories["cpu"]))
+    assert inside == group.pids() != []
+    group.kill()
 
 
 def test_sweep_removes_only_what_is_dead(manager: v1.Manager) -> None:

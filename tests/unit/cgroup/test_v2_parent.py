@@ -40,6 +40,12 @@ def test_root_outside_of_a_container_goes_below_the_root(
     assert v2.choose_parent(hierarchy, None, "g") == f"{tmp_path}/g"
 
 
+def test_a_second_gocker_finds_the_parent_of_the_first(tmp_path: Path) -> None:
+    tree(tmp_path, "/job", root=False, on="memory pids")
+    hierarchy = tree(tmp_path, f"/job/{v2.SUPERVISOR}", root=False)
+    assert v2.choose_parent(hierarchy, None, "g") == f"{tmp_path}/job/g"
+
+
 def test_an_explicit_parent_wins(tmp_path: Path) -> None:
     hierarchy = tree(tmp_path, "/", root=True)
     assert v2.choose_parent(hierarchy, "/ci/batch", "g") == f"{tmp_path}/ci/batch"
