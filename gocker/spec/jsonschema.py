@@ -12,7 +12,6 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
@@ -279,16 +278,21 @@ def _field(model: type[Model], name: str) -> tuple[Any, tuple[Any, ...]]:
     return field.annotation, tuple(field.metadata)
 
 
-def _bounds(each: Any) -> Schema:
-    if isinstance(each, Ge):
-        return {"minimum": each.ge}
-    if isinstance(each, Gt):
-        return {"exclusiveMinimum": each.gt}
-    if isinstance(each, Le):
-        return {"maximum": each.le}
-    if isinstance(each, MinLen):
-        return {"minItems": each.min_length}
-    return {}
+# Attributes of pydantic's constraints, and what JSON Schema calls them.
+_BOUNDS = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "min_length": "minItems",
+}
+
+
+def _bounds(constraint: Any) -> Schema:
+    return {
+        word: getattr(constraint, name)
+        for name, word in _BOUNDS.items()
+        if getattr(constraint, name, None) is not None
+    }
 
 
 def _below(branch: Branch, key: str) -> Branch:

@@ -10,20 +10,22 @@ from typing import Annotated, Any, Literal
 
 # Pydantic looks for plugins in every installed distribution when it builds its first model:
 # 12 ms of a cold start, and code we did not ask for inside our process. With this module in
-# place it finds none. Should pydantic rename its loader, this line has no effect.
-_no_plugins = ModuleType("pydantic.plugin._loader")
-_no_plugins.get_plugins = tuple  # type: ignore[attr-defined]  # a module made by hand
-sys.modules.setdefault("pydantic.plugin._loader", _no_plugins)
+# place it finds none. Should pydantic rename its loader, this has no effect; in a process that
+# uses pydantic itself, its plugins are its own affair.
+if "pydantic" not in sys.modules:
+    _no_plugins = ModuleType("pydantic.plugin._loader")
+    _no_plugins.get_plugins = tuple  # type: ignore[attr-defined]  # a module made by hand
+    sys.modules[_no_plugins.__name__] = _no_plugins
 
-from pydantic import (  # noqa: E402  # after the line above, or it comes too late
+from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     TypeAdapter,
 )
-from pydantic_core import core_schema  # noqa: E402  # same
+from pydantic_core import core_schema
 
-from gocker.spec.model import units  # noqa: E402  # same
+from gocker.spec.model import units
 
 
 class Model(BaseModel):
