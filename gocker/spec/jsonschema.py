@@ -16,7 +16,7 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from gocker.spec import support
-from gocker.spec.model import matrix, units, xgocker
+from gocker.spec.model import forms, matrix, units
 from gocker.spec.model.base import Lazy, Matching, Model
 from gocker.spec.model.project import Project
 from gocker.spec.support import Branch
@@ -165,7 +165,7 @@ CONVERTED: dict[Any, Schema] = {
     units.to_bytes: SIZE,
     units.to_seconds: STRING,
     units.to_mode: SIZE,
-    matrix.to_text: {"type": ["string", "integer", "boolean"]},
+    forms.to_text: {"type": ["string", "integer", "boolean"]},
 }
 
 
@@ -259,7 +259,7 @@ class Generator:
         return {**(schema or self._type(kind, branch)), **bounds}
 
     def _converted(self, function: Any, kind: Any, branch: Branch) -> Schema | None:
-        if function is xgocker.one_or_more:
+        if function is forms.one_or_more:
             many = self._type(kind, branch)
             return {"anyOf": [many["items"], many]}
         return CONVERTED.get(function)

@@ -17,7 +17,8 @@ if "pydantic" not in sys.modules:
     _no_plugins.get_plugins = tuple  # type: ignore[attr-defined]  # a module made by hand
     sys.modules[_no_plugins.__name__] = _no_plugins
 
-from gocker.spec.model.project import Ignored, Project
+from gocker.spec.model.places import Ignored
+from gocker.spec.model.project import Project
 from gocker.spec.model.service import Service
 
 __all__ = ["Ignored", "Project", "Service"]

@@ -3,6 +3,7 @@
 # Annotations are not postponed in this package: pydantic would have to evaluate each string.
 
 import re
+from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     TypeAdapter,
+    model_validator,
 )
 from pydantic_core import core_schema
 
@@ -29,6 +31,28 @@ class Model(BaseModel):
         defer_build=True,
         allow_inf_nan=False,
     )
+
+
+def short(form: Callable[[Any], Any]) -> Any:
+    """Return a validator that widens short forms with `form`, a function of `forms`."""
+
+    def widen(cls: type[Model], value: Any) -> Any:  # noqa: ARG001  # a class method to pydantic
+        return form(value)
+
+    widen.__name__ = form.__name__
+    # As a decorator it may stand above classmethod; its type says so only there.
+    return model_validator(mode="before")(classmethod(widen))  # type: ignore[arg-type]  # above
+
+
+def check(form: Callable[[Any], None]) -> Any:
+    """Return a validator of a whole part that asks `form`, a function of `forms`."""
+
+    def ask(self: Model) -> Model:
+        form(self)
+        return self
+
+    ask.__name__ = form.__name__
+    return model_validator(mode="after")(ask)
 
 
 # Bytes. Canonical: digits; as people write them: "512m", "1.5g", "64KiB"; -1 is unlimited.
