@@ -12,12 +12,11 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from gocker.spec import support
-from gocker.spec.model import matrix, units, xgocker
+from gocker.spec.model import forms, matrix, units
 from gocker.spec.model.base import Lazy, Matching, Model
 from gocker.spec.model.project import Project
 from gocker.spec.support import Branch
@@ -166,7 +165,7 @@ CONVERTED: dict[Any, Schema] = {
     units.to_bytes: SIZE,
     units.to_seconds: STRING,
     units.to_mode: SIZE,
-    matrix.to_text: {"type": ["string", "integer", "boolean"]},
+    forms.to_text: {"type": ["string", "integer", "boolean"]},
 }
 
 
@@ -260,7 +259,7 @@ class Generator:
         return {**(schema or self._type(kind, branch)), **bounds}
 
     def _converted(self, function: Any, kind: Any, branch: Branch) -> Schema | None:
-        if function is xgocker.one_or_more:
+        if function is forms.one_or_more:
             many = self._type(kind, branch)
             return {"anyOf": [many["items"], many]}
         return CONVERTED.get(function)
@@ -279,16 +278,21 @@ def _field(model: type[Model], name: str) -> tuple[Any, tuple[Any, ...]]:
     return field.annotation, tuple(field.metadata)
 
 
-def _bounds(each: Any) -> Schema:
-    if isinstance(each, Ge):
-        return {"minimum": each.ge}
-    if isinstance(each, Gt):
-        return {"exclusiveMinimum": each.gt}
-    if isinstance(each, Le):
-        return {"maximum": each.le}
-    if isinstance(each, MinLen):
-        return {"minItems": each.min_length}
-    return {}
+# Attributes of pydantic's constraints, and what JSON Schema calls them.
+_BOUNDS = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "min_length": "minItems",
+}
+
+
+def _bounds(constraint: Any) -> Schema:
+    return {
+        word: getattr(constraint, name)
+        for name, word in _BOUNDS.items()
+        if getattr(constraint, name, None) is not None
+    }
 
 
 def _below(branch: Branch, key: str) -> Branch:

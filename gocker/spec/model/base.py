@@ -3,27 +3,20 @@
 # Annotations are not postponed in this package: pydantic would have to evaluate each string.
 
 import re
-import sys
+from collections.abc import Callable
 from importlib import import_module
-from types import ModuleType
 from typing import Annotated, Any, Literal
 
-# Pydantic looks for plugins in every installed distribution when it builds its first model:
-# 12 ms of a cold start, and code we did not ask for inside our process. With this module in
-# place it finds none. Should pydantic rename its loader, this line has no effect.
-_no_plugins = ModuleType("pydantic.plugin._loader")
-_no_plugins.get_plugins = tuple  # type: ignore[attr-defined]  # a module made by hand
-sys.modules.setdefault("pydantic.plugin._loader", _no_plugins)
-
-from pydantic import (  # noqa: E402  # after the line above, or it comes too late
+from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     TypeAdapter,
+    model_validator,
 )
-from pydantic_core import core_schema  # noqa: E402  # same
+from pydantic_core import core_schema
 
-from gocker.spec.model import units  # noqa: E402  # same
+from gocker.spec.model import units
 
 
 class Model(BaseModel):
@@ -38,6 +31,28 @@ class Model(BaseModel):
         defer_build=True,
         allow_inf_nan=False,
     )
+
+
+def short(form: Callable[[Any], Any]) -> Any:
+    """Return a validator that widens short forms with `form`, a function of `forms`."""
+
+    def widen(cls: type[Model], value: Any) -> Any:  # noqa: ARG001  # a class method to pydantic
+        return form(value)
+
+    widen.__name__ = form.__name__
+    # As a decorator it may stand above classmethod; its type says so only there.
+    return model_validator(mode="before")(classmethod(widen))  # type: ignore[arg-type]  # above
+
+
+def check(form: Callable[[Any], None]) -> Any:
+    """Return a validator of a whole part that asks `form`, a function of `forms`."""
+
+    def ask(self: Model) -> Model:
+        form(self)
+        return self
+
+    ask.__name__ = form.__name__
+    return model_validator(mode="after")(ask)
 
 
 # Bytes. Canonical: digits; as people write them: "512m", "1.5g", "64KiB"; -1 is unlimited.

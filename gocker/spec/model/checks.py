@@ -1,14 +1,20 @@
 """Checks between keys, and of values that take more than one field to judge."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 from gocker.spec.model import values
-from gocker.spec.model.project import Project
 from gocker.spec.model.roles import roles
-from gocker.spec.model.service import Container, Service
 from gocker.spec.model.walk import Found
 from gocker.spec.support import NO_NETWORKS
+
+if TYPE_CHECKING:
+    from gocker.spec.model.network import ServiceNetwork
+    from gocker.spec.model.project import Project
+    from gocker.spec.model.service import Container, Service
 
 
 def problems(project: Project, without: frozenset[str]) -> list[Found]:
@@ -85,14 +91,21 @@ def _network(path: str, it: Container) -> Iterator[Found]:
     if it.ports:
         yield f"{path}.ports", f"not built yet: {NO_NETWORKS}", hint
     for name, network in it.networks.items():
-        if name != "default" or network.model_fields_set:
+        if name != "default" or not _is_plain(network):
             yield f"{path}.networks.{name}", f"not built yet: {NO_NETWORKS}", hint
+
+
+def _is_plain(network: ServiceNetwork) -> bool:
+    addresses = network.ipv4_address or network.ipv6_address or network.mac_address
+    order = network.priority or network.gw_priority
+    return not (network.aliases or network.interface_name or addresses or order)
 
 
 def _limits(path: str, it: Container) -> Iterator[Found]:
     memory = it.mem_limit
-    if isinstance(it, Service) and it.deploy is not None and it.deploy.resources is not None:
-        limits = it.deploy.resources.limits
+    deploy = cast("Service", it).deploy if hasattr(it, "deploy") else None  # a job has none
+    if deploy is not None and deploy.resources is not None:
+        limits = deploy.resources.limits
         memory = memory or (limits.memory if limits else None)
     swap = it.memswap_limit
     if swap:

@@ -1,10 +1,11 @@
 """The ``healthcheck`` section: compose-spec 05-services.md "healthcheck"."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from gocker.spec.model.base import Model, Seconds
+from gocker.spec.model import forms
+from gocker.spec.model.base import Model, Seconds, check
 
 Delay = Annotated[Seconds | None, Field(ge=0)]
 
@@ -27,15 +28,6 @@ class Healthcheck(Model):
     @property
     def enabled(self) -> bool:
         """Whether there is something to probe."""
-        return not self.disable and self.test not in (None, (), ("NONE",))
+        return forms.enabled(self)
 
-    @model_validator(mode="after")
-    def _test_has_a_program(self) -> Self:
-        kind, *argv = self.test or ("NONE",)
-        if kind not in {"NONE", "CMD", "CMD-SHELL"}:
-            raise ValueError("test must start with CMD, CMD-SHELL or NONE")
-        if kind != "NONE" and not argv:
-            raise ValueError(f"test: {kind} names no program")
-        if kind == "CMD-SHELL" and len(argv) > 1:
-            raise ValueError("test: CMD-SHELL takes one string; use CMD for an argv")
-        return self
+    _check = check(forms.healthcheck)

@@ -1,13 +1,13 @@
 """The whole application, and the way from the canonical model to it."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from pydantic import Field, ValidationError
 
-from gocker.errors import Problem, SpecError
-from gocker.spec.model import wording
+from gocker.errors import SpecError
+from gocker.spec.model import checks, wording
 from gocker.spec.model.base import Model, lazy
+from gocker.spec.model.places import Ignored, Locate, ignored, placed
 from gocker.spec.model.service import Service
 from gocker.spec.model.walk import Found, Walk
 
@@ -31,33 +31,6 @@ else:
     Secrets = lazy("secret", "Secret", "dict")
     Configs = lazy("secret", "Config", "dict")
     Extension = lazy("xgocker", "TopExtension")
-
-
-class Place(Protocol):
-    """Where something stands in a file; lines and columns count from 1, 0 is unknown."""
-
-    @property
-    def file(self) -> str:
-        """Path of the file."""
-
-    @property
-    def line(self) -> int:
-        """Line, from 1."""
-
-    @property
-    def column(self) -> int:
-        """Column, from 1."""
-
-
-Locate = Callable[[str], Place | None]
-
-
-class Ignored(NamedTuple):
-    """A key that is accepted and has no effect; `place` is ``file:line:column`` or empty."""
-
-    path: str
-    place: str
-    reason: str
 
 
 class Project(Model):
@@ -85,24 +58,20 @@ class Project(Model):
         Raises:
             SpecError: with all problems, in the order of the files.
         """
-        from gocker.spec.model import checks
-
         result = Walk(model)
         found = result.problems
-        ignored = [Ignored(path, _where(place, path), why) for path, why in result.ignored]
         if strict:
             found += [(path, f"has no effect: {why}", None) for path, why in result.ignored]
-        project, invalid, without = _validate(cls, {**result.model, "ignored": ignored})
+        project, invalid, without = _validate(
+            cls, {**result.model, "ignored": ignored(result.ignored, place)}
+        )
         found += invalid
         if project is not None:
             found += checks.problems(project, without)
         if project is None or found:
-            raise SpecError(_placed(found, place))
+            raise SpecError(placed(found, place))
         return project
 
-
-# More help nobody, and a generated file can hold a million.
-_MOST = 200
 
 P = TypeVar("P", bound=Project)
 
@@ -130,30 +99,3 @@ def _validate(kind: type[P], model: dict[str, Any]) -> tuple[P | None, list[Foun
         return kind.model_validate(model), found, frozenset(without)
     except ValidationError:
         return None, found, frozenset(without)
-
-
-def _placed(found: list[Found], place: Locate) -> list[Problem]:
-    problems = []
-    for path, message, hint in found:
-        at = _nearest(place, path)
-        file, line, column = (at.file, at.line, at.column) if at else ("spec", 1, 1)
-        problems.append(Problem(file, line, column, path, message, hint))
-    files = {problem.file: index for index, problem in reversed([*enumerate(problems)])}
-    problems.sort(key=lambda p: (files[p.file], p.line, p.column))
-    return problems[:_MOST]
-
-
-def _where(place: Locate, path: str) -> str:
-    at = _nearest(place, path)
-    return f"{at.file}:{at.line}:{at.column}" if at else ""
-
-
-def _nearest(place: Locate, path: str) -> Place | None:
-    """Return the place of `path`, or of what holds it: short forms have no place inside."""
-    while path:
-        at = place(path)
-        if at is not None and at.line:
-            return at
-        cut = max(path.rfind("."), path.rfind("["))
-        path = path[: max(cut, 0)]
-    return None

@@ -1,8 +1,11 @@
 """Which services decide the result of a run."""
 
-from typing import Literal
+from __future__ import annotations
 
-from gocker.spec.model.project import Project
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from gocker.spec.model.project import Project
 
 Role = Literal["job", "support"]
 

@@ -4,12 +4,12 @@ Fields keep Compose's names. None means "not set"; defaults that the runtime cho
 filled in by `gocker.plan`. Keys that are not built have no field: see `gocker.spec.support`.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
-from gocker.spec.model.base import Bytes, Matching, Mode, Model, Seconds, lazy
-from gocker.spec.model.units import shown
+from gocker.spec.model import forms
+from gocker.spec.model.base import Bytes, Matching, Mode, Model, Seconds, lazy, short
 
 if TYPE_CHECKING:
     from gocker.spec.model.blkio import BlkioConfig
@@ -40,21 +40,7 @@ Argv = tuple[str, ...] | None
 Strings = tuple[str, ...]
 
 
-def _hosts(value: Any) -> Any:
-    """Return ``{name: [address]}`` for a list of ``name=address`` or ``name:address``."""
-    if not isinstance(value, list | tuple):
-        return value
-    hosts: dict[str, list[str]] = {}
-    for line in value:
-        text = str(line)
-        name, separator, address = text.partition("=" if "=" in text else ":")
-        if not separator:
-            raise ValueError(f"{shown(line)} is not name=address")
-        hosts.setdefault(name, []).append(address.removeprefix("[").removesuffix("]"))
-    return hosts
-
-
-Hosts = Annotated[dict[str, Strings], BeforeValidator(_hosts)]
+Hosts = Annotated[dict[str, Strings], BeforeValidator(forms.hosts)]
 Restart = Annotated[
     str,
     Matching(
@@ -86,10 +72,7 @@ class Ulimit(Model):
     soft: int = Field(ge=-1, description="soft limit")
     hard: int = Field(ge=-1, description="hard limit")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_number_is_both(cls, value: Any) -> Any:
-        return {"soft": value, "hard": value} if isinstance(value, int | str) else value
+    _short = short(forms.ulimit)
 
 
 class FileGrant(Model):
@@ -203,8 +186,4 @@ class Service(Container):
     @property
     def replicas(self) -> int:
         """Number of copies: ``scale``, else ``deploy.replicas``, else 1."""
-        if self.scale is not None:
-            return self.scale
-        if self.deploy is not None and self.deploy.replicas is not None:
-            return self.deploy.replicas
-        return 1
+        return forms.replicas(self)

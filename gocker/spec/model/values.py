@@ -1,9 +1,14 @@
 """Checks of values that the kernel or the host gives a meaning: names, and what is built."""
 
-from collections.abc import Iterator
+from __future__ import annotations
 
-from gocker.spec.model.service import Container
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from gocker.spec.model.walk import Found
+
+if TYPE_CHECKING:
+    from gocker.spec.model.service import Container
 
 # include/uapi/linux/capability.h, without CAP_.
 CAPABILITIES = frozenset({

@@ -3,11 +3,12 @@
 Short forms are accepted here, because the loader leaves extension fields as they are written.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
-from gocker.spec.model.base import Bytes, Matching, Model, Seconds
+from gocker.spec.model import forms
+from gocker.spec.model.base import Bytes, Matching, Model, Seconds, short
 from gocker.spec.model.matrix import Matrix
 
 When = Literal["on_success", "on_failure", "always"]
@@ -21,14 +22,9 @@ Cause = Annotated[
 FailOn = Annotated[str, Matching(r"oom|pids|throttled(>\d{1,3}%)?", "oom, pids or throttled>N%")]
 
 
-def one_or_more(value: Any) -> Any:
-    """Return a list for a single value, and anything else as it is."""
-    return [value] if isinstance(value, str | int) else value
-
-
-Paths = Annotated[tuple[str, ...], BeforeValidator(one_or_more)]
-Codes = Annotated[tuple[ExitCode, ...], BeforeValidator(one_or_more)]
-Causes = Annotated[tuple[Cause, ...], BeforeValidator(one_or_more)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(forms.one_or_more)]
+Codes = Annotated[tuple[ExitCode, ...], BeforeValidator(forms.one_or_more)]
+Causes = Annotated[tuple[Cause, ...], BeforeValidator(forms.one_or_more)]
 
 
 class Retry(Model):
@@ -39,11 +35,7 @@ class Retry(Model):
     delay: Seconds = Field(0.0, ge=0, description="seconds before the second attempt")
     backoff: float = Field(1.0, ge=1, description="factor on the delay, per attempt")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _number(cls, value: Any) -> Any:
-        is_number = isinstance(value, int | str) and not isinstance(value, bool)
-        return {"max": value} if is_number else value
+    _short = short(forms.retry)
 
 
 class AllowFailure(Model):
@@ -52,10 +44,7 @@ class AllowFailure(Model):
     any: bool = Field(False, description="every failure is allowed")
     exit_codes: Codes = Field((), description="exit codes that are allowed")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _boolean(cls, value: Any) -> Any:
-        return {"any": value} if isinstance(value, bool) else value
+    _short = short(forms.allow_failure)
 
 
 class Artifacts(Model):
@@ -65,10 +54,7 @@ class Artifacts(Model):
     when: When = Field("always", description="for which results to keep them")
     max_size: Bytes | None = Field(None, ge=0, description="most bytes to keep")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return {"paths": value} if isinstance(value, list | tuple | str) else value
+    _short = short(forms.artifacts)
 
 
 class Reports(Model):
@@ -76,10 +62,7 @@ class Reports(Model):
 
     junit: Paths = Field((), description="absolute globs of JUnit XML files")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return {"junit": value} if isinstance(value, list | tuple | str) else value
+    _short = short(forms.reports)
 
 
 class Ready(Model):
@@ -88,12 +71,7 @@ class Ready(Model):
     log: str | None = Field(None, description="regular expression for a line")
     port: int | None = Field(None, ge=1, le=65535, description="TCP port that accepts")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_of_two(cls, value: Any) -> Any:
-        if isinstance(value, dict) and len({"log", "port"} & value.keys()) != 1:
-            raise ValueError("needs either log or port")
-        return value
+    _short = short(forms.ready)
 
 
 class LimitPolicy(Model):
@@ -106,10 +84,7 @@ class LimitPolicy(Model):
         (), description="limit events that make the job fail: oom, pids, throttled>50%"
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _word(cls, value: Any) -> Any:
-        return {"enforce": value} if isinstance(value, str) else value
+    _short = short(forms.limit_policy)
 
 
 class ServiceExtension(Model):
