@@ -164,7 +164,7 @@ def variables(text: str, depth: int = 0) -> list[Variable]:
     """Return the variables of a template, those in operators' texts after their own."""
     found: list[Variable] = []
     position = text.find("$")
-    while 0 <= position and depth <= MAX_DEPTH:
+    while position >= 0 and depth <= MAX_DEPTH:
         after = text[position + 1 : position + 2]
         step = 1
         if after == "$":
