@@ -34,21 +34,21 @@ class Canonical:
 
     def project(self, project: Mapping) -> Mapping:
         """Return the project with every short form widened."""
-        changed = {}
+        changed: dict[str, Node] = {}
         for key in ("services", "jobs"):
             services = project.get(key)
             if isinstance(services, Mapping):
-                changed[key] = self.each(services, self.service, key)
+                changed[key] = self._each(services, self._service, key)
         for key in ("networks", "volumes", "secrets", "configs"):
             resources = project.get(key)
             if isinstance(resources, Mapping):
-                changed[key] = self.each(resources, self.external, key)
+                changed[key] = self._each(resources, self._external, key)
         return _with(project, changed)
 
-    def each(self, node: Mapping, form: Callable[[Node, str], Node], path: str) -> Mapping:
+    def _each(self, node: Mapping, form: Callable[[Node, str], Node], path: str) -> Mapping:
         return _with(node, {k: form(item, f"{path}.{k}") for k, item in node.items.items()})
 
-    def service(self, node: Node, path: str) -> Node:
+    def _service(self, node: Node, path: str) -> Node:
         if not isinstance(node, Mapping):
             return node
         changed: dict[str, Node] = {}
@@ -58,7 +58,7 @@ class Canonical:
                 changed[key] = form(self, item, f"{path}.{key}")
         return _with(node, changed)
 
-    def external(self, node: Node, path: str) -> Node:
+    def _external(self, node: Node, path: str) -> Node:
         """``external: {name: x}`` is the old way to write ``external: true`` and ``name: x``."""
         if not isinstance(node, Mapping):
             return node
@@ -86,6 +86,7 @@ class Canonical:
             return node
 
     def port_list(self, node: Node, path: str) -> Node:
+        """Return a list of ports in the long form, ranges expanded."""
         if not isinstance(node, Sequence):
             return node
         made: list[Node] = []
@@ -137,7 +138,7 @@ def _text(read: Callable[[str], Any]) -> Form:
 def _wrapped(key: str) -> Form:
     """Return a form that makes ``{key: text}`` of a text."""
 
-    def apply(canonical: Canonical, node: Node, path: str) -> Node:
+    def apply(_canonical: Canonical, node: Node, _path: str) -> Node:
         if isinstance(node, Scalar) and isinstance(node.value, str):
             return Mapping({key: node}, node.place)
         return node
@@ -145,7 +146,7 @@ def _wrapped(key: str) -> Form:
     return apply
 
 
-def _list_of(canonical: Canonical, node: Node, path: str) -> Node:
+def _list_of(_canonical: Canonical, node: Node, _path: str) -> Node:
     if isinstance(node, Scalar) and isinstance(node.value, str):
         return Sequence([node], node.place)
     return node
@@ -159,16 +160,16 @@ def _dns(canonical: Canonical, node: Node, path: str) -> Node:
     return made
 
 
-def _names(canonical: Canonical, node: Node, path: str) -> Node:
+def _names(_canonical: Canonical, node: Node, _path: str) -> Node:
     return names(node) if isinstance(node, Sequence) else node
 
 
-def _depends_on(canonical: Canonical, node: Node, path: str) -> Node:
+def _depends_on(_canonical: Canonical, node: Node, _path: str) -> Node:
     if isinstance(node, Sequence):
         return dependencies(node)
     if not isinstance(node, Mapping):
         return node
-    made = {}
+    made: dict[str, Node] = {}
     for name, item in node.items.items():
         if isinstance(item, Mapping):
             defaults: dict[str, Node] = {
@@ -195,7 +196,7 @@ def _env_file(canonical: Canonical, node: Node, path: str) -> Node:
     return Sequence(made, node.place)
 
 
-def _gpus(canonical: Canonical, node: Node, path: str) -> Node:
+def _gpus(_canonical: Canonical, node: Node, _path: str) -> Node:
     if isinstance(node, Scalar) and isinstance(node.value, str):
         return from_plain([{"count": "all"}], node.place)
     return node
@@ -221,7 +222,7 @@ def _key_values(canonical: Canonical, node: Node, path: str) -> Node:
     return made
 
 
-def _as_text(canonical: Canonical, node: Node, path: str) -> Node:
+def _as_text(_canonical: Canonical, node: Node, _path: str) -> Node:
     if isinstance(node, Scalar) and isinstance(node.value, bool):
         return Scalar(text_of(node.value), node.place, None, node.origin)
     return node

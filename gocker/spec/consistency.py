@@ -21,10 +21,10 @@ _RESTART = ("no", "always", "unless-stopped", "on-failure")
 
 def check(model: dict[str, Any], disabled: dict[str, Any], report: Report) -> None:
     """Report everything that contradicts itself; `disabled` has the services without profile."""
+    enabled = {**(model.get("services") or {}), **(model.get("jobs") or {})}
     for section in ("services", "jobs"):
-        entries = model.get(section) or {}
-        for name, service in entries.items():
-            _Service(model, disabled, section, name, service, report).check()
+        for name, service in (model.get(section) or {}).items():
+            _Service(model, enabled, disabled, section, name, service, report).check()
     _container_names(model, report)
     for name, secret in (model.get("secrets") or {}).items():
         if not (secret.get("external") or secret.get("file") or secret.get("environment")):
@@ -42,10 +42,11 @@ def check_secret_files(model: dict[str, Any], report: Report) -> None:
 
 class _Service:
     def __init__(
-        self, model: dict[str, Any], disabled: dict[str, Any], section: str, name: str,
-        service: dict[str, Any], report: Report,
+        self, model: dict[str, Any], enabled: dict[str, Any], disabled: dict[str, Any],
+        section: str, name: str, service: dict[str, Any], report: Report,
     ) -> None:  # fmt: skip
         self.model = model
+        self.enabled = enabled
         self.disabled = disabled
         self.section = section
         self.name = name
@@ -78,11 +79,8 @@ class _Service:
                     hint=suggest(name, known),
                 )  # fmt: skip
         mode = self.service.get("network_mode") or ""
-        if mode.startswith("service:") and mode[8:] not in self.enabled():
+        if mode.startswith("service:") and mode[8:] not in self.enabled:
             self.report("network_mode", message=f"undefined service {mode[8:]!r}")
-
-    def enabled(self) -> dict[str, Any]:
-        return {**(self.model.get("services") or {}), **(self.model.get("jobs") or {})}
 
     def references(self) -> None:
         for kind in ("configs", "secrets"):
@@ -112,7 +110,7 @@ class _Service:
                 )  # fmt: skip
 
     def dependencies(self) -> None:
-        known = self.enabled()
+        known = self.enabled
         for name, how in (self.service.get("depends_on") or {}).items():
             if name in known:
                 continue

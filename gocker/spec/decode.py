@@ -36,7 +36,10 @@ class Decoder:
     def value(self, node: Node, shape: Shape, path: str) -> Any:
         """Return the plain value of `node`, or UNSET."""
         try:
-            return _FORMS[shape.out](self, node, shape, path)
+            form = _SCALARS.get(shape.out)
+            if form is None:
+                return _NODES[shape.out](self, node, shape, path)
+            return form(_scalar(node))
         except ValueError as error:
             self.problems.add(node.place, path, str(error))
             return UNSET
@@ -98,43 +101,20 @@ def _strings(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
 
 
 def _scalar(node: Node) -> Any:
-    if not isinstance(node, Scalar):
-        raise ValueError("must be a single value")
-    return node.value
+    if isinstance(node, Scalar):
+        return node.value
+    raise ValueError("must be a single value")
 
 
-def _str(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    value = _scalar(node)
+def _str(value: Any) -> Any:
     if isinstance(value, float):
-        raise ValueError(f"must be a string or an integer, not {text_of(value)}")
+        raise ValueError(f"must be a string or an integer, not {text_of(value)}")  # noqa: TRY004  # the spec's mistake, not the caller's
     return text_of(value) if value not in (None, "") else UNSET
 
 
-def _text(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
+def _text(value: Any) -> str:
     """Any scalar as text; null is empty."""
-    value = _scalar(node)
     return "" if value is None else text_of(value)
-
-
-def _texts(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    """One text or several, always as a list."""
-    if isinstance(node, Sequence):
-        return [text_of(_scalar(item)) for item in node.items]
-    return [text_of(_scalar(node))]
-
-
-def _bool(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    return to_bool(_scalar(node)) or UNSET
-
-
-def _bool_or_unset(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    value = _scalar(node)
-    return UNSET if value is None else to_bool(value)
-
-
-def _opt_out(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    """A boolean that is true unless written otherwise, and then left out."""
-    return UNSET if to_bool(_scalar(node)) else False
 
 
 _BOOLEANS = {
@@ -173,34 +153,16 @@ def to_int(value: Any) -> int:
     return number
 
 
-def _int(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    return to_int(_scalar(node)) or UNSET
-
-
-def _int_or_unset(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    value = _scalar(node)
-    return UNSET if value is None else to_int(value)
-
-
-def _uint(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    return _positive(to_int(_scalar(node))) or UNSET
-
-
-def _uint_or_unset(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    value = _scalar(node)
-    return UNSET if value is None else _positive(to_int(value))
-
-
-def _positive(value: int) -> int:
-    if value < 0:
+def _uint(value: Any) -> int:
+    number = to_int(value)
+    if number < 0:
         raise ValueError("must not be negative")
-    return value
+    return number
 
 
-def _float32(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    value = _scalar(node)
+def _float32(value: Any) -> float:
     number = units.parse_float(value) if isinstance(value, str) else float(value or 0)
-    return to_float32(number) or UNSET
+    return to_float32(number)
 
 
 def to_float32(value: float) -> float:
@@ -221,70 +183,95 @@ def to_float32(value: float) -> float:
     return int(value) if value.is_integer() else value
 
 
-def _bytes(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    value = _scalar(node)
+def _bytes(value: Any) -> Any:
     size = units.parse_bytes(value) if isinstance(value, str) else to_int(value)
     return str(size) if size else UNSET
 
 
-def _duration(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    value = _scalar(node)
-    if value is None:
-        return UNSET
-    ns = units.parse_duration_ns(str(value))
-    return units.format_duration(ns) if ns or shape.out.endswith("?") else UNSET
+def _duration(value: Any) -> str:
+    return units.format_duration(units.parse_duration_ns(str(value)))
 
 
-def _period(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
+def _period(value: Any) -> int:
     """Microseconds, written as a number or a duration (``400ms``)."""
-    value = _scalar(node)
     if isinstance(value, str) and not value.lstrip("+-").isdigit():
         ns = units.parse_duration_ns(value)
         if ns % 1000:
             raise ValueError(f"{shorten(value)} is no whole number of microseconds")
-        return ns // 1000 or UNSET
-    return to_int(value) or UNSET
+        return ns // 1000
+    return to_int(value)
 
 
-def _mode(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
+def _mode(value: Any) -> str:
     """A file mode; text is octal, a number is what YAML made of it."""
-    value = _scalar(node)
     if isinstance(value, str):
-        digits = value.removeprefix("0o")
-        if not digits or not frozenset("01234567").issuperset(digits) or len(digits) > 20:
+        if not value or not frozenset("01234567").issuperset(value) or len(value) > 20:
             raise ValueError(f"invalid mode {shorten(value)}, expected octal digits")
-        value = int(digits, 8)
-    number = to_int(value)
-    return f"0{number:o}" if number >= 0 else f"0-{-number:o}"
+        value = int(value, 8)
+    return f"0{_uint(value):o}"
 
 
-def _count(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    value = _scalar(node)
+def _count(value: Any) -> int:
+    """A number of devices; -1 is all of them."""
     if isinstance(value, str) and value.lower() == "all":
         return -1
     try:
-        return to_int(value) or UNSET
+        return to_int(value)
     except ValueError:
-        raise ValueError(
-            f"invalid count {shorten(str(value))}, expected 'all' or a number"
-        ) from None
+        text = shorten(str(value))
+        raise ValueError(f"invalid count {text}, expected 'all' or a number") from None
 
 
-def _command(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
+def _if_set(form: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a form for which only null is "not set"."""
+    return lambda value: UNSET if value is None else form(value)
+
+
+def _if_any(form: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a form for which null and zero values are "not set"."""
+    return lambda value: UNSET if value is None else form(value) or UNSET
+
+
+def _written_duration(value: Any) -> Any:
+    text = _duration(value)
+    return UNSET if text == "0s" else text
+
+
+_SCALARS: dict[str, Callable[[Any], Any]] = {
+    "bool": _if_any(to_bool), "bool?": _if_set(to_bool), "bytes": _if_any(_bytes),
+    "count": _if_any(_count), "duration": _if_set(_written_duration),
+    "duration?": _if_set(_duration), "float32": _if_any(_float32), "int": _if_any(to_int),
+    "int?": _if_set(to_int), "mode": _mode, "period": _if_any(_period), "str": _str,
+    "opt-out": lambda value: UNSET if to_bool(value) else False,
+    "text": _text, "uint": _if_any(_uint), "uint?": _if_set(_uint),
+}  # fmt: skip
+
+
+def _words(node: Sequence) -> list[str]:
+    return [text_of(_scalar(item)) for item in node.items]
+
+
+def _command(node: Node) -> Any:
+    """A command: null is the image's, an empty one clears that."""
     if isinstance(node, Sequence):
-        return [text_of(_scalar(item)) for item in node.items]
+        return _words(node)
     value = _scalar(node)
     return None if value is None else shortforms.command(str(value))
 
 
-def _test(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
+def _test(node: Node) -> Any:
     if isinstance(node, Sequence):
-        return [text_of(_scalar(item)) for item in node.items] or UNSET
+        return _words(node) or UNSET
     value = _scalar(node)
     return UNSET if value is None else ["CMD-SHELL", str(value)]
 
 
-def _environment(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
+def _texts(node: Node) -> list[str]:
+    """One text or several, always as a list."""
+    return _words(node) if isinstance(node, Sequence) else [text_of(_scalar(node))]
+
+
+def _environment(decoder: Decoder, node: Node, _shape: Shape, path: str) -> Any:
     """Names and values; null means "not set"."""
     made: dict[str, str | None] = {}
     if isinstance(node, Mapping):
@@ -303,30 +290,27 @@ def _environment(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
     return made or UNSET
 
 
-def _mapping(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
+def _mapping(node: Node) -> Any:
     """Names and values; without a value is empty."""
     made: dict[str, str] = {}
     if isinstance(node, Mapping):
-        for key, item in node.items.items():
-            value = _scalar(item)
-            made[key] = "" if value is None else text_of(value)
+        made = {key: _text(_scalar(item)) for key, item in node.items.items()}
     elif isinstance(node, Sequence):
-        for item in node.items:
-            key, _, value = text_of(_scalar(item)).partition("=")
+        for line in _words(node):
+            key, _, value = line.partition("=")
             made[key] = value
     return made or UNSET
 
 
-def _hosts(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
+def _hosts(node: Node) -> Any:
     """``host=address`` lines, sorted; a host may have several addresses."""
     hosts: list[tuple[str, str]] = []
     if isinstance(node, Mapping):
         for key, item in node.items.items():
             each = item.items if isinstance(item, Sequence) else [item]
-            hosts += ((key, text_of(_scalar(one) or "")) for one in each)
+            hosts += ((key, _text(_scalar(one))) for one in each)
     elif isinstance(node, Sequence):
-        for item in node.items:
-            line = text_of(_scalar(item))
+        for line in _words(node):
             host, sign, addresses = line.partition("=" if "=" in line else ":")
             if not sign:
                 raise ValueError(f"invalid additional host {shorten(line)}, missing address")
@@ -344,30 +328,21 @@ def _unbracketed(address: str) -> str:
 
 def _ulimit(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
     if isinstance(node, Mapping):
-        made = decoder.object(node, shape, path)
-        return made
+        return decoder.object(node, shape, path)
     return to_int(_scalar(node)) or {}
 
 
-def _external(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    return UNSET if isinstance(node, Mapping) else _bool(decoder, node, shape, path)
+def _external(node: Node) -> Any:
+    return UNSET if isinstance(node, Mapping) else to_bool(_scalar(node)) or UNSET
 
 
-def _plain(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    return plain(node)
+def _of_node(form: Callable[[Node], Any]) -> Callable[[Decoder, Node, Shape, str], Any]:
+    return lambda _decoder, node, _shape, _path: form(node)
 
 
-def _options(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
-    return _mapping(decoder, node, shape, path)
-
-
-_FORMS: dict[str, Callable[[Decoder, Node, Shape, str], Any]] = {
-    "bool": _bool, "bool?": _bool_or_unset, "bytes": _bytes, "command": _command,
-    "count": _count, "duration": _duration, "duration?": _duration, "env_file": _list,
-    "environment": _environment, "external": _external, "float32": _float32, "hosts": _hosts,
-    "int": _int, "int?": _int_or_unset, "labels": _mapping, "list": _list, "map": _map,
-    "mapping": _mapping, "mode": _mode, "object": _object, "opt-out": _opt_out,
-    "options": _options, "period": _period, "plain": _plain, "ssh": _environment, "str": _str,
-    "strings": _strings, "test": _test, "text": _text, "texts": _texts, "uint": _uint,
-    "uint?": _uint_or_unset, "ulimit": _ulimit,
+_NODES: dict[str, Callable[[Decoder, Node, Shape, str], Any]] = {
+    "command": _of_node(_command), "env_file": _list, "environment": _environment,
+    "external": _of_node(_external), "hosts": _of_node(_hosts), "list": _list, "map": _map,
+    "mapping": _of_node(_mapping), "object": _object, "plain": _of_node(plain),
+    "strings": _strings, "test": _of_node(_test), "texts": _of_node(_texts), "ulimit": _ulimit,
 }  # fmt: skip

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 
-from gocker.spec import dotenv, files, schema
+from gocker.spec import files, schema
 from gocker.spec.canonical import Canonical
 from gocker.spec.defaults import check_values, set_defaults
+from gocker.spec.extends import Extender
+from gocker.spec.include import include
 from gocker.spec.interpolate import Interpolator
 from gocker.spec.merge import Merger
-from gocker.spec.nodes import Mapping, Place, Scalar, Sequence, plain
+from gocker.spec.nodes import Mapping, Place, Scalar, Sequence
 from gocker.spec.parse import parse
-from gocker.spec.paths import Resolver, join
-from gocker.spec.problems import failure, suggest
+from gocker.spec.paths import Resolver
+from gocker.spec.problems import failure
 from gocker.spec.reset import delete, take_tags
-from gocker.spec.schema_data import INCLUDE, PROJECT
+from gocker.spec.schema_data import PROJECT, SECTIONS
 from gocker.spec.unique import unique
 
 TYPE_CHECKING = False
@@ -26,13 +28,8 @@ if TYPE_CHECKING:
     from gocker.spec.nodes import Node
     from gocker.spec.problems import Problems
 
-    Path = tuple[str, ...]
-
 MAX_FILES = 200
-MAX_CHAIN = 100
 MAX_DOCUMENTS = 1000
-SECTIONS = ("services", "jobs", "volumes", "networks", "secrets", "configs", "models")
-_REMOTE = ("git@", "github.com/", "oci:")
 
 
 class Settings:
@@ -52,21 +49,6 @@ class Settings:
         self.parsed: dict[str, list[Node]] = {}  # documents read early, for the project's name
 
 
-class _Base:
-    """A file named by ``extends``: its services are resolved where they are."""
-
-    __slots__ = ("file", "paths", "sections")
-
-    def __init__(self, file: str, root: Mapping, paths: list[Path]) -> None:
-        self.file = file
-        self.paths = paths
-        self.sections = {
-            name: dict(section.items)
-            for name in ("services", "jobs")
-            if isinstance(section := root.get(name), Mapping)
-        }
-
-
 class Documents:
     """Loads the files of one project directory with one environment."""
 
@@ -82,7 +64,14 @@ class Documents:
         self.chain = chain
         self.merger = Merger(self.problems)
         self.canonical = Canonical(self.problems, lenient=not settings.interpolate)
-        self.bases: dict[str, _Base | None] = {}
+        self.extender = Extender(self)
+
+    def below(self, directory: str, environment: dict[str, str], name: str) -> Documents:
+        """Return a loader for files that `name` includes from another directory."""
+        base = directory
+        if not self.settings.resolve_paths:
+            base = os.path.relpath(directory, self.working_dir)
+        return Documents(self.settings, directory, base, environment, (*self.chain, name))
 
     def load(self, names: list[str], place: Place | None = None) -> Mapping:
         """Return the merged project of some files; `place` is where they were named.
@@ -92,7 +81,7 @@ class Documents:
         """
         project = Mapping({}, Place(names[0], 1, 1))
         for name in names:
-            project = self.file(project, name, place)
+            project = self._file(project, name, place)
         self.problems.check()
         project = set_defaults(project)
         check_values(project, self.problems)
@@ -121,21 +110,21 @@ class Documents:
             raise failure(where, "", f"more than {MAX_DOCUMENTS} documents")
         return documents
 
-    def file(self, project: Mapping, name: str, place: Place | None) -> Mapping:
+    def _file(self, project: Mapping, name: str, place: Place | None) -> Mapping:
         for document in self.read(name, place):
             if not isinstance(document, Mapping):
                 self.problems.add(document.place, "", "top-level object must be a mapping")
                 continue
-            project = self.document(project, document, name)
+            project = self._document(project, document, name)
         return project
 
-    def document(self, project: Mapping, document: Mapping, name: str) -> Mapping:
+    def _document(self, project: Mapping, document: Mapping, name: str) -> Mapping:
         """Lay one document over the project so far."""
         document, paths = take_tags(document)
         document = self.interpolated(document)
-        document = self.include(document, paths, name)
+        document = include(self, document, paths, name)
         before = delete(project, paths)
-        document = self.extends(document, paths, name)
+        document = self.extender.document(document, paths, name)
         merged = self.merger.project(before, document)
         part = unique(_changed(merged, project))
         schema.validate(part, PROJECT, "", self.problems)
@@ -149,227 +138,10 @@ class Documents:
         return _replaced(merged, part)
 
     def interpolated(self, document: Mapping) -> Mapping:
+        """Return a document with its variables replaced, unless that is switched off."""
         if not self.settings.interpolate:
             return document
         return Interpolator(self.environment, self.problems, self.settings.used).document(document)
-
-    # --- extends ---
-
-    def extends(self, document: Mapping, paths: list[Path], name: str) -> Mapping:
-        changed: dict[str, Node] = {}
-        own = _Base(name, document, paths)
-        for section, services in own.sections.items():
-            for service, item in list(services.items()):
-                if isinstance(item, Mapping) and "extends" in item.items:
-                    self.extended(own, section, service, ())
-            whole = document.items[section]
-            if isinstance(whole, Mapping):
-                changed[section] = Mapping(services, whole.place, whole.keys)
-        return Mapping({**document.items, **changed}, document.place, document.keys)
-
-    def extended(
-        self, own: _Base, section: str, name: str, chain: tuple[tuple[str, str], ...]
-    ) -> Node:
-        """Return a service with what it extends merged in; remembers it in `own`."""
-        services = own.sections[section]
-        service = services[name]
-        if not isinstance(service, Mapping):
-            return service
-        extends = service.get("extends")
-        if extends is None:
-            return service
-        path = f"{section}.{name}"
-        link = (own.file, name)
-        if link in chain or len(chain) > MAX_CHAIN:
-            self.circular(extends, path, (*chain, link), link in chain)
-        without = Mapping(
-            {key: item for key, item in service.items.items() if key != "extends"},
-            service.place, service.keys,
-        )  # fmt: skip
-        services[name] = without
-        source = self.source(own, section, name, extends, path)
-        if source is None:
-            return without
-        base, reference = source
-        services[name] = service  # so that a cycle comes back here
-        found = self.extended(base, section, reference, (*chain, link))
-        services[name] = without
-        if isinstance(found, Mapping):
-            reset = [p[2:] for p in own.paths if p[:2] == (section, name) and len(p) > 2]
-            services[name] = self.merger.service(delete(found, reset), without, path)
-        return services[name]
-
-    def circular(
-        self, extends: Node, path: str, chain: tuple[tuple[str, str], ...], cycle: bool
-    ) -> None:
-        names = " extends ".join(f"{service!r} in {file}" for file, service in chain[-8:])
-        what = "circular reference" if cycle else f"more than {MAX_CHAIN} levels of extends"
-        raise failure(extends.place, f"{path}.extends", f"{what}: {names}")
-
-    def source(
-        self, own: _Base, section: str, name: str, extends: Node, path: str
-    ) -> tuple[_Base, str] | None:
-        """Return the file and the name of the service that is extended; None after a problem."""
-        if isinstance(extends, Mapping):
-            reference, file = extends.value("service"), extends.get("file")
-        else:
-            reference, file = getattr(extends, "value", None), None
-        where = f"{path}.extends"
-        if not isinstance(reference, str):
-            self.problems.add(extends.place, where, "missing key 'service'")
-            return None
-        base: _Base | None = own
-        if isinstance(file, Scalar) and file.value is not None:
-            if not isinstance(file.value, str):
-                self.problems.add(file.place, f"{where}.file", "must be a string")
-                return None
-            base = self.base_file(file.value, file.place, f"{where}.file")
-        if base is None:
-            return None
-        known = base.sections.get(section, {})
-        if reference not in known:
-            self.problems.add(
-                extends.place, where,
-                f"cannot extend service {name!r}: service {reference!r} not found in {base.file}",
-                suggest(reference, known),
-            )  # fmt: skip
-            return None
-        return base, reference
-
-    def base_file(self, file: str, place: Place, path: str) -> _Base | None:
-        """Read a file named by extends, once; its paths become relative to the project."""
-        if self.remote(file, place, path):
-            return None
-        name = join(self.working_dir, file) if not file.startswith("/") else file
-        if name not in self.bases:
-            self.bases[name] = self.read_base(name, place)
-        return self.bases[name]
-
-    def read_base(self, name: str, place: Place) -> _Base:
-        project = Mapping({}, Place(name, 1, 1))
-        paths: list[Path] = []
-        for document in self.read(name, place):
-            if not isinstance(document, Mapping):
-                self.problems.add(document.place, "", "top-level object must be a mapping")
-                continue
-            clean, paths = take_tags(document)
-            clean = self.interpolated(clean)
-            clean = Mapping(
-                {key: clean.items[key] for key in ("services", "jobs") if key in clean.items},
-                clean.place, clean.keys,
-            )  # fmt: skip
-            project = unique(self.merger.project(delete(project, paths), clean))
-            project = unique(self.canonical.project(project))
-        folder = os.path.dirname(name)
-        base = folder if self.settings.resolve_paths else os.path.relpath(folder, self.working_dir)
-        project = Resolver(base, self.settings.home, self.problems).project(project)
-        return _Base(name, project, paths)
-
-    def remote(self, name: str, place: Place, path: str) -> bool:
-        if "://" not in name and not name.startswith(_REMOTE):
-            return False
-        self.problems.add(
-            place, path, f"{name!r} is not a local file: there are no network loaders",
-            "fetch it first",
-        )  # fmt: skip
-        return True
-
-    # --- include ---
-
-    def include(self, document: Mapping, paths: list[Path], name: str) -> Mapping:
-        entries = document.get("include")
-        if entries is None:
-            return document
-        items = {key: item for key, item in document.items.items() if key != "include"}
-        document = Mapping(items, document.place, document.keys)
-        if isinstance(entries, Scalar) and entries.value is None:
-            return document
-        if not isinstance(entries, Sequence):
-            self.problems.add(entries.place, "include", "must be a list")
-            return document
-        for index, entry in enumerate(entries.items):
-            imported = self.included(entry, f"include[{index}]", name)
-            if imported is not None:
-                document = self.imported(document, imported, paths)
-        return document
-
-    def included(self, entry: Node, path: str, name: str) -> Mapping | None:
-        """Return the project of one entry of ``include``, None after a problem."""
-        before = len(self.problems.found)
-        schema.validate(entry, INCLUDE, path, self.problems)
-        if len(self.problems.found) > before:
-            return None
-        config = plain(entry)
-        if isinstance(config, str):
-            config = {"path": config}
-        names = _strings(config["path"])
-        if not names or any([self.remote(one, entry.place, path) for one in names]):
-            return None
-        names = [one if one.startswith("/") else join(self.working_dir, one) for one in names]
-        chain = (*self.chain, name)
-        if names[0] in chain or len(chain) > MAX_CHAIN:
-            shown = " includes ".join((*chain, names[0])[-8:])
-            raise failure(entry.place, path, f"include cycle detected: {shown}")
-        folder = config.get("project_directory") or os.path.dirname(names[0])
-        folder = folder if folder.startswith("/") else join(self.working_dir, folder)
-        environment = self.included_environment(entry, config, folder, path)
-        base = folder
-        if not self.settings.resolve_paths:
-            base = os.path.relpath(folder, self.working_dir)
-        below = Documents(self.settings, folder, base, environment, chain)
-        return below.load(names, entry.place)
-
-    def included_environment(
-        self, entry: Node, config: dict[str, object], folder: str, path: str
-    ) -> dict[str, str]:
-        """Return the environment for an included file: its own ``.env`` gives only defaults."""
-        names = _strings(config.get("env_file"))
-        if names:
-            names = [
-                one if one.startswith("/") else join(self.working_dir, one)
-                for one in names
-                if one != "/dev/null"
-            ]
-        else:
-            default = join(folder, ".env")
-            names = [default] if files.exists(default) and not files.is_dir(default) else []
-        found: dict[str, str] = {}
-        for one in names:
-            read_env_file(one, found, self.environment, self.problems, entry.place, path)
-        return {**found, **self.environment}
-
-    def imported(self, document: Mapping, imported: Mapping, paths: list[Path]) -> Mapping:
-        """Add included resources; where both sides have one, the including file wins."""
-        changed: dict[str, Node] = {}
-        for section in SECTIONS:
-            given = imported.get(section)
-            if not isinstance(given, Mapping):
-                continue
-            own = document.get(section)
-            if own is None:
-                own = Mapping({}, document.place)
-            if not isinstance(own, Mapping):
-                continue
-            items = dict(own.items)
-            for name, item in given.items.items():
-                if name in items:
-                    reset = [p[2:] for p in paths if p[:2] == (section, name) and len(p) > 2]
-                    whole = (section, name) in paths
-                    base = delete(item, reset) if isinstance(item, Mapping) else item
-                    if not whole:
-                        items[name] = self.merger.resource(
-                            base, items[name], section, f"{section}.{name}"
-                        )
-                else:
-                    items[name] = item
-            changed[section] = Mapping(items, own.place, {**given.keys, **own.keys})
-        return Mapping({**document.items, **changed}, document.place, document.keys)
-
-
-def _strings(value: object) -> list[str]:
-    if isinstance(value, list):
-        return [str(item) for item in value]
-    return [value] if isinstance(value, str) else []
 
 
 def _changed(merged: Mapping, before: Mapping) -> Mapping:
@@ -402,26 +174,6 @@ def _replaced(merged: Mapping, part: Mapping) -> Mapping:
         else:
             items[key] = new
     return Mapping(items, merged.place, merged.keys)
-
-
-def read_env_file(
-    name: str, into: dict[str, str], environment: dict[str, str], problems: Problems,
-    place: Place | None = None, path: str = "", *, raw: bool = False,
-) -> None:  # fmt: skip
-    """Add the variables of a file to `into`; `environment` is asked first for variables.
-
-    Raises:
-        SpecError: if it cannot be read.
-    """
-    try:
-        unset = dotenv.parse(files.read(name), into, environment.get, raw)
-    except files.FileProblem as error:
-        where = place or Place(name, 1, 1)
-        raise failure(where, path, f"cannot read env file {name!r}: {error}") from error
-    except dotenv.DotenvError as error:
-        raise failure(Place(name, error.line, 1), path, str(error)) from error
-    for variable in unset:
-        problems.warn(f"The {variable!r} variable is not set. Defaulting to a blank string.")
 
 
 def resolve_environment(project: Mapping, environment: dict[str, str]) -> Mapping:

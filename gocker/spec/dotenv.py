@@ -1,4 +1,4 @@
-r"""Reads ``.env``, ``--env-file``, ``env_file`` and ``label_file`` (the reference's dotenv/parser.go).
+r"""Reads ``.env``, ``--env-file``, ``env_file`` and ``label_file`` (dotenv/parser.go).
 
 ``KEY=value`` per line, ``export`` allowed, ``:`` as well as ``=``; unquoted values end at `` #``;
 double quotes know ``\n`` and variables, single quotes nothing; a bare ``KEY`` is inherited.
@@ -7,17 +7,20 @@ No message holds a value: the file may belong to somebody else.
 
 from __future__ import annotations
 
+from gocker.spec import files
+from gocker.spec.nodes import Place
+from gocker.spec.problems import failure
 from gocker.spec.template import Template, TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from gocker.spec.problems import Problems
     from gocker.spec.template import Lookup
 
 # Go's isSpace without the line break, and unicode.IsSpace for trimming.
 _BLANK = "\t\v\f\r \x85\xa0"
 _SPACE = (
-    _BLANK
-    + "\n\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+    _BLANK + "\n\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 )
 _ESCAPES = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\",
@@ -216,3 +219,23 @@ def _octal(text: str, start: int, out: list[str]) -> int:
         return 4
     out.append("\\0")
     return 1
+
+
+def read_env_file(
+    name: str, into: dict[str, str], environment: dict[str, str], problems: Problems,
+    place: Place | None = None, path: str = "", *, raw: bool = False,
+) -> None:  # fmt: skip
+    """Add the variables of a file to `into`; `environment` is asked first for variables.
+
+    Raises:
+        SpecError: if it cannot be read.
+    """
+    try:
+        unset = parse(files.read(name), into, environment.get, raw)
+    except files.FileProblem as error:
+        where = place or Place(name, 1, 1)
+        raise failure(where, path, f"cannot read env file {name!r}: {error}") from error
+    except DotenvError as error:
+        raise failure(Place(name, error.line, 1), path, str(error)) from error
+    for variable in unset:
+        problems.warn(f"The {variable!r} variable is not set. Defaulting to a blank string.")

@@ -6,7 +6,8 @@ import os
 
 from gocker.errors import UsageError
 from gocker.spec import files
-from gocker.spec.documents import Settings, read_env_file
+from gocker.spec.documents import Settings
+from gocker.spec.dotenv import read_env_file
 from gocker.spec.nodes import Mapping, Place, Scalar
 from gocker.spec.parse import parse
 from gocker.spec.paths import join

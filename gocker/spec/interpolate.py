@@ -66,21 +66,21 @@ class Interpolator:
 
     def document(self, root: Mapping) -> Mapping:
         """Return the document with its values replaced; nodes without change are shared."""
-        node = self.node(root, CASTS, "")
+        node = self._node(root, CASTS, "")
         for name in self.template.unset:
             self.problems.warn(f"The {name!r} variable is not set. Defaulting to a blank string.")
         assert isinstance(node, Mapping)  # noqa: S101  # a mapping stays one
         return node
 
-    def node(self, node: Node, casts: Any, path: str) -> Node:
+    def _node(self, node: Node, casts: Any, path: str) -> Node:
         if isinstance(node, Scalar):
-            return self.scalar(node, casts, path) if isinstance(node.value, str) else node
+            return self._scalar(node, casts, path) if isinstance(node.value, str) else node
         if isinstance(node, Mapping):
-            return self.mapping(node, casts, path)
+            return self._mapping(node, casts, path)
         below = casts.get("[]") if type(casts) is dict else None
         items = [
-            item if type(item) is Scalar and not self.concerns(item, below)
-            else self.node(item, below, f"{path}[{index}]")
+            item if type(item) is Scalar and not self._concerns(item, below)
+            else self._node(item, below, f"{path}[{index}]")
             for index, item in enumerate(node.items)
         ]  # fmt: skip
         if all(new is old for new, old in zip(items, node.items, strict=True)):
@@ -88,20 +88,20 @@ class Interpolator:
         return Sequence(items, node.place, node.tag)
 
     @staticmethod
-    def concerns(scalar: Scalar, casts: Any) -> bool:
+    def _concerns(scalar: Scalar, casts: Any) -> bool:
         """Whether there is anything to do: most values have neither variable nor cast."""
         value = scalar.value
         return type(value) is str and (casts is not None or "$" in value)
 
-    def mapping(self, node: Mapping, casts: Any, path: str) -> Mapping:
+    def _mapping(self, node: Mapping, casts: Any, path: str) -> Mapping:
         changed: dict[str, Node] | None = None
         known = casts if type(casts) is dict else {}
         star = known.get("*")
         for key, item in node.items.items():
             below = known.get(key, star)
-            if type(item) is Scalar and not self.concerns(item, below):
+            if type(item) is Scalar and not self._concerns(item, below):
                 continue
-            new = self.node(item, below, f"{path}.{key}" if path else key)
+            new = self._node(item, below, f"{path}.{key}" if path else key)
             if new is not item:
                 if changed is None:
                     changed = dict(node.items)
@@ -110,7 +110,7 @@ class Interpolator:
             return node
         return Mapping(changed, node.place, node.keys, node.tag)
 
-    def scalar(self, node: Scalar, casts: Any, path: str) -> Scalar:
+    def _scalar(self, node: Scalar, casts: Any, path: str) -> Scalar:
         text = node.value
         assert isinstance(text, str)  # noqa: S101  # the caller looked
         origin = node.origin
@@ -125,7 +125,7 @@ class Interpolator:
                     origin = f"variable {', '.join(dict.fromkeys(names))}"
             cast = casts.get("") if type(casts) is dict else casts
             if cast is not None:
-                value = self.cast(text, cast, path)
+                value = self._cast(text, cast, path)
         except ValueError as error:
             self.problems.add(node.place, path, str(error))
             return Scalar(node.value, node.place, node.tag, BROKEN)
@@ -133,7 +133,7 @@ class Interpolator:
             return node
         return Scalar(value, node.place, node.tag, origin)
 
-    def cast(self, text: str, kind: str, path: str) -> Value:
+    def _cast(self, text: str, kind: str, path: str) -> Value:
         if kind == "int":
             return parse_int(text)
         if kind == "float":

@@ -12,7 +12,8 @@ import os
 from gocker.errors import UsageError
 from gocker.spec import consistency, dotenv, files, select
 from gocker.spec.decode import UNSET, Decoder
-from gocker.spec.documents import Documents, Settings, read_env_file
+from gocker.spec.documents import Documents, Settings
+from gocker.spec.dotenv import read_env_file
 from gocker.spec.find import find_files, project_name, variable
 from gocker.spec.nodes import Mapping, Place, Scalar, Sequence, plain
 from gocker.spec.normalize import normalize
@@ -238,7 +239,7 @@ class _Load:
             for key, value in decoder.object(loaded.root, PROJECT, "").items()
             if value is not UNSET
         }
-        model = {"name": loaded.name, "services": {}, **model, "name": loaded.name}
+        model = {"name": "", "services": {}, **model} | {"name": loaded.name}
         self.problems.check()
         profiles = self.profiles()
         model, disabled = select.split_profiles(model, profiles)

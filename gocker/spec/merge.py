@@ -40,6 +40,7 @@ class Merger:
         return self.nodes(base, other, path, rules.get("*", {}))
 
     def nodes(self, base: Node, other: Node, path: str, rules: dict[str, Any]) -> Node:
+        """Return `base` with `other` laid over it by the rules for `path`."""
         rule: Rule | None = rules.get("")
         if rule is not None:
             return rule(self, base, other, path, rules)
@@ -56,6 +57,7 @@ class Merger:
         return self.mismatch(base, other, path)
 
     def mismatch(self, base: Node, other: Node, path: str) -> Node:
+        """Note that two values cannot merge; return the first."""
         self.problems.add(
             other.place, path,
             f"cannot override {_KINDS[type(base)]} with {_KINDS[type(other)]}",
@@ -64,6 +66,7 @@ class Merger:
         return base
 
     def mappings(self, base: Mapping, other: Mapping, path: str, rules: dict[str, Any]) -> Mapping:
+        """Return two mappings merged key by key."""
         items = dict(base.items)
         keys = {**base.keys, **other.keys}
         star = rules.get("*", _NONE)
@@ -81,15 +84,15 @@ _NONE: dict[str, Any] = {}
 _KINDS = {Mapping: "a mapping", Sequence: "a list", Scalar: "a value"}
 
 
-def _replace(merger: Merger, base: Node, other: Node, path: str, rules: dict[str, Any]) -> Node:
+def _replace(_m: Merger, _base: Node, other: Node, _path: str, _rules: dict[str, Any]) -> Node:
     return other
 
 
-def _append(merger: Merger, base: Node, other: Node, path: str, rules: dict[str, Any]) -> Node:
+def _append(_m: Merger, base: Node, other: Node, _path: str, _rules: dict[str, Any]) -> Node:
     return Sequence(to_sequence(base) + to_sequence(other), other.place)
 
 
-def _hosts(merger: Merger, base: Node, other: Node, path: str, rules: dict[str, Any]) -> Node:
+def _hosts(_m: Merger, base: Node, other: Node, _path: str, _rules: dict[str, Any]) -> Node:
     first = to_sequence(base)
     known = {item.value for item in first if isinstance(item, Scalar)}
     return Sequence(
@@ -156,7 +159,7 @@ def names(node: Node) -> Mapping:
     return made
 
 
-def _ipam(merger: Merger, base: Node, other: Node, path: str, rules: dict[str, Any]) -> Node:
+def _ipam(merger: Merger, base: Node, other: Node, path: str, _rules: dict[str, Any]) -> Node:
     """Pools with the same subnet merge; the reference's order of the rest is kept."""
     if not (isinstance(base, Sequence) and isinstance(other, Sequence)):
         return merger.mismatch(base, other, path)

@@ -133,7 +133,7 @@ class _Reader:
                 parts += f".{_shown(frame.key)}" if parts else _shown(frame.key)
         return parts
 
-    def start_document(self, event: Any) -> None:
+    def start_document(self, _event: Any) -> None:
         self.anchors = {}
 
     def scalar(self, event: Any) -> None:

@@ -30,6 +30,7 @@ class Resolver:
         return path if path.startswith("/") else join(self.base, path)
 
     def expand_user(self, path: str) -> str:
+        """Replace a leading ``~`` with the home directory."""
         if not path.startswith("~"):
             return path
         if self.home is None:
@@ -76,7 +77,7 @@ def join(base: str, path: str) -> str:
     return made[1:] if made.startswith("//") else made
 
 
-def _path(resolver: Resolver, node: Node, path: str) -> Node:
+def _path(resolver: Resolver, node: Node, _where: str) -> Node:
     """A path; an empty one stays empty."""
     if isinstance(node, Scalar) and isinstance(node.value, str) and node.value:
         return _changed(node, resolver.absolute(node.value))
@@ -87,7 +88,7 @@ def _changed(node: Scalar, value: str) -> Scalar:
     return node if value == node.value else Scalar(value, node.place, node.tag, node.origin)
 
 
-def _file(resolver: Resolver, node: Node, path: str) -> Node:
+def _file(resolver: Resolver, node: Node, _where: str) -> Node:
     if isinstance(node, Scalar) and isinstance(node.value, str):
         return _changed(node, resolver.absolute(node.value))
     return node

@@ -6,9 +6,11 @@ from gocker.spec.nodes import Mapping, Scalar, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from gocker.spec.nodes import Node
 
-    Path = tuple[str, ...]
+    Path: TypeAlias = tuple[str, ...]
 
 
 def take_tags(root: Mapping) -> tuple[Mapping, list[Path]]:

@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_LETTERS: dict[str, tuple[type, ...]] = {
+    "s": (str,), "b": (bool,), "i": (int,), "n": (int, float), "z": (type(None),),
+}  # fmt: skip
+
+
 class _Types(dict[str, "frozenset[type]"]):
     """The Python types for a word of kinds, each set made once."""
 
-    _each = {"s": (str,), "b": (bool,), "i": (int,), "n": (int, float), "z": (type(None),)}
-
     def __missing__(self, kinds: str) -> frozenset[type]:
-        made = self[kinds] = frozenset(kind for letter in kinds for kind in self._each[letter])
+        made = self[kinds] = frozenset(kind for letter in kinds for kind in _LETTERS[letter])
         return made
 
 
@@ -106,8 +109,8 @@ def _pairs(out: str) -> Shape:
 
 _ENVIRONMENT = _pairs("environment")
 _MAPPING = _pairs("mapping")
-_LABELS = _pairs("labels")
-_OPTIONS = _map(Shape("sn", "text"), "options")
+_LABELS = _pairs("mapping")
+_OPTIONS = _map(Shape("sn", "text"), "mapping")
 _COMMAND = _list(_STR, "sz", out="command")
 _EXTRA_HOSTS = Shape(
     "", "hosts", values=_list(_STR, "s"), items=_STR, unique=True, extensions=False
@@ -147,7 +150,7 @@ _UPDATE = _object({
 })  # fmt: skip
 _BUILD = _object({
     "context": _STR, "dockerfile": _STR, "dockerfile_inline": _STR, "entitlements": _STRINGS,
-    "args": _ENVIRONMENT, "ssh": _pairs("ssh"), "labels": _LABELS, "cache_from": _STRINGS,
+    "args": _ENVIRONMENT, "ssh": _pairs("environment"), "labels": _LABELS, "cache_from": _STRINGS,
     "cache_to": _STRINGS, "no_cache": _BOOL, "no_cache_filter": _STRING_OR_LIST,
     "additional_contexts": _MAPPING, "network": _STR, "provenance": Shape("sb", "text"),
     "sbom": Shape("sb", "text"), "pull": _BOOL, "target": _STR, "shm_size": _WHOLE_BYTES,
@@ -270,7 +273,7 @@ SERVICE = _object({
     "hostname": _STR, "image": _STR, "init": _BOOL_OR_UNSET, "ipc": _STR, "isolation": _STR,
     "label_file": _list(_STR, "s", out="strings"), "labels": _LABELS, "links": _UNIQUE,
     "logging": _object({
-        "driver": _STR, "options": _map(Shape("snz", "text"), "options"),
+        "driver": _STR, "options": _map(Shape("snz", "text"), "mapping"),
     }),
     "mac_address": _STR, "mem_limit": _BYTES, "mem_reservation": _WHOLE_BYTES,
     "mem_swappiness": _WHOLE_BYTES, "memswap_limit": _BYTES,
@@ -296,7 +299,7 @@ SERVICE = _object({
     "pull_refresh_after": _STR, "read_only": _BOOL, "restart": _STR, "runtime": _STR,
     "scale": _INT_OR_UNSET, "secrets": _MOUNTED, "security_opt": _UNIQUE, "shm_size": _BYTES,
     "stdin_open": _BOOL, "stop_grace_period": _DURATION_OR_UNSET, "stop_signal": _STR,
-    "storage_opt": _map(ANY, "options"), "sysctls": _MAPPING, "tmpfs": _STRING_OR_LIST,
+    "storage_opt": _map(ANY, "mapping"), "sysctls": _MAPPING, "tmpfs": _STRING_OR_LIST,
     "tty": _BOOL, "ulimits": _ULIMITS, "use_api_socket": Shape("b", "bool"), "user": _STR,
     "userns_mode": _STR, "uts": _STR,
     "volumes": _list(_VOLUME_MOUNT, unique=True), "volumes_from": _UNIQUE, "working_dir": _STR,
@@ -329,7 +332,7 @@ NETWORK = _object({
         "config": _list(_object({
             "subnet": _STR, "ip_range": _STR, "gateway": _STR, "aux_addresses": _map(_STR),
         })),
-        "options": _map(_STR, "options"),
+        "options": _map(_STR, "mapping"),
     }),
     "external": _EXTERNAL, "internal": _BOOL, "enable_ipv4": _BOOL_OR_UNSET,
     "enable_ipv6": _BOOL_OR_UNSET, "attachable": _BOOL, "labels": _LABELS,
@@ -361,3 +364,6 @@ PROJECT = _object({
     "volumes": _map(VOLUME, names="name"), "secrets": _map(SECRET, names="name"),
     "configs": _map(CONFIG, names="name"),
 })  # fmt: skip
+
+# The top-level elements that hold things by name.
+SECTIONS = ("services", "jobs", "volumes", "networks", "secrets", "configs", "models")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,6 +69,8 @@ def select(model: dict[str, Any], names: list[str]) -> dict[str, Any]:
 def _matching(pattern: str, known: dict[str, Any]) -> list[str]:
     if not any(char in pattern for char in "*?["):
         return []
+    import fnmatch  # rarely needed
+
     return [name for name in known if fnmatch.fnmatchcase(name, pattern)]
 
 
