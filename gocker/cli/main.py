@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from gocker.errors import GockerError
+from gocker.errors import GockerError, InternalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +57,14 @@ def run(argv: list[str]) -> int:
         return 141
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if os.environ.get("GOCKER_DEBUG"):
+            raise
+        _print_error(InternalError(
+            f"internal error: {type(error).__name__}: {error}",
+            hint="this is a bug of gocker's; with GOCKER_DEBUG=1 it shows where",
+        ))  # fmt: skip
+        return InternalError.exit_code
     finally:
         if launcher is not None:
             launcher.close()

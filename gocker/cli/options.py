@@ -87,13 +87,16 @@ def load(arguments: argparse.Namespace, words: list[str]) -> tuple[Loaded, Proje
     return loaded, project
 
 
-def make_plan(loaded: Loaded, project: Project, roots: Roots) -> Plan:
-    """Return the plan of a loaded spec on this host."""
+def make_plan(loaded: Loaded, project: Project, roots: Roots, job: str | None = None) -> Plan:
+    """Return the plan of a loaded spec on this host; `job`: a service that is one here."""
     from gocker.cli.host import host
     from gocker.plan.build import build
     from gocker.spec.model.roles import roles
 
-    return build(project, roles(project), host(roots, loaded), loaded.files)
+    inferred = roles(project)
+    if job is not None:
+        inferred[job] = "job"
+    return build(project, inferred, host(roots, loaded), loaded.files)
 
 
 def colour(arguments: argparse.Namespace, fd: int) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from gocker.plan.model import Plan
 from gocker.scheduler.machine import Machine
-from gocker.scheduler.messages import Event, Exited, Start, Started
+from gocker.scheduler.messages import Event, Exited, Start, Started, Stop
 from tests.unit.scheduler import shapes
 
 
@@ -36,9 +36,9 @@ class LineCounter:
 
 
 def drive(plan: Plan) -> list[int]:
-    """Run `plan`, every job ending in the order of the starts; return the lines per event.
+    """Run `plan`, jobs ending in the order of their starts; return the lines per event.
 
-    The last event is left out: it makes the result, of all units.
+    Support ends when it is stopped. The last event is left out: it makes the result, of all units.
     """
     machine = Machine(plan)
     queue: deque[Event] = deque()
@@ -48,6 +48,9 @@ def drive(plan: Plan) -> list[int]:
         for command in commands:
             if isinstance(command, Start):
                 queue.append(Started(command.unit, command.attempt))
+                if plan.units[command.unit].role == "job":
+                    queue.append(Exited(command.unit, command.attempt, 0))
+            elif isinstance(command, Stop):
                 queue.append(Exited(command.unit, command.attempt, 0))
 
     obey(machine.begin(now))
