@@ -167,10 +167,13 @@ class Manager:
             found.update(tree.children(".", self.fd(directory)))
         return sorted(found)
 
-    def sweep(self, dead: Callable[[str], bool]) -> list[str]:
+    def sweep(
+        self, dead: Callable[[str], bool], unknown: Callable[[str], bool] | None = None
+    ) -> list[str]:
         """Remove the cgroups directly below the parent whose name is `dead`; kill what is inside.
 
-        Reads the kernel alone, no state on disk. Returns the names removed completely.
+        Those that are `unknown` are removed only if nobody is in them. Reads the kernel alone,
+        no state on disk. Returns the names removed completely.
         """
         present = self._present()
         removed = []
@@ -178,6 +181,10 @@ class Manager:
             group = self.group(name, present)
             group.kill()
             if group.wait_empty(KILL_TIMEOUT_S) and group.remove():
+                removed.append(name)
+        for name in filter(unknown, self.names()) if unknown is not None else ():
+            group = self.group(name, present)
+            if not group.pids() and group.remove():
                 removed.append(name)
         return removed
 

@@ -12,14 +12,18 @@ if TYPE_CHECKING:
 PARENT = "gocker"
 
 
-def open_manager(layout: mounts.Layout | None = None, parent: str | None = None) -> Manager:
+def open_manager(
+    layout: mounts.Layout | None = None, parent: str | None = None, name: str = PARENT
+) -> Manager:
     """Return the manager of this host.
 
     Args:
         layout: where the hierarchies are; None reads /proc.
         parent: the cgroup below which containers are made, relative to each hierarchy's mount
-            point (compose: cgroup_parent). None: ``gocker`` below this process's own cgroup, so
+            point (compose: cgroup_parent). None: `name` below this process's own cgroup, so
             that limits around the caller stay in force.
+        name: of the parent. Gockers that do not see each other's state need different ones,
+            or each would take the other's containers for leftovers.
 
     Raises:
         HostError: if there is no cgroup hierarchy, or none that can be used.
@@ -35,7 +39,7 @@ def open_manager(layout: mounts.Layout | None = None, parent: str | None = None)
         # Imported when needed: a v1 host does not pay for bpf(2) and ctypes.
         from gocker.cgroup import v2
 
-        return v2.Manager(layout.v2.mount, v2.choose_parent(layout.v2, parent, PARENT))
+        return v2.Manager(layout.v2.mount, v2.choose_parent(layout.v2, parent, name))
     from gocker.cgroup import v1
 
     directories = {}
@@ -43,5 +47,5 @@ def open_manager(layout: mounts.Layout | None = None, parent: str | None = None)
         base = hierarchy.mount.rstrip("/") if parent is not None else hierarchy.directory
         # Named hierarchies (systemd) limit nothing; one not reachable from here is not there.
         if "=" not in name and base is not None:
-            directories[name] = f"{base}/{(parent or PARENT).strip('/')}"
+            directories[name] = f"{base}/{(parent or name).strip('/')}"
     return v1.Manager(directories, layout.mode)

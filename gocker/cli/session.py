@@ -13,6 +13,7 @@ from gocker.report.summary import Summary
 from gocker.scheduler.loop import Loop
 from gocker.scheduler.machine import Machine
 from gocker.state import leftovers, volumes
+from gocker.state.names import run_of
 from gocker.state.run import Run, prune, runs
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def prepare_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> dict[
         "scratch": os.path.join(roots.live, "scratch"),
         "layers": os.path.join(roots.data, "containers"),
         "prefix": run.id if run is not None else "none",
+        "cgroup": roots.cgroup_name,
     }
     return launcher.call(message, (run.lock_fd,) if run is not None else ())
 
@@ -150,23 +152,19 @@ def sweep(launcher: Launcher, roots: Roots, cgroups: list[str]) -> list[str]:
     """Remove what dead runs left, found in the kernel and on disk; return the names.
 
     A run identifier is never used again and its lock is held before its first cgroup is made:
-    what was found before and is not alive now is dead for good.
+    what was found before and is not alive now is dead for good. Of a run that left no trace on
+    disk nobody knows that; its cgroups are removed only if they are empty.
     """
-    alive: dict[str, bool] = {}
-    dead = []
-    for name in cgroups:
-        run_id = name.partition("-")[0]
-        if run_id not in alive:
-            alive[run_id] = Run(roots, run_id, None).alive()
-        if not alive[run_id]:
-            dead.append(name)
+    known = {run.id: run.alive() for run in runs(roots)}
+    unknown = [name for name in cgroups if run_of(name) not in known]
+    dead = [name for name in cgroups if known.get(run_of(name)) is False]
     directories = [
         leftovers.container_path(roots, name) for name in leftovers.stale_containers(roots)
     ]
-    if not dead and not directories:
+    if not dead and not unknown and not directories:
         return []
-    answer = launcher.call({"op": "sweep", "names": dead, "directories": directories})
-    removed: list[str] = answer["removed"]
+    message = {"op": "sweep", "names": dead, "unknown": unknown, "directories": directories}
+    removed: list[str] = launcher.call(message)["removed"]
     return removed
 
 

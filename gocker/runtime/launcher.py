@@ -163,13 +163,13 @@ class Launcher:
         """Prepare for containers; fds: locks to hold while this process lives.
 
         ``scratch``: a directory to mount on; ``layers``: where upper layers are made, with
-        names that begin with ``prefix``; ``cgroup_parent``: or None.
+        names that begin with ``prefix``; ``cgroup``: name of all containers' parent cgroup.
         """
         self._kept_fds = [os.dup(fd) for fd in fds]
         self._scratch = message["scratch"]
         _prepare_scratch(self._scratch)
         self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
-        self._manager = cgroup.open_manager(parent=message.get("cgroup_parent"))
+        self._manager = cgroup.open_manager(name=message["cgroup"])
         gc.collect()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
@@ -286,9 +286,12 @@ class Launcher:
         self._emit("exec_exited", exec_id=execution.id, **execution.wait())
 
     def _sweep(self, message: Message, _: list[int]) -> None:
-        """Remove what dead runs left: cgroups by their ``names``, ``directories``."""
-        names = set(message["names"])
-        removed = self._manager.sweep(names.__contains__)
+        """Remove what dead runs left: cgroups by their ``names``, ``directories``.
+
+        Cgroups of ``unknown`` runs are removed if they are empty.
+        """
+        names, unknown = set(message["names"]), set(message["unknown"])
+        removed = self._manager.sweep(names.__contains__, unknown.__contains__)
         for directory in message["directories"]:
             tree.remove_tree(directory)
             removed.append(directory)

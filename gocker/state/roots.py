@@ -7,6 +7,7 @@ they are opened; TMPDIR and /tmp are never used.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 
@@ -14,6 +15,8 @@ from gocker.errors import HostError
 from gocker.state.directory import open_private, verify_ancestors
 from gocker.state.holder import boot_id
 from gocker.state.tree import remove_tree
+
+DEFAULT_DATA = "/var/lib/gocker"
 
 
 class Roots:
@@ -42,6 +45,14 @@ class Roots:
             HostError: if one is not ours alone; the hint says how to mend it.
         """
         return cls(*paths(environ, os.geteuid()))
+
+    @property
+    def cgroup_name(self) -> str:
+        """Name of the cgroup that holds the containers of this data root, and no others."""
+        if self.data == DEFAULT_DATA:
+            return "gocker"
+        real = os.path.realpath(self.data)
+        return f"gocker-{hashlib.sha256(os.fsencode(real)).hexdigest()[:8]}"
 
     def __enter__(self) -> Roots:
         return self
@@ -82,7 +93,7 @@ def paths(environ: Mapping[str, str], uid: int) -> tuple[str, str]:
         HostError: if a GOCKER_* variable is not an absolute path.
     """
     if uid == 0:
-        data, live = "/var/lib/gocker", "/run/gocker"
+        data, live = DEFAULT_DATA, "/run/gocker"
     else:
         home = os.path.expanduser("~")
         data = _xdg(environ, "XDG_DATA_HOME") or os.path.join(home, ".local/share/gocker")

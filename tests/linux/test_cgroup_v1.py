@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import mmap
 import os
 import select
 import signal
@@ -346,14 +347,32 @@ def test_access_letters_of_a_device_rule_count(manager: v1.Manager) -> None:
 
 def test_freeze_stops_and_thaw_continues(manager: v1.Manager) -> None:
     group = manager.create("freeze", {})
-    pid = start(group, signal.pause)
-    wait_for_member(group, pid)
+    counter = mmap.mmap(-1, 8)
+
+    def count() -> None:
+        for number in itertools.count():
+            counter[:] = number.to_bytes(8, "little")
+
+    pid = start(group, count)
+    wait_for_change(counter)
     group.freeze(True)
-    os.kill(pid, signal.SIGTERM)
     assert file(manager, "freezer", group, "freezer.state") == "FROZEN"
-    assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+    before = counter[:]
+    # Long enough for the other process to have counted on, if it could.
+    for _ in range(20_000):
+        os.sched_yield()
+    assert counter[:] == before
     group.freeze(False)
-    assert status(pid) == -signal.SIGTERM
+    wait_for_change(counter)
+    group.kill()
+    assert status(pid) == -signal.SIGKILL
+
+
+def wait_for_change(counter: mmap.mmap) -> None:
+    before, until = counter[:], time.monotonic() + 30
+    while counter[:] == before:
+        assert time.monotonic() < until
+        os.sched_yield()
 
 
 def fork_forever() -> None:

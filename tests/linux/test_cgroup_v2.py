@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import mmap
 import os
 import select
 import signal
@@ -115,14 +116,32 @@ def test_kill_ends_a_fork_loop(manager: v2.Manager) -> None:
 
 def test_freeze_stops_and_thaw_continues(manager: v2.Manager) -> None:
     group = manager.create("freeze", {})
-    pid = start(group, signal.pause)
-    wait_for_member(group, pid)
+    counter = mmap.mmap(-1, 8)
+
+    def count() -> None:
+        for number in itertools.count():
+            counter[:] = number.to_bytes(8, "little")
+
+    pid = start(group, count)
+    wait_for_change(counter)
     group.freeze(True)
     assert "frozen 1" in file(manager, group, "cgroup.events")
-    os.kill(pid, signal.SIGTERM)
-    assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+    before = counter[:]
+    # Long enough for the other process to have counted on, if it could.
+    for _ in range(20_000):
+        os.sched_yield()
+    assert counter[:] == before
     group.freeze(False)
-    assert status(pid) == -signal.SIGTERM
+    wait_for_change(counter)
+    group.kill()
+    assert status(pid) == -signal.SIGKILL
+
+
+def wait_for_change(counter: mmap.mmap) -> None:
+    before, until = counter[:], time.monotonic() + 30
+    while counter[:] == before:
+        assert time.monotonic() < until
+        os.sched_yield()
 
 
 def test_kill_reaches_nested_cgroups_and_remove_takes_them(manager: v2.Manager) -> None:
@@ -218,6 +237,18 @@ def test_no_descriptor_is_left_open(manager: v2.Manager) -> None:
     group.stats()
     assert group.remove()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_evacuate_moves_processes_into_a_leaf(manager: v2.Manager) -> None:
+    group = manager.create("full", {})
+    pid = start(group, signal.pause)
+    wait_for_member(group, pid)
+    directory = Path(manager.directories["cgroup"], "full")
+    v2.evacuate(str(directory))
+    assert (directory / "cgroup.procs").read_text() == ""
+    assert (directory / v2.SUPERVISOR / "cgroup.procs").read_text() == f"{pid}\n"
+    group.kill()
+    status(pid)
 
 
 @pytest.mark.skipif(LAYOUT.mode == "v2", reason="needs memory to be on cgroup v1")
@@ -328,6 +359,24 @@ def test_a_parent_of_several_parts_gets_the_controllers(manager: v2.Manager) -> 
     group = manager.create("run/job/1", {"pids": {"limit": 7}, "cpu": {"shares": 2}})
     assert file(manager, group, "pids.max") == "7"
     assert file(manager, group, "cpu.weight") == "1"
+
+
+@pure
+def test_a_delegated_cgroup_with_processes_in_it_can_hold_containers(manager: v2.Manager) -> None:
+    """As an ordinary user does whose session was given a cgroup: evacuate, then limit below."""
+    group = manager.create("job", {})
+    directory = f"{manager.directories['cgroup']}/job"
+
+    def gocker() -> None:
+        layout = mounts.read()
+        assert layout.v2 is not None
+        assert layout.v2.directory == directory
+        v2.evacuate(directory)
+        inner = v2.Manager(layout.v2.mount, f"{directory}/gocker")
+        applied = inner.create("c", {"pids": {"limit": 5}}).applied
+        os._exit(7 if applied[0].effective == 5 else 1)
+
+    assert status(start(group, gocker)) == 7
 
 
 @pure
