@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gocker.image.resolve import resolve
@@ -12,22 +12,29 @@ from gocker.plan.container import Host
 from gocker.plan.posture import ALL_CAPS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from gocker.image.resolve import RootFs
     from gocker.spec.load import Loaded
     from gocker.state.roots import Roots
 
 
 def host(roots: Roots, loaded: Loaded) -> Host:
-    """Return the facts, read now."""
+    """Return the facts for a loaded spec."""
 
-    @cache
+    @lru_cache(maxsize=None)
     def rootfs(reference: str) -> RootFs:
         return resolve(reference, roots, loaded.working_dir)
 
+    return facts(roots, loaded.environment, rootfs)
+
+
+def facts(roots: Roots, environ: Mapping[str, str], rootfs: Callable[[str], RootFs]) -> Host:
+    """Return the facts about this host, read now."""
     return Host(
         rootfs=rootfs,
         volumes_root=os.path.join(roots.data, "volumes"),
-        environ=loaded.environment,
+        environ=environ,
         hard_limits={
             name: resource.getrlimit(getattr(resource, name))[1]
             for name in dir(resource)

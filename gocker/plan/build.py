@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from gocker.errors import GockerError, PlanError
 from gocker.plan import posture
 from gocker.plan.container import (
-    DEFAULT_IMAGE,
     Host,
     container,
+    image,
     no_new_privileges,
     seccomp_unconfined,
 )
@@ -105,7 +105,7 @@ def _unit(
     unit = Unit(
         name=instance,
         service=name,
-        image=service.image or DEFAULT_IMAGE,
+        image=image(service),
         role=role,
         depends=depends,
         restart=_restart(service),

@@ -52,7 +52,7 @@ def container(
     Raises:
         PlanError: what is wrong with the service and cannot be seen in the spec alone.
     """
-    root = host.rootfs(service.image or DEFAULT_IMAGE)
+    root = host.rootfs(image(service))
     hostname = service.hostname or instance
     mounts, prepare = files.mounts(service, project, host.volumes_root)
     config: oci.Config = {
@@ -78,6 +78,13 @@ def container(
         attach=service.attach,
         prepare=tuple(prepare),
     )
+
+
+def image(service: Service) -> str:
+    """Return the reference of the service's root file system."""
+    if service.x_gocker is not None and service.x_gocker.rootfs:
+        return f"rootfs:{service.x_gocker.rootfs}"
+    return service.image or DEFAULT_IMAGE
 
 
 def _process(service: Service, root: RootFs, hostname: str, host: Host) -> oci.Process:

@@ -80,8 +80,9 @@ class Launcher:
                 self._idle()
         while self._garbage:
             self._collect()
-        self._layers.close()
-        self._manager.close()
+        if self._scratch:
+            self._layers.close()
+            self._manager.close()
 
     # -- the loop's own ------------------------------------------------------------------------
 
