@@ -23,6 +23,7 @@ class Row:
     """One instance; the figures are those of its last attempt. `verdict` None: no last word yet.
 
     Bytes, seconds and tasks; None where the kernel did not tell or nothing is limited.
+    `retried`: the attempts before, each with ``verdict`` and ``duration_s`` (None: not started).
     """
 
     service: str
@@ -43,6 +44,7 @@ class Row:
     pids_limit: int | None = None
     pids_denied: int | None = None
     restarts: int = 0
+    retried: list[dict[str, Any]] = field(default_factory=list)
     because: str | None = None
     error: str | None = None
 
@@ -124,6 +126,7 @@ def _exited(row: Row, record: Record) -> None:
     row.pids_peak, row.pids_limit = record["pids.peak"], record["pids.limit"]
     row.pids_denied = record["pids.denied"]
     row.restarts += record["next"] == "restart"
+    _note_retry(row, record, record["duration_s"])
     row.error = None
     if record["next"] == "done":
         row.verdict = record["verdict"]  # job.finished has the last word where there is one
@@ -131,7 +134,13 @@ def _exited(row: Row, record: Record) -> None:
 
 def _failed(row: Row, record: Record) -> None:
     row.attempts = max(row.attempts, record["attempt"])
+    _note_retry(row, record, None)
     row.error = error_text(record["error"])
+
+
+def _note_retry(row: Row, record: Record, duration_s: float | None) -> None:
+    if record["next"] == "retry":
+        row.retried.append({"verdict": record["verdict"], "duration_s": duration_s})
 
 
 def _skipped(row: Row, record: Record) -> None:
@@ -186,9 +195,17 @@ def _hints(row: Row) -> list[str]:
         found.append(
             f"waited {duration(row.throttled_s)} for its CPU quota in {duration(row.duration_s)}"
         )
+    if row.retried:
+        found.append(f"earlier attempts: {', '.join(map(_earlier, row.retried))}")
     if row.restarts:
         found.append(f"exited by itself and was restarted {count(row.restarts, 'time')}")
     return found
+
+
+def _earlier(attempt: dict[str, Any]) -> str:
+    verdict: str = attempt["verdict"]
+    seconds = attempt["duration_s"]
+    return verdict if seconds is None else f"{verdict} after {duration(seconds)}"
 
 
 def _near(peak: int | None, limit: int | None) -> bool:

@@ -122,13 +122,21 @@ def _cells(row: Row) -> tuple[str, ...]:
         duration(row.throttled_s) if row.throttled_s else "-",
         _of(size(row.memory_peak), size(row.memory_limit)),
         _of(_text(row.pids_peak), _text(row.pids_limit)),
-        str(row.attempts),
+        _tries(row),
     )
 
 
 def _verdict(row: Row) -> str:
     verdict = row.verdict or "unfinished"
     return f"{verdict} (allowed)" if row.allowed and verdict != "ok" else verdict
+
+
+def _tries(row: Row) -> str:
+    """Return the number of attempts, and why those before the last one ended."""
+    if not row.retried:
+        return str(row.attempts)
+    verdicts = dict.fromkeys(item["verdict"] for item in row.retried)
+    return f"{row.attempts} ({', '.join(verdicts)})"
 
 
 def _of(peak: str, limit: str) -> str:
