@@ -43,9 +43,9 @@ def open_manager(
     from gocker.cgroup import v1
 
     directories = {}
-    for name, hierarchy in layout.v1.items():
+    for controller, hierarchy in layout.v1.items():
         base = hierarchy.mount.rstrip("/") if parent is not None else hierarchy.directory
         # Named hierarchies (systemd) limit nothing; one not reachable from here is not there.
-        if "=" not in name and base is not None:
-            directories[name] = f"{base}/{(parent or name).strip('/')}"
+        if "=" not in controller and base is not None:
+            directories[controller] = f"{base}/{(parent or name).strip('/')}"
     return v1.Manager(directories, layout.mode)
