@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     made = argparse.ArgumentParser(
         prog="gocker doctor", allow_abbrev=False,
-        description="Tell what this host can do, by trying it. Exit code 3: something needed is missing.",
+        description="Tell what this host can do, by trying it; exit code 3 if it is not enough.",
     )  # fmt: skip
     made.add_argument("--format", choices=("table", "json", "jsonl"), default="table")
     return made

@@ -7,11 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from gocker.cli.options import load, make_plan
+from gocker.cli.options import load, make_plan, say
 from gocker.cli.options import parser as new_parser
 from gocker.errors import UsageError
 
 if TYPE_CHECKING:
+    from gocker.report.summary import Summary
     from gocker.scheduler.launcher import Launcher
     from gocker.spec.model import Project
 
@@ -37,7 +38,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     """Run the service; 125 if gocker failed, 126 cannot execute, 127 not found."""
     from gocker.cli.session import Session
     from gocker.log import Console
-    from gocker.report.output import Sink
+    from gocker.report.output import QueueSink
     from gocker.scheduler.messages import Options
     from gocker.state.roots import Roots
 
@@ -46,11 +47,29 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     project = _changed(project, arguments)
     with Roots.open(os.environ) as roots:
         plan = make_plan(loaded, project, roots, job=name)
-        console = Console(Sink(2), "none" if arguments.quiet else "text", level="warning")
+        stderr = QueueSink(2)
+        console = Console(stderr, "none")
         stdin = None if os.isatty(0) else 0
-        session = Session(plan, roots, launcher, console, prefix=False, stdin=stdin, only=name)
+        session = Session(
+            plan, roots, launcher, console, stderr, prefix=False, stdin=stdin, only=name
+        )
         result = session.execute(Options(exit_code_from=name))
+    if not arguments.quiet:
+        _explain(session.summary, name)
     return result.exit_code
+
+
+def _explain(summary: Summary, name: str) -> None:
+    """Say what the exit code alone does not: an OOM kill, a failed dependency ..."""
+    from gocker.report.human import safe
+
+    for row in summary.rows.values():
+        if row.verdict in ("ok", None) or (row.instance == name and row.verdict == "exit"):
+            continue
+        detail = row.error or row.because or ""
+        say(safe(f"gocker: {row.instance}: {row.verdict}{detail and ': '}{detail}"))
+    for hint in summary.hints():
+        say(safe(f"  hint: {hint}"))
 
 
 def _changed(project: Project, arguments: argparse.Namespace) -> Project:
