@@ -66,15 +66,7 @@ class _Service:
         self.add((self.section, self.name, *tail), message, hint)
 
     def check(self) -> None:
-        service = self.service
-        if "build" not in service and "provider" not in service and not service.get("image"):
-            x_gocker = service.get("x-gocker")
-            x_podman = service.get("x-podman")
-            rootfs = (isinstance(x_gocker, dict) and x_gocker.get("rootfs")) or (
-                isinstance(x_podman, dict) and x_podman.get("rootfs")
-            )
-            if not rootfs:
-                self.report(message="neither an image nor a build context is specified")
+        # Unlike the reference, a service needs no image: it then has the host's files (host:/).
         self.networks()
         self.references()
         self.dependencies()

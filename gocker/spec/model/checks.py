@@ -1,0 +1,175 @@
+"""Checks between keys, and of values that take more than one field to judge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+from gocker.spec.model import values
+from gocker.spec.model.roles import roles
+from gocker.spec.model.walk import Found
+from gocker.spec.support import NO_NETWORKS
+
+if TYPE_CHECKING:
+    from gocker.spec.model.network import ServiceNetwork
+    from gocker.spec.model.project import Project
+    from gocker.spec.model.service import Container, Service
+
+
+def problems(project: Project, without: frozenset[str]) -> list[Found]:
+    """Return what is wrong between the keys of a project.
+
+    Args:
+        project: without its invalid parts.
+        without: the names of those parts: they are there, nobody can say more about them.
+    """
+    found: list[Found] = []
+    kinds = roles(project)
+    for name, service in project.services.items():
+        path = f"services.{name}"
+        found += _container(project, without, path, service)
+        found += _names(path, service)
+        if not without:  # what is left out may need it, and so make it a support service
+            found += _restart(path, service, kinds[name])
+    for name, job in project.jobs.items():
+        path = f"jobs.{name}"
+        found += _container(project, without, path, job)
+        if job.x_gocker is not None and job.x_gocker.role == "support":
+            found.append((f"{path}.x-gocker.role", "an entry of jobs is a job", None))
+    return found
+
+
+def _container(
+    project: Project, without: frozenset[str], path: str, it: Container
+) -> Iterator[Found]:
+    yield from _dependencies(project, without, path, it)
+    yield from _network(path, it)
+    yield from _limits(path, it)
+    yield from _grants(project, without, path, it)
+    yield from _extension(path, it)
+    yield from values.problems(path, it)
+
+
+def _dependencies(
+    project: Project, without: frozenset[str], path: str, it: Container
+) -> Iterator[Found]:
+    for name, dependency in it.depends_on.items():
+        at = f"{path}.depends_on.{name}"
+        other = project.services.get(name) or project.jobs.get(name)
+        if other is None:
+            if dependency.required and name not in without:
+                yield at, f"there is no service {name!r}", None
+        elif dependency.condition == "service_healthy" and not _can_be_healthy(other):
+            hint = f"add healthcheck to {name!r}, or x-gocker.ready, or wait for service_started"
+            yield at, f"{name!r} has no healthcheck, so it can never be healthy", hint
+
+
+def _can_be_healthy(it: Container) -> bool:
+    if it.healthcheck is not None:
+        return it.healthcheck.enabled
+    return it.x_gocker is not None and it.x_gocker.ready is not None
+
+
+def _network(path: str, it: Container) -> Iterator[Found]:
+    mode = it.network_mode
+    hint = "network_mode: none or host"
+    if mode in {"none", "host"}:
+        if it.ports:
+            yield f"{path}.ports", f"cannot publish ports with network_mode: {mode}", None
+        if it.networks:
+            yield f"{path}.networks", f"contradicts network_mode: {mode}", None
+        return
+    if mode is not None:
+        at = f"{path}.network_mode"
+        if mode.startswith("container:"):
+            yield at, "refused: there are no containers outside the project", hint
+        elif mode in {"bridge", "default"} or mode.startswith("service:"):
+            yield at, f"not built yet: {NO_NETWORKS}", hint
+        else:
+            yield at, f"unknown network mode {mode!r}", hint
+    if it.ports:
+        yield f"{path}.ports", f"not built yet: {NO_NETWORKS}", hint
+    for name, network in it.networks.items():
+        if name != "default" or not _is_plain(network):
+            yield f"{path}.networks.{name}", f"not built yet: {NO_NETWORKS}", hint
+
+
+def _is_plain(network: ServiceNetwork) -> bool:
+    addresses = network.ipv4_address or network.ipv6_address or network.mac_address
+    order = network.priority or network.gw_priority
+    return not (network.aliases or network.interface_name or addresses or order)
+
+
+def _limits(path: str, it: Container) -> Iterator[Found]:
+    memory = it.mem_limit
+    deploy = cast("Service", it).deploy if hasattr(it, "deploy") else None  # a job has none
+    if deploy is not None and deploy.resources is not None:
+        limits = deploy.resources.limits
+        memory = memory or (limits.memory if limits else None)
+    swap = it.memswap_limit
+    if swap:
+        at = f"{path}.memswap_limit"
+        if not memory:
+            yield at, "has no meaning without mem_limit", "it is memory and swap together"
+        elif 0 < swap < memory:
+            yield at, "is smaller than mem_limit", "it is memory and swap together"
+    if it.cpus and it.cpu_quota and it.cpu_quota > 0:
+        yield f"{path}.cpu_quota", "contradicts cpus", "set one of the two"
+
+
+def _grants(project: Project, without: frozenset[str], path: str, it: Container) -> Iterator[Found]:
+    for kind, grants, known in (
+        ("secrets", it.secrets, project.secrets),
+        ("configs", it.configs, project.configs),
+    ):
+        for number, grant in enumerate(grants):
+            if grant.source not in known and grant.source not in without:
+                yield f"{path}.{kind}[{number}]", f"no such entry in {kind}: {grant.source!r}", None
+    for number, mount in enumerate(it.volumes):
+        name = mount.source
+        if mount.type == "volume" and name and name not in without and name not in project.volumes:
+            yield f"{path}.volumes[{number}]", f"no such volume: {name!r}", None
+        elif mount.type == "bind" and not name:
+            yield f"{path}.volumes[{number}]", "a bind mount needs a source", None
+
+
+def _extension(path: str, it: Container) -> Iterator[Found]:
+    extension = it.x_gocker
+    if extension is None:
+        return
+    at = f"{path}.x-gocker"
+    if extension.ready is not None and it.healthcheck is not None and it.healthcheck.enabled:
+        yield f"{at}.ready", "contradicts healthcheck", "remove one of the two"
+    if extension.rootfs is not None and it.image is not None:
+        yield f"{at}.rootfs", "contradicts image", "remove one of the two"
+    if extension.ready is not None and extension.ready.log is not None:
+        yield from _regular_expression(f"{at}.ready.log", extension.ready.log)
+
+
+def _regular_expression(path: str, pattern: str) -> Iterator[Found]:
+    try:
+        re.compile(pattern)
+    except re.error as err:
+        yield path, f"not a regular expression: {err}", None
+
+
+def _restart(path: str, service: Service, role: str) -> Iterator[Found]:
+    deploy = service.deploy
+    policy = deploy.restart_policy if deploy is not None else None
+    if role == "job":
+        hint = "use on-failure:N or x-gocker.retry; if it serves others, x-gocker.role: support"
+        if policy is not None and policy.condition == "any":
+            at = f"{path}.deploy.restart_policy"
+            yield at, "condition any never lets a job end", hint
+        elif policy is None and service.restart in {"always", "unless-stopped"}:
+            at = f"{path}.restart"
+            yield at, f"restart: {service.restart} never lets a job end", hint
+
+
+def _names(path: str, service: Service) -> Iterator[Found]:
+    if service.container_name is not None:
+        if service.replicas > 1:
+            yield f"{path}.container_name", "a fixed name forbids replicas", None
+        if service.x_gocker is not None and service.x_gocker.matrix is not None:
+            yield f"{path}.container_name", "a fixed name forbids a matrix", None

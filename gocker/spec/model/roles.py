@@ -1,0 +1,30 @@
+"""Which services decide the result of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from gocker.spec.model.project import Project
+
+Role = Literal["job", "support"]
+
+
+def roles(project: Project) -> dict[str, Role]:
+    """Return the role of each service and each job.
+
+    A service that others wait for only until it is started or healthy supports them; every
+    other one runs to completion and decides the result. ``x-gocker.role`` overrides, and
+    entries of ``jobs`` are jobs.
+    """
+    conditions: dict[str, set[str]] = {}
+    for it in (*project.services.values(), *project.jobs.values()):
+        for name, dependency in it.depends_on.items():
+            conditions.setdefault(name, set()).add(dependency.condition)
+    result: dict[str, Role] = dict.fromkeys(project.jobs, "job")
+    for name, service in project.services.items():
+        awaited = conditions.get(name, set())
+        serves = awaited and "service_completed_successfully" not in awaited
+        role = service.x_gocker.role if service.x_gocker is not None else None
+        result[name] = role or ("support" if serves else "job")
+    return result

@@ -1,0 +1,109 @@
+"""Checks of values that the kernel or the host gives a meaning: names, and what is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gocker.spec.model.walk import Found
+
+if TYPE_CHECKING:
+    from gocker.spec.model.service import Container
+
+# include/uapi/linux/capability.h, without CAP_.
+CAPABILITIES = frozenset({
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID",
+    "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
+    "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT",
+    "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD",
+    "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
+    "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+})  # fmt: skip
+# setrlimit(2), lower case, without RLIMIT_.
+ULIMITS = frozenset({
+    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile",
+    "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
+})  # fmt: skip
+# Sysctls that a namespace has of its own: namespaces(7), ipc_namespaces(7).
+_IPC = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem")
+_NAMESPACED = ("net.", "fs.mqueue.", "kernel.shm")
+_SECURITY = frozenset(
+    {"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true",
+     "seccomp=unconfined", "seccomp:unconfined"}
+)  # fmt: skip
+_FOREIGN = {"npipe": "Windows only", "cluster": "swarm only"}
+_PULL = frozenset({"never", "missing", "if_not_present"})
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
+def problems(path: str, it: Container) -> Iterator[Found]:
+    """Yield what is wrong with the values of one service or job."""
+    for key, names in (("cap_add", it.cap_add), ("cap_drop", it.cap_drop)):
+        for number, name in enumerate(names):
+            known = name.upper().removeprefix("CAP_")
+            if known != "ALL" and known not in CAPABILITIES:
+                yield _unknown(f"{path}.{key}[{number}]", "capability", name, known, CAPABILITIES)
+    for name, limit in it.ulimits.items():
+        at = f"{path}.ulimits.{name}"
+        if name not in ULIMITS:
+            yield _unknown(at, "ulimit", name, name, ULIMITS)
+        elif limit.hard != -1 and not 0 <= limit.soft <= limit.hard:
+            yield at, f"soft limit {limit.soft} is above the hard limit {limit.hard}", None
+    yield from _names(path, it)
+    yield from _sysctls(path, it)
+    for number, option in enumerate(it.security_opt):
+        if option not in _SECURITY:
+            hint = "no-new-privileges or seccomp=unconfined"
+            yield f"{path}.security_opt[{number}]", f"not built yet: {option!r}", hint
+    for number, mount in enumerate(it.volumes):
+        if mount.type == "image":
+            yield f"{path}.volumes[{number}].type", "not built yet: image mounts", None
+        elif mount.type in {"npipe", "cluster"}:
+            yield f"{path}.volumes[{number}].type", f"refused: {_FOREIGN[mount.type]}", None
+    for number, device in enumerate(it.devices):
+        if not device.source.startswith("/"):
+            yield f"{path}.devices[{number}]", f"not built yet: CDI name {device.source!r}", None
+
+
+def _names(path: str, it: Container) -> Iterator[Found]:
+    if it.stop_signal is not None:
+        name = it.stop_signal.upper()
+        signals = _signals()
+        full = name if name.startswith("SIG") else f"SIG{name}"
+        if full not in signals and not (name.isdecimal() and 1 <= int(name) <= 64):
+            yield _unknown(f"{path}.stop_signal", "signal", it.stop_signal, full, signals)
+    if it.pull_policy is not None and it.pull_policy not in _PULL:
+        at = f"{path}.pull_policy"
+        yield at, f"not built yet: {it.pull_policy!r}", "never, missing or if_not_present"
+    if it.platform is not None and not _is_host(it.platform):
+        yield f"{path}.platform", f"{it.platform!r} is not this host's, and nothing emulates", None
+
+
+def _signals() -> frozenset[str]:
+    import signal  # 1 ms, for the few specs that name one
+
+    return frozenset(each.name for each in signal.Signals)
+
+
+def _is_host(platform: str) -> bool:
+    import os
+
+    machine = os.uname().machine
+    system, _, rest = platform.partition("/")
+    arch = rest.partition("/")[0]
+    return system == "linux" and arch in {"", machine, _MACHINES.get(machine, machine)}
+
+
+def _sysctls(path: str, it: Container) -> Iterator[Found]:
+    for name in it.sysctls:
+        at = f"{path}.sysctls.{name}"
+        if name not in _IPC and not name.startswith(_NAMESPACED):
+            yield at, f"refused: {name!r} belongs to the whole host, not to a namespace", None
+        elif name.startswith("net.") and it.network_mode == "host":
+            yield at, f"refused: {name!r} would change the host's network", None
+
+
+def _unknown(path: str, kind: str, name: str, guess: str, known: frozenset[str]) -> Found:
+    from gocker.spec.model.wording import did_you_mean
+
+    return path, f"unknown {kind} {name!r}", did_you_mean(guess, sorted(known))

@@ -1,0 +1,286 @@
+"""What gocker does with every key of the Compose Specification and of its own extensions.
+
+The only table of its kind: `gocker.spec.model.walk` refuses by it, docs/spec.md is made from
+it, and a test holds it against the specification's own schema. A key that gets built moves
+from `LATER` to `HONOURED` and gets a field in its model.
+
+Paths: ``*`` is any name, ``[]`` any item. A row covers everything below it that has no row.
+"""
+
+from typing import Any, NamedTuple
+
+# Prefix -> keys below it that have their full meaning.
+HONOURED = {
+    "": "version name include services networks volumes secrets configs jobs x-gocker",
+    "include[]": "path env_file project_directory",
+    "services": "*",
+    "services.*": """
+        annotations attach blkio_config cap_add cap_drop command configs container_name
+        cpu_period cpu_quota cpu_shares cpus cpuset depends_on deploy devices dns dns_opt
+        dns_search domainname entrypoint env_file environment expose extends extra_hosts
+        group_add healthcheck hostname image init label_file labels mem_limit mem_reservation
+        memswap_limit network_mode oom_score_adj pids_limit platform profiles
+        pull_policy read_only restart scale secrets security_opt shm_size stdin_open
+        stop_grace_period stop_signal sysctls tmpfs tty ulimits user volumes working_dir
+        x-gocker""",
+    "services.*.blkio_config": """
+        weight weight_device device_read_bps device_write_bps device_read_iops
+        device_write_iops""",
+    "services.*.blkio_config.weight_device[]": "path weight",
+    "services.*.blkio_config.device_read_bps[]": "path rate",
+    "services.*.blkio_config.device_write_bps[]": "path rate",
+    "services.*.blkio_config.device_read_iops[]": "path rate",
+    "services.*.blkio_config.device_write_iops[]": "path rate",
+    "services.*.configs[]": "source target uid gid mode",
+    "services.*.secrets[]": "source target uid gid mode",
+    "services.*.depends_on": "*",
+    "services.*.depends_on.*": "condition required restart",
+    "services.*.deploy": "replicas resources restart_policy",
+    "services.*.deploy.resources": "limits reservations",
+    "services.*.deploy.resources.limits": "cpus memory pids",
+    "services.*.deploy.resources.reservations": "cpus memory",
+    "services.*.deploy.restart_policy": "condition delay max_attempts",
+    "services.*.devices[]": "source target permissions",
+    "services.*.env_file[]": "path format required",
+    "services.*.extends": "service file",
+    "services.*.healthcheck": """
+        disable interval retries test timeout start_period start_interval""",
+    "services.*.networks": "*",
+    "services.*.networks.*": """
+        aliases interface_name ipv4_address ipv6_address mac_address priority gw_priority""",
+    "services.*.ports[]": "name mode host_ip target published protocol app_protocol",
+    "services.*.ulimits": "*",
+    "services.*.ulimits.*": "soft hard",
+    "services.*.volumes[]": "type source target read_only bind volume tmpfs",
+    "services.*.volumes[].bind": "propagation create_host_path recursive",
+    "services.*.volumes[].volume": "labels nocopy subpath",
+    "services.*.volumes[].tmpfs": "size mode",
+    "volumes": "*",
+    "volumes.*": "name external labels",
+    "volumes.*.external": "name",
+    "networks": "*",
+    "networks.*": "name labels",
+    "networks.*.external": "name",
+    "secrets": "*",
+    "secrets.*": "file environment labels name",
+    "configs": "*",
+    "configs.*": "file content environment labels name",
+    "jobs": "*",
+    "jobs.*": "triggers",
+    "jobs.*.triggers": "manual",
+    "x-gocker": "timeout parallel fail_fast keep admission mask",
+    "services.*.x-gocker": """
+        role timeout retry allow_failure success_codes when matrix artifacts reports ready
+        limits rootfs mask""",
+    "services.*.x-gocker.retry": "max when delay backoff",
+    "services.*.x-gocker.allow_failure": "any exit_codes",
+    "services.*.x-gocker.matrix": "include exclude max_parallel fail_fast *",
+    "services.*.x-gocker.artifacts": "paths when max_size",
+    "services.*.x-gocker.reports": "junit",
+    "services.*.x-gocker.ready": "log port",
+    "services.*.x-gocker.limits": "enforce fail_on",
+}
+
+_WINDOWS = "Windows only"
+_SWARM = "swarm only; gocker runs on one host"
+_MODELS = "it needs Docker Model Runner"
+JOB_REASON = "a job runs once; this key is for services"
+
+# Path -> why it cannot be honoured.
+REFUSED = {
+    "models": _MODELS,
+    "services.*.models": _MODELS,
+    "services.*.build": "gocker does not build images yet; build elsewhere and set image",
+    "services.*.cpu_count": "Windows only; use cpus or cpuset",
+    "services.*.cpu_percent": "Windows only; use cpus or cpuset",
+    "services.*.credential_spec": _WINDOWS,
+    "services.*.external_links": "there are no containers outside the project",
+    "services.*.isolation": _WINDOWS,
+    "services.*.provider": "a spec must not run programs of the host",
+    "services.*.runtime": "gocker is the runtime",
+    "services.*.use_api_socket": "there is no daemon and no socket",
+    "services.*.deploy.mode": _SWARM,
+    "services.*.deploy.resources.reservations.generic_resources": _SWARM,
+    "services.*.networks.*.link_local_ips": "it has no meaning on gocker's bridges",
+    "services.*.networks.*.driver_opts": "it has no meaning on gocker's bridges",
+    "networks.*.ipam.driver": "there are no IPAM plugins",
+    "networks.*.ipam.options": "there are no IPAM plugins",
+    "volumes.*.driver": "there are no volume plugins",
+    "secrets.*.external": "there is no secret store; use file or environment",
+    "secrets.*.driver": _SWARM,
+    "secrets.*.driver_opts": _SWARM,
+    "secrets.*.template_driver": _SWARM,
+    "configs.*.external": "there is no config store; use file, content or environment",
+    "configs.*.template_driver": _SWARM,
+    "jobs.*.triggers.schedule": "gocker has no daemon; call it from cron",
+    **{f"jobs.*.{key}": JOB_REASON for key in ("restart", "scale", "deploy", "container_name")},
+    **{f"jobs.*.{key}": JOB_REASON for key in ("pre_start", "post_start", "pre_stop")},
+}
+
+_ORCHESTRATOR = "orchestrators only; gocker runs on one host"
+
+# Path -> why it has no effect. Accepted, said once, and an error with --strict.
+WARNED = {
+    "services.*.develop": "watch mode is for development; a batch runs once",
+    "services.*.deploy.labels": "service labels of orchestrators; use labels for the container",
+    "services.*.deploy.update_config": _ORCHESTRATOR,
+    "services.*.deploy.rollback_config": _ORCHESTRATOR,
+    "services.*.deploy.placement": _ORCHESTRATOR,
+    "services.*.deploy.endpoint_mode": _ORCHESTRATOR,
+    "services.*.volumes[].consistency": "for macOS only",
+    "networks.*.attachable": "swarm only",
+}
+
+NO_NETWORKS = "there are no networks between containers"
+_GPU = "device requests"
+_V1 = "cgroup v1 has it, v2 does not"
+_HOOK = "hooks"
+
+# Path -> what is missing. Refused until then.
+LATER = {
+    "services.*.cgroup": "a choice of the cgroup namespace",
+    "services.*.cgroup_parent": "a choice of the parent cgroup",
+    "services.*.cpu_rt_period": "realtime scheduling",
+    "services.*.cpu_rt_runtime": "realtime scheduling",
+    "services.*.deploy.resources.reservations.devices": _GPU,
+    "services.*.deploy.restart_policy.window": "the window of restarts",
+    "services.*.device_cgroup_rules": "rules need an eBPF program on cgroup v2",
+    "services.*.gpus": _GPU,
+    "services.*.ipc": "sharing of IPC namespaces",
+    "services.*.links": NO_NETWORKS,
+    "services.*.logging": "log drivers; gocker always writes one log file per container",
+    "services.*.mac_address": NO_NETWORKS,
+    "services.*.mem_swappiness": _V1,
+    "services.*.networks": f"{NO_NETWORKS}; only the implicit default is accepted",
+    "services.*.oom_kill_disable": _V1,
+    "services.*.pid": "sharing of PID namespaces",
+    "services.*.ports": NO_NETWORKS,
+    "services.*.post_start": _HOOK,
+    "services.*.pre_start": _HOOK,
+    "services.*.pre_stop": _HOOK,
+    "services.*.privileged": "use cap_add and devices",
+    "services.*.pull_refresh_after": "pulling of images",
+    "services.*.storage_opt": "quotas of the root file system",
+    "services.*.userns_mode": "user namespaces",
+    "services.*.uts": "sharing of UTS namespaces",
+    "services.*.volumes_from": "mounts of other services",
+    "services.*.volumes[].bind.selinux": "SELinux labels",
+    "services.*.volumes[].image": "image mounts",
+    "services.*.x-gocker.profile": "security profiles",
+    "volumes.*.driver_opts": "volumes other than directories",
+    **{f"networks.*.{key}": NO_NETWORKS for key in (
+        "driver", "driver_opts", "internal", "external", "enable_ipv4", "enable_ipv6",
+    )},
+    "networks.*.ipam.config": NO_NETWORKS,
+}  # fmt: skip
+
+# Parts of honoured keys that `gocker.spec.model.checks` refuses, because it takes other keys
+# or the value to decide. Documentation only.
+CHECKED = {
+    "services.*.network_mode": "none and host; bridge and service: not yet, container: refused",
+    "services.*.security_opt": "no-new-privileges, seccomp=unconfined; the rest not yet",
+    "services.*.pull_policy": "never, missing, if_not_present; the rest not yet",
+    "services.*.platform": "the host's own only",
+    "services.*.devices": "CDI names are refused",
+    "services.*.volumes[].type": "bind, volume, tmpfs; image not yet, npipe, cluster refused",
+}
+
+# Values with which a key without support changes nothing. Empty ones never do.
+HARMLESS: dict[str, frozenset[Any]] = {
+    "services.*.cgroup": frozenset({"private"}),
+    "services.*.deploy.mode": frozenset({"replicated"}),
+    "services.*.ipc": frozenset({"private"}),
+    "services.*.isolation": frozenset({"default"}),
+    "services.*.pid": frozenset({"private"}),
+    "services.*.runtime": frozenset({"gocker"}),
+    "services.*.userns_mode": frozenset({"host"}),
+    "services.*.x-gocker.profile": frozenset({"default"}),
+    "networks.*.driver": frozenset({"bridge", "default"}),
+    "networks.*.enable_ipv4": frozenset({True}),
+    "networks.*.ipam.driver": frozenset({"default"}),
+    "volumes.*.driver": frozenset({"local"}),
+}
+
+# Not built yet, but typed: `gocker.spec.model.checks` refuses them by their values.
+TYPED = frozenset({"services.*.networks", "services.*.ports"})
+
+# The loader has used them up; no model has them.
+CONSUMED = frozenset(
+    {"version", "include", "services.*.extends", "services.*.label_file"}
+)  # fmt: skip
+
+
+class Row(NamedTuple):
+    """What gocker does with one key. `status`: honoured, refused, warned or later.
+
+    `typed`: the models have it; consumed and unsupported keys have no field.
+    """
+
+    status: str
+    reason: str = ""
+    harmless: frozenset[Any] = frozenset()
+    typed: bool = False
+
+
+class Branch:
+    """A node of the table's tree: the row of a path, and what is below it by key.
+
+    `extensible`: keys that start with ``x-`` belong to others and are none of our business.
+    """
+
+    __slots__ = ("below", "extensible", "row")
+
+    def __init__(self, row: Row, *, extensible: bool = True) -> None:
+        self.row = row
+        self.below: dict[str, Branch] = {}
+        self.extensible = extensible
+
+
+def segments(path: str) -> list[str]:
+    """Return ``["services", "*", "volumes", "[]", "type"]`` for ``services.*.volumes[].type``."""
+    return path.replace("[]", ".[]").split(".") if path else []
+
+
+def tree() -> Branch:
+    """Return the table as a tree; ``jobs.*`` takes over what services and jobs share."""
+    root = Branch(Row("honoured", typed=True))
+    for prefix, keys in HONOURED.items():
+        for key in keys.split():
+            path = f"{prefix}.{key}" if prefix else key
+            _put(root, path, Row("honoured", CHECKED.get(path, ""), typed=path not in CONSUMED))
+    for status, rows in (("refused", REFUSED), ("warned", WARNED), ("later", LATER)):
+        for path, reason in rows.items():
+            _put(root, path, Row(status, reason, HARMLESS.get(path, frozenset()), path in TYPED))
+    job = root.below["jobs"].below["*"].below
+    for key, branch in root.below["services"].below["*"].below.items():
+        job.setdefault(key, branch)
+    return root
+
+
+def _put(root: Branch, path: str, row: Row) -> None:
+    *parents, last = segments(path)
+    at = root
+    for segment in parents:
+        at = _child(at, segment)
+    _child(at, last).row = row
+
+
+def _child(at: Branch, segment: str) -> Branch:
+    if segment not in at.below:
+        extensible = at.extensible and segment != "x-gocker"
+        at.below[segment] = Branch(Row("honoured", typed=True), extensible=extensible)
+    return at.below[segment]
+
+
+def find(root: Branch, path: str) -> Row | None:
+    """Return the row that covers a pattern, or None if there is none."""
+    at = root
+    for segment in segments(path):
+        below = at.below.get(segment)
+        if below is None:
+            return None
+        # What is below an unsupported key shares its fate.
+        if below.row.status != "honoured":
+            return below.row
+        at = below
+    return at.row
