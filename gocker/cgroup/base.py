@@ -33,6 +33,9 @@ class Manager:
         mode: ``v1``, ``hybrid`` or ``v2``.
     """
 
+    # Last component of the parents' names when it is gocker's own choice (`open_manager`).
+    name: str | None = None
+
     def __init__(self, directories: dict[str, str], always: Iterable[str], mode: str) -> None:
         self.mode = mode
         self.directories = directories
@@ -189,13 +192,18 @@ class Manager:
         return removed
 
     def close(self) -> None:
-        """Close the descriptors and remove the parents that were made here and are empty."""
-        while self._fds:
-            os.close(self._fds.popitem()[1])
-        while self._made:
+        """Close the descriptors and remove the parents that are empty and ours.
+
+        Ours are those made here and those of our name, which a killed gocker may have left.
+        """
+        own = [path for path in self._present() if os.path.basename(path) == self.name]
+        for path in [*reversed(self._made), *own]:
             try:
-                os.rmdir(self._made.pop())
+                os.rmdir(path)
             except OSError as err:
                 # In use by another gocker, or removed by it.
                 if err.errno not in (EBUSY, ENOENT, ENOTEMPTY):
                     raise
+        while self._fds:
+            os.close(self._fds.popitem()[1])
+        self._made.clear()

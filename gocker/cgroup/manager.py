@@ -39,7 +39,9 @@ def open_manager(
         # Imported when needed: a v1 host does not pay for bpf(2) and ctypes.
         from gocker.cgroup import v2
 
-        return v2.Manager(layout.v2.mount, v2.choose_parent(layout.v2, parent, name))
+        made: Manager = v2.Manager(layout.v2.mount, v2.choose_parent(layout.v2, parent, name))
+        made.name = None if parent is not None else name
+        return made
     from gocker.cgroup import v1
 
     directories = {}
@@ -48,4 +50,6 @@ def open_manager(
         # Named hierarchies (systemd) limit nothing; one not reachable from here is not there.
         if "=" not in controller and base is not None:
             directories[controller] = f"{base}/{(parent or name).strip('/')}"
-    return v1.Manager(directories, layout.mode)
+    made = v1.Manager(directories, layout.mode)
+    made.name = None if parent is not None else name
+    return made
