@@ -52,7 +52,7 @@ class Launcher:
         self._containers: dict[str, Container] = {}
         self._executions: dict[str, Execution] = {}
         self._garbage: list[Container] = []
-        self._seccomp: dict[str, tuple[bytes, int]] = {}
+        self._shared: dict[int, Any] = {}
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._scratch = ""
@@ -178,13 +178,17 @@ class Launcher:
                    cgroups=self._manager.names())  # fmt: skip
 
     def _define(self, message: Message, _: list[int]) -> None:
-        """Compile a seccomp profile that many configurations name by ``key``."""
-        self._seccomp[message["key"]] = seccomp.program(message["seccomp"])
+        """Keep a ``value`` that many requests name by its ``key``; compile a seccomp profile."""
+        value = message["value"]
+        if message["name"] == "seccomp":
+            value = seccomp.program(value)
+        self._shared[message["key"]] = value
 
     def _start(self, message: Message, fds: list[int]) -> None:
         container_id: str = message["id"]
         config = message["config"]
         linux = config["linux"]
+        program = self._program(message)
         resources = linux.get("resources", {})
         group = self._manager.create(
             linux["cgroupsPath"], resources, best_effort=message.get("best_effort", False)
@@ -206,7 +210,7 @@ class Launcher:
             stdio=fds[:3],
             status_fd=-1,
             launcher_pidfd=self._self_pidfd,
-            seccomp=self._program(message, linux),
+            seccomp=program,
             init=message.get("init", False),
             files=message.get("files", []),
             grants=message.get("grants", []),
@@ -227,10 +231,19 @@ class Launcher:
         self._watch(container.status_fd, lambda: self._executed(container))
         self._watch(container.pidfd, lambda: self._exited(container))
 
-    def _program(self, message: Message, linux: Any) -> tuple[bytes, int] | None:
-        if "seccomp" in message:
-            return self._seccomp[message["seccomp"]]
-        return seccomp.program(linux["seccomp"]) if "seccomp" in linux else None
+    def _program(self, message: Message) -> tuple[bytes, int] | None:
+        """Put the shared parts into the configuration; return the seccomp program."""
+        config = message["config"]
+        program: tuple[bytes, int] | None = None
+        for name, key in message.get("shared", {}).items():
+            if name == "seccomp":
+                program = self._shared[key]
+            else:
+                part = config if name == "mounts" else config["linux"]
+                part[name] = self._shared[key]
+        if "seccomp" in config["linux"]:
+            program = seccomp.program(config["linux"]["seccomp"])
+        return program
 
     def _executed(self, container: Container) -> None:
         """The status pipe ended: the program was executed, or the first process said why not."""
