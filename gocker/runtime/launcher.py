@@ -24,13 +24,14 @@ import socket
 import sys
 import time
 
-from gocker import cgroup, tree
+from gocker import cgroup
 from gocker.errors import ContainerError, GockerError, InternalError
 from gocker.linux import mount, process, signals
 from gocker.runtime import init, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
 from gocker.runtime.exec import Execution
 from gocker.runtime.layers import Layers
+from gocker.tree import remove_path
 from gocker.wire import Connection
 
 TYPE_CHECKING = False
@@ -120,10 +121,10 @@ class Launcher:
         try:
             container.cgroup.remove()
             for directory in container.directories:
-                tree.remove_tree(directory)
+                remove_path(directory)
             if container.layer is not None:
                 self._layers.give_back(container.layer, private=container.shares_nothing())
-        except OSError as error:
+        except (OSError, GockerError) as error:
             print(f"gocker launcher: {container.id}: {error}", file=sys.stderr)  # noqa: T201  # best effort: gc finds it again
 
     def _receive(self) -> None:
@@ -307,7 +308,7 @@ class Launcher:
         names, unknown = set(message["names"]), set(message["unknown"])
         removed = self._manager.sweep(names.__contains__, unknown.__contains__)
         for directory in message["directories"]:
-            tree.remove_tree(directory)
+            remove_path(directory)
             removed.append(directory)
         self._emit("swept", removed=removed)
 
