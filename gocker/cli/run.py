@@ -83,8 +83,10 @@ def _change(model: dict[str, Any], arguments: argparse.Namespace) -> None:
         raise UsageError(f"no such service: {name!r}")
     service = services[name]
     # One container that runs once, whatever the service is.
-    for key in ("restart", "deploy", "scale", "ports"):
+    for key in ("restart", "scale", "ports"):
         service.pop(key, None)
+    for key in ("replicas", "restart_policy"):
+        (service.get("deploy") or {}).pop(key, None)
     if arguments.entrypoint is not None:
         import shlex
 
