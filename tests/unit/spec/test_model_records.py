@@ -172,6 +172,7 @@ def part(name: str) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def model_of(name: str) -> type[BaseModel]:
+    tables.Tables()  # imports all of them
     found = {each.__name__: each for each in subclasses(BaseModel)}
     return found[name]
 
