@@ -141,10 +141,7 @@ class InternalError(GockerError):
 
 
 class SyscallError(GockerError, OSError):
-    """A system call failed.
-
-    Also an OSError, so that ``except FileNotFoundError`` style handling by errno works.
-    """
+    """A system call failed. Also an OSError; tell cases apart by `errno`."""
 
     def __init__(
         self,

@@ -163,6 +163,11 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         **_UNIT,
         "because": Field("str", "the instance whose result made it so, or the reason"),
     }),
+    "job.warned": ("Something about an instance that may not be meant.", {
+        **_UNIT,
+        "message": Field("str", "what was seen"),
+        "hint": Field("str?", "what to do about it"),
+    }),
     "job.finished": ("The last word on an instance.", {
         **_UNIT,
         "verdict": _VERDICT,
@@ -252,3 +257,11 @@ def _table(fields: dict[str, Field]) -> list[str]:
             f"| `{key}` | {field.type.replace('?', ' or null')}{optional} | {field.doc}{values} |"
         )
     return rows
+
+
+if __name__ == "__main__":
+    import json
+    import sys
+
+    schema = sys.argv[1:] == ["--schema"]
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n" if schema else markdown())

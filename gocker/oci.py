@@ -11,7 +11,11 @@ from typing import Any, NotRequired, TypedDict, get_type_hints
 
 
 class User(TypedDict, total=False):
-    """process.user. `username` is gocker's use of the field on Linux: resolved in the rootfs."""
+    """process.user.
+
+    `username` is gocker's use of the field on Linux, instead of the numbers:
+    ``user[:group] extra-group ...``, looked up in the container.
+    """
 
     uid: int
     gid: int
@@ -222,15 +226,14 @@ class Config(TypedDict):
     annotations: NotRequired[dict[str, str]]
 
 
-class Overlay(TypedDict):
-    """Not OCI: the overlay a launcher mounts on the rootfs, as an engine would before runc.
+class File(TypedDict):
+    """Not OCI: a file that is made for the container. `mode` as in chmod(2)."""
 
-    `lower`: directories, topmost first. `dir`: where ``upper`` and ``work`` are made; removed
-    after the exit.
-    """
-
-    lower: list[str]
-    dir: str
+    path: str
+    content: str
+    mode: int
+    uid: NotRequired[int]
+    gid: NotRequired[int]
 
 
 _STRUCTS: dict[str, type] = {

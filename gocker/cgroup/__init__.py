@@ -1,1 +1,7 @@
 """BACK: one cgroup interface, drivers v1 and v2."""
+
+from __future__ import annotations
+
+from gocker.cgroup.manager import open_manager
+
+__all__ = ["open_manager"]

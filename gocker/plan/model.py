@@ -96,30 +96,36 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
-    """How to make a unit's container: an OCI configuration without what differs per attempt.
+class Prepare:
+    """A directory on the host that must exist before the first attempt.
 
-    `config` has no cgroupsPath; the executor adds it with the container's id. `overlay` holds
-    the lower directories; the executor adds the directory of the upper layer.
+    `kind`: ``volume`` is a named volume, ``bind`` a bind mount's source that the spec allows
+    to be created, ``anonymous`` a volume of one container only, `path` being its target.
+    """
+
+    kind: Literal["volume", "bind", "anonymous"]
+    path: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """How to make a unit's container, without what differs per attempt.
+
+    `config` has no linux.cgroupsPath; the executor adds it with the container's id. `lower`:
+    directories of the root's overlay, topmost first; `hidden`: paths in it that are shown as
+    empty directories, with their modes. `files` and `grants` (secrets and configs, which the
+    container cannot write) are bound from a private tmpfs.
     """
 
     config: oci.Config
     lower: tuple[str, ...]
-    tty: bool = False
-    stdin_open: bool = False
-    # Directories and files to make before the first attempt: (path, kind, content or None).
+    hidden: tuple[tuple[str, int], ...] = ()
+    files: tuple[oci.File, ...] = ()
+    grants: tuple[oci.File, ...] = ()
+    init: bool = False
+    attach: bool = True
     prepare: tuple[Prepare, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Prepare:
-    """Something on the host that a container needs: a volume's directory or a file's content."""
-
-    kind: Literal["volume", "directory", "file"]
-    path: str
-    content: str = ""
-    name: str = ""
-    mode: int = 0o755
 
 
 @dataclass(frozen=True, slots=True)

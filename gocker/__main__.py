@@ -1,0 +1,5 @@
+"""``python -m gocker``."""
+
+from gocker.cli.main import main
+
+main()

@@ -1,0 +1,201 @@
+"""What both drivers' managers share: parents, checks, creation, sweeping.
+
+Every path is "<container>/<file>" relative to one O_PATH descriptor per hierarchy, held by the
+manager: no descriptor per container, no long path lookups.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EBUSY, ENOENT, ENOTEMPTY
+
+from gocker.cgroup import tree
+from gocker.errors import HostError, SyscallError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from gocker.cgroup.group import Cgroup
+    from gocker.cgroup.limits import Setting
+
+KILL_TIMEOUT_S = 10.0
+
+
+class Manager:
+    """Makes containers' cgroups below one directory per hierarchy. One per process.
+
+    Args:
+        directories: controller -> directory below which containers' cgroups are made;
+            controllers of one hierarchy have the same one (all of them on v2).
+        always: controllers whose hierarchy every container enters.
+        mode: ``v1``, ``hybrid`` or ``v2``.
+    """
+
+    def __init__(self, directories: dict[str, str], always: Iterable[str], mode: str) -> None:
+        self.mode = mode
+        self.directories = directories
+        self._fds: dict[str, int] = {}
+        self._made: list[str] = []
+        self.always = tuple(
+            dict.fromkeys(directories[name] for name in always if name in directories)
+        )
+        self._rules: Sequence[Mapping[str, Any]] = ()
+        self._compiled: Any = None
+
+    # What a driver defines.
+
+    def settings(self, resources: Mapping[str, Any]) -> list[Setting]:
+        """Return the writes for `resources`, devices excepted; ConfigError if impossible."""
+        raise NotImplementedError
+
+    def compile_rules(self, rules: Sequence[Mapping[str, Any]]) -> Any:
+        """Return the driver's form of device rules; ConfigError if it has none."""
+        raise NotImplementedError
+
+    def need_devices(self) -> None:
+        """Raise HostError if device rules cannot be enforced here."""
+        raise NotImplementedError
+
+    def prepare(self, directory: str, path: str) -> None:
+        """Make a new parent `path` in the hierarchy of `directory` fit for children."""
+        raise NotImplementedError
+
+    def group(self, path: str, directories: Iterable[str]) -> Cgroup:
+        """Return the driver's object for a container's cgroups, nothing made."""
+        raise NotImplementedError
+
+    def missing(self, controller: str, limit: str) -> HostError:
+        """Return the error for a controller that is not there."""
+        raise NotImplementedError
+
+    # The common part.
+
+    def check(self, resources: Mapping[str, Any]) -> None:
+        """Refuse what this host cannot limit, before anything starts.
+
+        Raises:
+            ConfigError: a value or a combination that the driver cannot express.
+            HostError: a controller that is not there.
+        """
+        rules = resources.get("devices")
+        if rules:
+            self.rules(rules)
+            self.need_devices()
+        for setting in self.settings(resources):
+            self.need(setting.controller, setting.limit)
+
+    def need(self, controller: str, limit: str) -> None:
+        """Raise HostError if `controller` is not there."""
+        if controller not in self.directories:
+            raise self.missing(controller, limit)
+
+    def rules(self, rules: Sequence[Mapping[str, Any]]) -> Any:
+        """Return compiled device rules; the last ones are kept, as containers often agree."""
+        if rules != self._rules:
+            self._compiled = self.compile_rules(rules)
+            self._rules = rules
+        return self._compiled
+
+    def create(
+        self, container_path: str, resources: Mapping[str, Any], *, best_effort: bool = False
+    ) -> Cgroup:
+        """Make a container's cgroups and put its limits in force; nothing is left on failure.
+
+        Raises:
+            ConfigError, HostError: as `check`.
+            ContainerError: phase cgroup; the name exists, or the kernel refused a limit.
+        """
+        tree.check_name(container_path)
+        settings = self.settings(resources)
+        rules = resources.get("devices") or ()
+        if not best_effort:
+            if rules:
+                self.need_devices()
+            for setting in settings:
+                self.need(setting.controller, setting.limit)
+        group = self.group(container_path, ())
+        try:
+            for directory in self.always:
+                group.make(directory)
+            group.limit(settings, rules, best_effort=best_effort)
+        except BaseException:
+            group.remove()
+            raise
+        return group
+
+    def mkdir(self, directory: str, path: str) -> None:
+        """Make a container's cgroup in a hierarchy, with the parents it lacks.
+
+        Raises:
+            SyscallError: EEXIST and others of mkdir(2).
+        """
+        try:
+            self._mkdir(directory, path)
+        except SyscallError as err:
+            if err.errno != ENOENT:
+                raise
+            # Another gocker ended and removed the parent that we hold: make it again.
+            os.close(self._fds.pop(directory))
+            self._mkdir(directory, path)
+
+    def _mkdir(self, directory: str, path: str) -> None:
+        made = tree.mkdir(path, self.fd(directory))
+        for parent in made:
+            self.prepare(directory, f"{directory}/{parent}")
+
+    def fd(self, directory: str) -> int:
+        """Return an O_PATH descriptor of a hierarchy's directory, made if it is missing."""
+        fd = self._fds.get(directory)
+        if fd is None:
+            made = tree.makedirs(directory)
+            self._made += made
+            for path in made:
+                self.prepare(directory, path)
+            fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._fds[directory] = fd
+        return fd
+
+    def _present(self) -> list[str]:
+        return [path for path in set(self.directories.values()) if os.path.isdir(path)]
+
+    def names(self) -> list[str]:
+        """Return the names of all cgroups directly below the parent, in any hierarchy."""
+        found: set[str] = set()
+        for directory in self._present():
+            found.update(tree.children(".", self.fd(directory)))
+        return sorted(found)
+
+    def sweep(
+        self, dead: Callable[[str], bool], unknown: Callable[[str], bool] | None = None
+    ) -> list[str]:
+        """Remove the cgroups directly below the parent whose name is `dead`; kill what is inside.
+
+        Those that are `unknown` are removed only if nobody is in them. Reads the kernel alone,
+        no state on disk. Returns the names removed completely.
+        """
+        present = self._present()
+        removed = []
+        for name in filter(dead, self.names()):
+            group = self.group(name, present)
+            group.kill()
+            if group.wait_empty(KILL_TIMEOUT_S) and group.remove():
+                removed.append(name)
+        for name in filter(unknown, self.names()) if unknown is not None else ():
+            group = self.group(name, present)
+            if not group.pids() and group.remove():
+                removed.append(name)
+        return removed
+
+    def close(self) -> None:
+        """Close the descriptors and remove the parents that were made here and are empty."""
+        while self._fds:
+            os.close(self._fds.popitem()[1])
+        while self._made:
+            try:
+                os.rmdir(self._made.pop())
+            except OSError as err:
+                # In use by another gocker, or removed by it.
+                if err.errno not in (EBUSY, ENOENT, ENOTEMPTY):
+                    raise

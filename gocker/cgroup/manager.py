@@ -1,0 +1,51 @@
+"""Choosing the driver and the parent of all containers' cgroups, once per process."""
+
+from __future__ import annotations
+
+from gocker.cgroup import mounts
+from gocker.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gocker.cgroup.base import Manager
+
+PARENT = "gocker"
+
+
+def open_manager(
+    layout: mounts.Layout | None = None, parent: str | None = None, name: str = PARENT
+) -> Manager:
+    """Return the manager of this host.
+
+    Args:
+        layout: where the hierarchies are; None reads /proc.
+        parent: the cgroup below which containers are made, relative to each hierarchy's mount
+            point (compose: cgroup_parent). None: `name` below this process's own cgroup, so
+            that limits around the caller stay in force.
+        name: of the parent. Gockers that do not see each other's state need different ones,
+            or each would take the other's containers for leftovers.
+
+    Raises:
+        HostError: if there is no cgroup hierarchy, or none that can be used.
+    """
+    if layout is None:
+        layout = mounts.read()
+    if layout.mode is None:
+        raise HostError(
+            "no cgroup hierarchy is mounted",
+            hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+        )
+    if layout.mode == "v2" and layout.v2 is not None:
+        # Imported when needed: a v1 host does not pay for bpf(2) and ctypes.
+        from gocker.cgroup import v2
+
+        return v2.Manager(layout.v2.mount, v2.choose_parent(layout.v2, parent, name))
+    from gocker.cgroup import v1
+
+    directories = {}
+    for controller, hierarchy in layout.v1.items():
+        base = hierarchy.mount.rstrip("/") if parent is not None else hierarchy.directory
+        # Named hierarchies (systemd) limit nothing; one not reachable from here is not there.
+        if "=" not in controller and base is not None:
+            directories[controller] = f"{base}/{(parent or name).strip('/')}"
+    return v1.Manager(directories, layout.mode)

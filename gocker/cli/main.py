@@ -1,0 +1,128 @@
+"""The command line's way in: starts the launcher first, then imports what the command needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gocker.errors import GockerError, InternalError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from gocker.scheduler.launcher import Launcher
+
+# name: (module below gocker.cli, whether it runs containers, one line of help)
+COMMANDS = {
+    "up": ("up", True, "run a spec's services and jobs until they are done"),
+    "run": ("run", True, "run one service with another command"),
+    "demo": ("demo", True, "run the demonstration spec"),
+    "down": ("down", True, "stop a project's containers and remove what they left"),
+    "ps": ("ps", False, "list containers"),
+    "logs": ("logs", False, "show containers' output"),
+    "config": ("config", False, "print the spec as gocker understands it"),
+    "doctor": ("doctor", True, "tell what this host can do and what is missing"),
+    "version": ("version", False, "print the version"),
+}
+# Options before the command that take a value of their own.
+_WITH_VALUE = {"-f", "--file", "-p", "--project-name", "--project-directory", "--profile",
+               "--env-file", "--parallel", "--color", "--ansi", "--progress"}  # fmt: skip
+
+
+def main() -> NoReturn:
+    """Run the command and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Run a command; return its exit code. Errors are printed here and nowhere else."""
+    name = _command(argv)
+    if name not in COMMANDS:
+        return _no_command(name, argv)
+    module, needs_launcher, _ = COMMANDS[name]
+    launcher: Launcher | None = None
+    if needs_launcher and not {"-h", "--help", "--dry-run"} & set(argv):
+        from gocker.scheduler.launcher import Launcher
+
+        launcher = Launcher()  # it imports while we do
+    try:
+        return _call(module, argv, launcher)
+    except GockerError as error:
+        _print_error(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our standard output is gone: nobody to tell (peers.md, conventions).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if os.environ.get("GOCKER_DEBUG"):
+            raise
+        _print_error(InternalError(
+            f"internal error: {type(error).__name__}: {error}",
+            hint="this is a bug of gocker's; with GOCKER_DEBUG=1 it shows where",
+        ))  # fmt: skip
+        return InternalError.exit_code
+    finally:
+        if launcher is not None:
+            launcher.close()
+
+
+def _call(module: str, argv: list[str], launcher: Launcher | None) -> int:
+    from importlib import import_module
+
+    command = import_module(f"gocker.cli.{module}")
+    arguments = command.parser().parse_args(_reordered(argv))
+    code: int = command.execute(arguments, launcher)
+    return code
+
+
+def _command(argv: list[str]) -> str | None:
+    """Return the first word that is no option."""
+    words = iter(argv)
+    for word in words:
+        if word in _WITH_VALUE:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def _reordered(argv: list[str]) -> list[str]:
+    """Return the arguments without the command; options may stand before it, as in compose."""
+    name = _command(argv)
+    position = argv.index(name) if name is not None else len(argv)
+    return argv[:position] + argv[position + 1 :]
+
+
+def _no_command(name: str | None, argv: list[str]) -> int:
+    if name is None and {"--version", "-v"} & set(argv):
+        return run(["version"])
+    lines = ["usage: gocker COMMAND [OPTIONS]", ""]
+    lines += [f"  {command:<9} {text}" for command, (_, _, text) in COMMANDS.items()]
+    text = "\n".join([*lines, "", "gocker COMMAND --help tells more"])
+    if name is None and {"-h", "--help"} & set(argv):
+        print(text)  # noqa: T201  # cli prints
+        return 0
+    if name is not None:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, COMMANDS, n=1)
+        suggestion = f" (did you mean {close[0]}?)" if close else ""
+        text = f"gocker: unknown command {name!r}{suggestion}\n\n{text}"
+    print(text, file=sys.stderr)  # noqa: T201  # cli prints
+    return 2
+
+
+def _print_error(error: GockerError) -> None:
+    from gocker.report.human import safe
+
+    for line in str(error).splitlines():
+        print(f"gocker: {safe(line)}", file=sys.stderr)  # noqa: T201  # cli prints
+    cause = error.__cause__
+    if isinstance(cause, GockerError):
+        print(f"  because: {safe(cause.message)}", file=sys.stderr)  # noqa: T201  # cli prints
+    if error.hint:
+        print(f"  hint: {safe(error.hint)}", file=sys.stderr)  # noqa: T201  # cli prints

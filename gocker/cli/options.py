@@ -1,0 +1,112 @@
+"""Options that several commands share, and what they make: the spec loaded and planned."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from gocker.errors import UsageError
+
+if TYPE_CHECKING:
+    from gocker.plan.model import Plan
+    from gocker.spec.load import Loaded
+    from gocker.spec.model import Project
+    from gocker.state.roots import Roots
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are gocker's: exit code 2, with the command's name."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]  # it raises, as the base exits
+        """Raise the error instead of printing the usage."""
+        raise UsageError(f"{self.prog}: {message}", hint=f"see {self.prog} --help")
+
+
+def parser(name: str, text: str) -> Parser:
+    """Return a parser for the command `name`, with the options all spec commands have."""
+    made = Parser(prog=f"gocker {name}", description=text, allow_abbrev=False)
+    add = made.add_argument
+    add("-f", "--file", action="append", default=[], metavar="FILE", help="spec file; - is stdin")
+    add("-p", "--project-name", metavar="NAME")
+    add("--project-directory", metavar="DIR")
+    add("--profile", action="append", default=None, metavar="NAME", help="enable a profile")
+    add("--env-file", action="append", default=[], metavar="FILE")
+    add("--strict", action="store_true", help="keys without effect are errors")
+    add("--color", "--ansi", choices=("auto", "always", "never"), default="auto")
+    return made
+
+
+def add_run_options(made: Parser) -> None:
+    """Add the options of commands that run containers."""
+    add = made.add_argument
+    add("--log-format", choices=("text", "json", "none"), default="text",
+        help="events on standard error")  # fmt: skip
+    add("-q", "--quiet", action="store_true", help="only warnings and errors")
+    add("--timestamps", action="store_true", help="time before each line of output")
+    add("--no-log-prefix", action="store_true")
+    add("--no-color", action="store_true")
+    add("-t", "--timeout", type=float, metavar="SECONDS", help="stop timeout")
+
+
+def split_files(words: list[str]) -> tuple[list[str], list[str]]:
+    """Tell spec files from services: a word that ends in .yaml or .yml or exists as a file."""
+    files = [word for word in words if _is_file(word)]
+    return files, [word for word in words if not _is_file(word)]
+
+
+def _is_file(word: str) -> bool:
+    return word.endswith((".yaml", ".yml")) or ("/" in word and os.path.isfile(word))
+
+
+def load(arguments: argparse.Namespace, words: list[str]) -> tuple[Loaded, Project]:
+    """Return the spec that the options and the words name.
+
+    Raises:
+        SpecError: with all problems.
+    """
+    from gocker.spec.load import LoadOptions
+    from gocker.spec.load import load as load_spec
+    from gocker.spec.model import Project
+
+    files, services = split_files(words)
+    loaded = load_spec(
+        LoadOptions(
+            files=[*arguments.file, *files],
+            project_name=arguments.project_name,
+            project_directory=arguments.project_directory,
+            env_files=arguments.env_file,
+            profiles=arguments.profile,
+            services=services,
+            environ=os.environ,
+            cwd=os.getcwd(),
+        )
+    )
+    project = Project.from_canonical(loaded.model, loaded.place, strict=arguments.strict)
+    return loaded, project
+
+
+def make_plan(loaded: Loaded, project: Project, roots: Roots, job: str | None = None) -> Plan:
+    """Return the plan of a loaded spec on this host; `job`: a service that is one here."""
+    from gocker.cli.host import host
+    from gocker.plan.build import build
+    from gocker.spec.model.roles import roles
+
+    inferred = roles(project)
+    if job is not None:
+        inferred[job] = "job"
+    return build(project, inferred, host(roots, loaded), loaded.files)
+
+
+def colour(arguments: argparse.Namespace, fd: int) -> bool:
+    """Return whether to use colour on a descriptor."""
+    from gocker.log import use_colour
+
+    option = "never" if getattr(arguments, "no_color", False) else arguments.color
+    return use_colour(option, os.environ, os.isatty(fd))
+
+
+def say(text: str) -> None:
+    """Print a line on standard error."""
+    print(text, file=sys.stderr)  # noqa: T201  # cli prints

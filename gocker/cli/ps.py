@@ -1,0 +1,71 @@
+"""``gocker ps``: list containers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from gocker.cli.options import load
+from gocker.cli.options import parser as new_parser
+
+if TYPE_CHECKING:
+    from gocker.scheduler.launcher import Launcher
+    from gocker.state.containers import ContainerState
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    made = new_parser("ps", "List the containers of a project's last run, or of all projects.")
+    add = made.add_argument
+    add("words", nargs="*", metavar="FILE|SERVICE")
+    add("-a", "--all", action="store_true", help="also containers that have ended")
+    add("--all-projects", action="store_true")
+    add("-q", "--quiet", action="store_true", help="only identifiers")
+    add("--services", action="store_true", help="only names of services")
+    add("--status", action="append", default=[], metavar="STATUS")
+    add("--format", choices=("table", "json", "jsonl"), default="table")
+    return made
+
+
+def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
+    """Print the containers."""
+    from gocker.report.table import rows_as
+    from gocker.state.containers import containers
+    from gocker.state.roots import Roots
+
+    project = None if arguments.all_projects else load(arguments, arguments.words)[0].name
+    with Roots.open(os.environ) as roots:
+        found = containers(roots, project)
+    wanted = set(arguments.status)
+    if wanted:
+        found = [item for item in found if item.status in wanted]
+    elif not arguments.all:
+        found = [item for item in found if item.status == "running"]
+    if arguments.quiet:
+        text = "".join(f"{item.id}\n" for item in found)
+    elif arguments.services:
+        text = "".join(f"{name}\n" for name in dict.fromkeys(item.service for item in found))
+    else:
+        text = rows_as([_row(item) for item in found], arguments.format)
+    sys.stdout.write(text)
+    return 0
+
+
+def _row(item: ContainerState) -> dict[str, object]:
+    """Return the columns, named as docker compose's JSON where it has the fact."""
+    return {
+        "ID": item.id,
+        "Project": item.project,
+        "Service": item.service,
+        "Name": item.instance,
+        "Image": item.image,
+        "State": item.status,
+        "Health": item.health or "",
+        "ExitCode": item.exit_code,
+        "Verdict": item.verdict or "",
+        "Attempt": item.attempt,
+        "Pid": item.pid,
+        "CreatedAt": item.started,
+    }

@@ -1,0 +1,173 @@
+"""One run around the loop: its directory, log, console, launcher and clean-up."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import gocker
+from gocker.log import Console, RunLog
+from gocker.plan.files import ANONYMOUS
+from gocker.report.output import Prefixer, Sink
+from gocker.report.summary import Summary
+from gocker.scheduler.loop import Loop
+from gocker.scheduler.machine import Machine
+from gocker.state import leftovers, volumes
+from gocker.state.names import run_of
+from gocker.state.run import Run, prune, runs
+
+if TYPE_CHECKING:
+    from gocker.plan.model import Container, Plan
+    from gocker.scheduler.launcher import Launcher
+    from gocker.scheduler.messages import Options, Result
+    from gocker.scheduler.output import Feed
+    from gocker.state.roots import Roots
+
+
+class Session:
+    """Runs one plan: what `gocker.scheduler.loop.Surroundings` asks for is here."""
+
+    def __init__(
+        self, plan: Plan, roots: Roots, launcher: Launcher, console: Console,
+        *, prefix: bool = True, timestamps: bool = False, colour: bool = False,
+        stdin: int | None = None, only: str | None = None,
+    ) -> None:  # fmt: skip
+        self.run = Run.create(roots, plan.project, plan.files)
+        self._plan = plan
+        self._roots = roots
+        self._launcher = launcher
+        self._console = console
+        self._prefix = prefix
+        self._timestamps = timestamps
+        self._colour = colour
+        self._stdin = stdin
+        # The only unit whose output is shown and that may read standard input; None is all.
+        self._only = only
+        self._sink = Sink(1)
+        self._width = max((len(name) for name in plan.units), default=0)
+        self._index = {name: number for number, name in enumerate(plan.units)}
+        self._log: RunLog
+        self.summary = Summary()
+
+    def execute(self, options: Options) -> Result:
+        """Run the plan to its end; the launcher has cleaned up when this returns."""
+        machine = Machine(self._plan, options)
+        with self.run.opened() as directory:
+            self._log = RunLog("run.jsonl", self.run.id, self._plan.project, self._console,
+                               dir_fd=directory)  # fmt: skip
+        try:
+            self._begin(options)
+            loop = Loop(self._plan, machine, self._launcher, self, self.run.id)
+            result = loop.run()
+            self._launcher.close()
+        finally:
+            self._log.close()
+            self.run.close()
+        prune(self._roots, self._plan.project)
+        return result
+
+    def _begin(self, options: Options) -> None:
+        ready = prepare_launcher(self._launcher, self._roots, self.run)
+        sweep(self._launcher, self._roots, ready["cgroups"])
+        parallel = self._plan.parallel if options.parallel is None else options.parallel
+        self.record("run.started", {
+            "gocker.version": gocker.__version__,
+            "spec.files": list(self._plan.files),
+            "host.kernel": os.uname().release,
+            "host.cgroup": ready["cgroup"],
+            "host.cpus": len(os.sched_getaffinity(0)),
+            "isolation": "root" if os.geteuid() == 0 else "rootless",
+            "units": len(self._plan.units),
+            "parallel": parallel,
+        })  # fmt: skip
+        for event, fields in self._plan.notes:
+            self.record(event, fields)
+
+    # -- what the loop asks for ----------------------------------------------------------------
+
+    def record(self, event: str, fields: dict[str, Any]) -> object:
+        """Append an event to the run's log and to the summary."""
+        record = self._log.record(event, fields)
+        self.summary.add(record)
+        return record
+
+    def open_log(self, instance: str, attempt: int) -> int:
+        """Return a descriptor for a container's raw output."""
+        return self.run.open_log(instance, attempt)
+
+    def feed(self, instance: str) -> Feed | None:
+        """Return the writer of a container's output to standard output."""
+        if self._only not in (None, instance):
+            return None
+        name = instance if self._prefix else ""
+        colour = self._index[instance] if self._colour else None
+        return Prefixer(self._sink, name, self._width, colour=colour,
+                        timestamps=self._timestamps, clean=self._sink.isatty())  # fmt: skip
+
+    def prepare(self, container: Container, container_id: str) -> dict[str, str]:
+        """Make a container's directories; return those of its anonymous volumes by source."""
+        anonymous = {}
+        for number, item in enumerate(container.prepare):
+            if item.kind == "bind":
+                if not os.path.lexists(item.path):
+                    os.makedirs(item.path, 0o755)
+            elif item.kind == "volume":
+                self._volume(item.name, item.path)
+            else:
+                path = leftovers.container_path(self._roots, f"{container_id}-V{number}")
+                os.mkdir(path, 0o755)
+                anonymous[ANONYMOUS + item.path] = path
+        return anonymous
+
+    def _volume(self, name: str, path: str) -> None:
+        project = self._plan.project
+        volume, made = volumes.create(self._roots, project, name.removeprefix(f"{project}_"))
+        if made:
+            self.record("volume.created", {"volume": name, "path": volume.path})
+        if path != volume.path:
+            os.makedirs(path, 0o755, exist_ok=True)  # a subpath, checked by the plan
+
+    def stdin(self, instance: str) -> int:
+        """Return a descriptor for standard input: nothing to read, unless told otherwise."""
+        if self._stdin is not None and instance == self._only:
+            return os.dup(self._stdin)
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def prepare_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> dict[str, Any]:
+    """Tell the launcher where to work; return what it says of the host."""
+    os.close(roots.open_live("scratch"))
+    os.close(roots.open_data("containers"))
+    message = {
+        "op": "init",
+        "scratch": os.path.join(roots.live, "scratch"),
+        "layers": os.path.join(roots.data, "containers"),
+        "prefix": run.id if run is not None else "none",
+        "cgroup": roots.cgroup_name,
+    }
+    return launcher.call(message, (run.lock_fd,) if run is not None else ())
+
+
+def sweep(launcher: Launcher, roots: Roots, cgroups: list[str]) -> list[str]:
+    """Remove what dead runs left, found in the kernel and on disk; return the names.
+
+    A run identifier is never used again and its lock is held before its first cgroup is made:
+    what was found before and is not alive now is dead for good. Of a run that left no trace on
+    disk nobody knows that; its cgroups are removed only if they are empty.
+    """
+    known = {run.id: run.alive() for run in runs(roots)}
+    unknown = [name for name in cgroups if run_of(name) not in known]
+    dead = [name for name in cgroups if known.get(run_of(name)) is False]
+    directories = [
+        leftovers.container_path(roots, name) for name in leftovers.stale_containers(roots)
+    ]
+    if not dead and not unknown and not directories:
+        return []
+    message = {"op": "sweep", "names": dead, "unknown": unknown, "directories": directories}
+    removed: list[str] = launcher.call(message)["removed"]
+    return removed
+
+
+def living(roots: Roots, project: str) -> list[Run]:
+    """Return the project's runs that somebody still holds."""
+    return [run for run in runs(roots, project) if run.alive()]

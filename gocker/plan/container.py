@@ -1,0 +1,256 @@
+"""One service -> the OCI configuration of its container. Source: runtime-spec config.md."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gocker import oci
+from gocker.errors import PlanError
+from gocker.image.resolve import HIDDEN_MODES
+from gocker.plan import files, posture
+from gocker.plan.model import Container
+from gocker.plan.resources import device_number, resources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gocker.image.resolve import RootFs
+    from gocker.spec.model.project import Project
+    from gocker.spec.model.service import Container as Service
+
+OCI_VERSION = "1.0.2"  # the newest that Debian 12's crun takes; nothing newer is used
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_IMAGE = "host:/"
+# Kernel parameters that belong to a namespace of the container's own (security.md D7).
+_SYSCTL_OWN = re.compile(
+    r"net\.[\w.\-/]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)"
+    r"|fs\.mqueue\.\w+"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the plan has to know of the host; an argument, so that planning stays pure."""
+
+    rootfs: Callable[[str], RootFs]
+    volumes_root: str
+    environ: Mapping[str, str] = field(default_factory=dict)
+    hard_limits: Mapping[str, int] = field(default_factory=dict)
+    capabilities: frozenset[str] = frozenset(posture.ALL_CAPS)
+    ipv6: bool = True
+    cpus: int = 1
+    resolv_conf: str = ""
+
+
+def container(
+    service: Service, instance: str, project: Project, host: Host, *, job: bool
+) -> Container:
+    """Return how to make the container of `instance`.
+
+    Raises:
+        PlanError: what is wrong with the service and cannot be seen in the spec alone.
+    """
+    root = host.rootfs(image(service))
+    hostname = service.hostname or instance
+    mounts, prepare = files.mounts(service, project, host.volumes_root)
+    config: oci.Config = {
+        "ociVersion": OCI_VERSION,
+        "root": {"path": "rootfs", "readonly": service.read_only},
+        "hostname": hostname,
+        "process": _process(service, root, hostname, host),
+        "mounts": mounts,
+        "linux": _linux(service, host, job=job),
+    }
+    if service.domainname:
+        config["domainname"] = service.domainname
+    annotations = {**service.labels, **service.annotations}
+    if annotations:
+        config["annotations"] = annotations
+    return Container(
+        config=config,
+        lower=tuple(root.lower),
+        hidden=tuple((path, HIDDEN_MODES.get(path, 0o755)) for path in sorted(root.hidden)),
+        files=files.generated(service, hostname, host.resolv_conf),
+        grants=files.grants(service, project, host.environ),
+        init=bool(service.init),
+        attach=service.attach,
+        prepare=tuple(prepare),
+    )
+
+
+def image(service: Service) -> str:
+    """Return the reference of the service's root file system."""
+    if service.x_gocker is not None and service.x_gocker.rootfs:
+        return f"rootfs:{service.x_gocker.rootfs}"
+    return service.image or DEFAULT_IMAGE
+
+
+def _process(service: Service, root: RootFs, hostname: str, host: Host) -> oci.Process:
+    user = _user(service)
+    is_root = user.get("uid") == 0 or user.get("username", "").split(":")[0] == "root"
+    process: oci.Process = {
+        "args": _args(service, root),
+        "cwd": service.working_dir or "/",
+        "user": user,
+        "env": _environment(service, root, hostname),
+        "rlimits": _rlimits(service, host),
+        "capabilities": capabilities(service, host, uid_is_root=is_root),
+        "noNewPrivileges": no_new_privileges(service),
+        "oomScoreAdj": posture.OOM_SCORE_ADJ if service.oom_score_adj is None
+        else service.oom_score_adj,
+    }  # fmt: skip
+    return process
+
+
+def _args(service: Service, root: RootFs) -> list[str]:
+    command = service.command
+    if command is None and service.entrypoint is None:
+        command = root.command
+    args = [*(service.entrypoint or ()), *(command or ())]
+    if not args:
+        raise PlanError(
+            "no command: neither the spec nor the image names one",
+            hint="add `command:`",
+        )
+    return args
+
+
+def _user(service: Service) -> oci.User:
+    """Return numbers where the spec has numbers; names are looked up in the container."""
+    user, _, group = (service.user or "0").partition(":")
+    numeric = user.isdecimal() and (group.isdecimal() or not group)
+    if service.user is None or (numeric and group and not service.group_add):
+        return {"uid": int(user), "gid": int(group or 0), "umask": posture.UMASK}
+    name = " ".join([service.user, *service.group_add])
+    return {"username": name, "umask": posture.UMASK}
+
+
+def _environment(service: Service, root: RootFs, hostname: str) -> list[str]:
+    env = {"PATH": PATH, "HOSTNAME": hostname, **root.env}
+    for name, value in service.environment.items():
+        if value is None:
+            env.pop(name, None)
+        else:
+            env[name] = value
+    return [f"{name}={value}" for name, value in env.items()]
+
+
+def _rlimits(service: Service, host: Host) -> list[oci.Rlimit]:
+    found = {item["type"]: item for item in posture.default_rlimits(host.hard_limits)}
+    for name, ulimit in service.ulimits.items():
+        kind = f"RLIMIT_{name.upper()}"
+        if kind not in host.hard_limits:
+            known = ", ".join(sorted(limit[7:].lower() for limit in host.hard_limits))
+            raise PlanError(f"unknown ulimit {name!r}", hint=f"one of {known}")
+        found[kind] = {
+            "type": kind,
+            "soft": _unlimited(ulimit.soft),
+            "hard": _unlimited(ulimit.hard),
+        }
+    return list(found.values())
+
+
+def _unlimited(value: int) -> int:
+    return (1 << 64) - 1 if value == -1 else value  # RLIM_INFINITY, as OCI writes it
+
+
+def capabilities(service: Service, host: Host, *, uid_is_root: bool) -> oci.Capabilities:
+    """Return the five sets, without what this host does not have either."""
+    try:
+        sets = posture.capabilities(service.cap_add, service.cap_drop, uid_is_root=uid_is_root)
+    except ValueError as error:
+        raise PlanError(str(error)) from error
+    missing = {
+        posture.capability(name)
+        for name in service.cap_add
+        if name.upper() not in ("ALL", "CAP_ALL")
+    }
+    missing -= host.capabilities
+    if missing:
+        raise PlanError(
+            f"cap_add: gocker itself does not have {', '.join(sorted(missing))}",
+            hint="start gocker with them, or remove them",
+        )
+    for caps in (sets["bounding"], sets["effective"], sets["permitted"], sets["inheritable"],
+                 sets["ambient"]):  # fmt: skip
+        caps[:] = [cap for cap in caps if cap in host.capabilities]
+    return sets
+
+
+def no_new_privileges(service: Service) -> bool:
+    """Return whether setuid programs are without effect; the default is yes."""
+    return not any(
+        option.replace("=", ":") == "no-new-privileges:false" for option in service.security_opt
+    )
+
+
+def seccomp_unconfined(service: Service) -> bool:
+    """Return whether the service asks for no seccomp filter."""
+    return any(option.replace("=", ":") == "seccomp:unconfined" for option in service.security_opt)
+
+
+def _linux(service: Service, host: Host, *, job: bool) -> oci.Linux:
+    own_network = service.network_mode != "host"
+    kinds = ["mount", "uts", "ipc", "pid", "cgroup", *(["network"] if own_network else [])]
+    linux: oci.Linux = {
+        "namespaces": [{"type": kind} for kind in kinds],
+        "resources": resources(service, job=job),
+        "rootfsPropagation": "private",
+        "maskedPaths": [*posture.MASKED_PATHS, *posture.thermal_throttle_paths(host.cpus)],
+        "readonlyPaths": [*posture.READONLY_PATHS],
+    }
+    sysctl = _sysctl(service, host, own_network=own_network)
+    if sysctl:
+        linux["sysctl"] = sysctl
+    if not seccomp_unconfined(service):
+        added = frozenset(capabilities(service, host, uid_is_root=True).get("bounding", ()))
+        linux["seccomp"] = posture.default_seccomp(added)
+    if service.devices:
+        linux["devices"] = [_device(device) for device in service.devices]
+        linux["resources"]["devices"] += [
+            _device_rule(device, node)
+            for device, node in zip(service.devices, linux["devices"], strict=True)
+        ]
+    return linux
+
+
+def _sysctl(service: Service, host: Host, *, own_network: bool) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if own_network:
+        found |= posture.SYSCTL | (posture.SYSCTL_IPV6 if host.ipv6 else {})
+    for name, value in service.sysctls.items():
+        dotted = name.replace("/", ".") if "." not in name else name
+        if not _SYSCTL_OWN.fullmatch(dotted) or ".." in dotted:
+            raise PlanError(
+                f"sysctl {name!r} does not belong to a namespace of the container",
+                hint="net.*, kernel.msg*, kernel.sem, kernel.shm* and fs.mqueue.* can be set",
+            )
+        if dotted.startswith("net.") and not own_network:
+            raise PlanError(f"sysctl {name!r} would change the host: network_mode is host")
+        found[dotted] = value
+    return found
+
+
+def _device(device: Any) -> oci.Device:
+    import os
+    import stat
+
+    number = device_number(device.source)
+    info = os.stat(device.source)
+    return {
+        "type": "b" if stat.S_ISBLK(info.st_mode) else "c",
+        "path": device.target or device.source,
+        **number,
+        "fileMode": stat.S_IMODE(info.st_mode),
+        "uid": info.st_uid,
+        "gid": info.st_gid,
+    }
+
+
+def _device_rule(device: Any, node: oci.Device) -> oci.DeviceRule:
+    return {
+        "allow": True, "type": node["type"], "major": node["major"], "minor": node["minor"],
+        "access": device.permissions,
+    }  # fmt: skip

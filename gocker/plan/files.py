@@ -1,0 +1,203 @@
+"""Mounts, generated files, secrets and configs of a service."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from gocker import oci
+from gocker.errors import PlanError
+from gocker.plan import posture
+from gocker.plan.model import Prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gocker.spec.model.project import Project
+    from gocker.spec.model.service import Container as Service
+    from gocker.spec.model.service import FileGrant
+    from gocker.spec.model.volume import Mount
+
+# A start request is one message on a socket; see gocker.wire.MAX_MESSAGE.
+MAX_GRANTS = 100_000
+# Begins the source of an anonymous volume's mount; the executor puts a directory there.
+ANONYMOUS = "anonymous:"
+_HOST_LINES = (
+    "127.0.0.1\tlocalhost",
+    "::1\tlocalhost ip6-localhost ip6-loopback",
+    "fe00::0\tip6-localnet",
+    "ff02::1\tip6-allnodes",
+    "ff02::2\tip6-allrouters",
+)
+
+
+def mounts(
+    service: Service, project: Project, volumes_root: str
+) -> tuple[list[oci.Mount], list[Prepare]]:
+    """Return the mounts in their order, and the directories that must exist before."""
+    found = posture.default_mounts(service.shm_size or posture.SHM_SIZE)
+    prepare: list[Prepare] = []
+    found += [_tmpfs(entry) for entry in service.tmpfs]
+    for mount in service.volumes:
+        entry, needs = _volume(mount, project, volumes_root)
+        found.append(entry)
+        if needs is not None:
+            prepare.append(needs)
+    # A parent's mount comes before its children's, whatever the order in the spec; the default
+    # mounts stay first. Sorting by depth is stable.
+    first = len(posture.default_mounts())
+    return found[:first] + sorted(found[first:], key=_depth), prepare
+
+
+def _depth(entry: oci.Mount) -> int:
+    return entry["destination"].rstrip("/").count("/")
+
+
+def _tmpfs(entry: str) -> oci.Mount:
+    path, _, options = entry.partition(":")
+    wanted = ["nosuid", "nodev", "noexec", *(option for option in options.split(",") if option)]
+    return {"destination": path, "type": "tmpfs", "source": "tmpfs", "options": wanted}
+
+
+def _volume(mount: Mount, project: Project, volumes_root: str) -> tuple[oci.Mount, Prepare | None]:
+    if mount.type == "tmpfs":
+        return _tmpfs_volume(mount), None
+    mode = ["ro", "rro"] if mount.read_only else ["rw"]
+    bind = mount.bind
+    recursive = "rbind"
+    propagation = "rprivate"
+    if bind is not None:
+        propagation = bind.propagation or propagation
+        if bind.recursive == "disabled":
+            recursive = "bind"
+        elif bind.recursive == "writable" and mount.read_only:
+            mode = ["ro"]
+    prepare = None
+    if mount.type == "bind":
+        source = mount.source or ""
+        if bind is None or bind.create_host_path:
+            prepare = Prepare("bind", source)
+    else:
+        source, prepare = _named(mount, project, volumes_root)
+    options = [recursive, propagation, "nosuid", "nodev", *mode]
+    entry: oci.Mount = {
+        "destination": mount.target, "type": "bind", "source": source, "options": options,
+    }  # fmt: skip
+    return entry, prepare
+
+
+def _tmpfs_volume(mount: Mount) -> oci.Mount:
+    options = ["nosuid", "nodev", "noexec"]
+    if mount.tmpfs is not None and mount.tmpfs.size:
+        options.append(f"size={mount.tmpfs.size}")
+    if mount.tmpfs is not None and mount.tmpfs.mode is not None:
+        options.append(f"mode={mount.tmpfs.mode:o}")
+    if mount.read_only:
+        options.append("ro")
+    return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}
+
+
+def _named(mount: Mount, project: Project, volumes_root: str) -> tuple[str, Prepare]:
+    """Return the directory of a volume; that of an anonymous one is the executor's to choose."""
+    if mount.source is None:
+        return f"{ANONYMOUS}{mount.target}", Prepare("anonymous", mount.target)
+    volume = project.volumes.get(mount.source)
+    name = (volume.name if volume else None) or f"{project.name}_{mount.source}"
+    path = f"{volumes_root}/{name}"
+    if volume is not None and volume.external and not os.path.isdir(path):
+        raise PlanError(
+            f"volume {name!r} is external and does not exist",
+            hint="remove `external`, or create it with a spec that owns it",
+        )
+    if mount.volume is not None and mount.volume.subpath:
+        subpath = mount.volume.subpath
+        if ".." in subpath.split("/") or subpath.startswith("/"):
+            raise PlanError(f"volume {name!r}: subpath {subpath!r} leaves the volume")
+        path = f"{path}/{subpath}"
+    return path, Prepare("volume", path, name)
+
+
+def generated(service: Service, hostname: str, host_resolv_conf: str) -> tuple[oci.File, ...]:
+    """Return /etc/hosts, /etc/hostname and /etc/resolv.conf."""
+    hosts = [*_HOST_LINES, f"127.0.1.1\t{hostname}"]
+    for name, addresses in service.extra_hosts.items():
+        hosts += [f"{_one_line(address)}\t{_one_line(name)}" for address in addresses]
+    return (
+        {"path": "/etc/hosts", "content": "\n".join(hosts) + "\n", "mode": 0o644},
+        {"path": "/etc/hostname", "content": f"{hostname}\n", "mode": 0o644},
+        {"path": "/etc/resolv.conf", "content": _resolv_conf(service, host_resolv_conf),
+         "mode": 0o644},
+    )  # fmt: skip
+
+
+def _resolv_conf(service: Service, host: str) -> str:
+    """Return resolv.conf(5): the spec's own lines, or the host's where its network is shared."""
+    lines = [f"nameserver {_one_line(address)}" for address in service.dns]
+    if service.dns_search:
+        lines.append("search " + " ".join(_one_line(name) for name in service.dns_search))
+    if service.dns_opt:
+        lines.append("options " + " ".join(_one_line(option) for option in service.dns_opt))
+    if not lines and service.network_mode == "host":
+        return host
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _one_line(text: str) -> str:
+    """Refuse what could add a line or a word to a generated file (security.md D6)."""
+    if not text or any(character.isspace() or not character.isprintable() for character in text):
+        raise PlanError(f"{text!r} has white space or control characters")
+    return text
+
+
+def grants(service: Service, project: Project, environ: Mapping[str, str]) -> tuple[oci.File, ...]:
+    """Return the service's secrets and configs with their content.
+
+    Raises:
+        PlanError: naming the secret, never its value.
+    """
+    found = []
+    for grant in service.secrets:
+        secret = project.secrets[grant.source]
+        content = _content("secret", grant.source, secret.file, secret.environment, None, environ)
+        target = grant.target or grant.source
+        path = target if target.startswith("/") else f"/run/secrets/{target}"
+        found.append(_grant(grant, path, content))
+    for grant in service.configs:
+        config = project.configs[grant.source]
+        content = _content("config", grant.source, config.file, config.environment,
+                           config.content, environ)  # fmt: skip
+        target = grant.target or grant.source
+        found.append(_grant(grant, target if target.startswith("/") else f"/{target}", content))
+    total = sum(len(item["content"]) for item in found)
+    if total > MAX_GRANTS:
+        raise PlanError(
+            f"secrets and configs of one service have {total} bytes; the most is {MAX_GRANTS}",
+            hint="use a read-only volume for large files",
+        )
+    return tuple(found)
+
+
+def _grant(grant: FileGrant, path: str, content: str) -> oci.File:
+    mode = 0o444 if grant.mode is None else grant.mode
+    return {
+        "path": path, "content": content, "mode": mode,
+        "uid": int(grant.uid or 0), "gid": int(grant.gid or 0),
+    }  # fmt: skip
+
+
+def _content(  # one source is set: the model has seen to it
+    kind: str, name: str, file: str | None, variable: str | None, content: str | None,
+    environ: Mapping[str, str],
+) -> str:  # fmt: skip
+    if content is not None:
+        return content
+    if variable is not None:
+        if variable not in environ:
+            raise PlanError(f"{kind} {name!r}: the variable {variable!r} is not set")
+        return environ[variable]
+    try:
+        fd = os.open(file or "", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, "rb") as stream:
+            return os.fsdecode(stream.read(MAX_GRANTS + 1))
+    except OSError as error:
+        raise PlanError(f"{kind} {name!r}: cannot read {file!r}: {error.strerror}") from error

@@ -1,0 +1,136 @@
+"""One container as the launcher sees it: from clone3 to the removal of its last trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from errno import ESRCH
+
+from gocker.errors import SyscallError
+from gocker.linux import process
+from gocker.runtime import init
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gocker import oci
+    from gocker.cgroup.group import Cgroup
+    from gocker.runtime.layers import Layer
+
+_NAMESPACES = {
+    "mount": process.CLONE_NEWNS,
+    "uts": process.CLONE_NEWUTS,
+    "ipc": process.CLONE_NEWIPC,
+    "pid": process.CLONE_NEWPID,
+    "network": process.CLONE_NEWNET,
+    "cgroup": process.CLONE_NEWCGROUP,
+}
+
+
+def namespace_flags(linux: oci.Linux) -> int:
+    """Return the CLONE_NEW* flags of the configuration's namespaces."""
+    return sum(_NAMESPACES[entry["type"]] for entry in linux.get("namespaces", ()))
+
+
+class Container:
+    """A started container. Owns its pidfd, its status pipe and its cgroup."""
+
+    __slots__ = (
+        "cgroup", "config", "directories", "id", "layer", "namespaces", "pid", "pidfd",
+        "program", "requested", "started", "status_fd",
+    )  # fmt: skip
+
+    def __init__(
+        self, container_id: str, setup: init.Setup, cgroup: Cgroup, layer: Layer | None
+    ) -> None:
+        """Start the container's first process.
+
+        Raises:
+            SyscallError: if there is no process; cgroup and layer stay the caller's then.
+        """
+        self.id = container_id
+        self.config = setup.config
+        self.layer = layer
+        # Of its anonymous volumes, removed with it.
+        self.directories: list[str] = []
+        self.cgroup = cgroup
+        self.program = setup.seccomp
+        self.namespaces = setup.namespaces
+        self.requested = time.monotonic()
+        self.started: float | None = None
+        self.status_fd, setup.status_fd = os.pipe2(os.O_CLOEXEC)
+        try:
+            # Only the PID namespace has to be made with the process. The child unshares all
+            # others: what they cost is then not spent here, one container after the other.
+            flags = setup.namespaces & process.CLONE_NEWPID | process.CLONE_CLEAR_SIGHAND
+            self.pid, self.pidfd = process.clone3(flags, cgroup.dir_fd())
+            if self.pid == 0:
+                init.run(setup)
+        except SyscallError:
+            os.close(self.status_fd)
+            raise
+        finally:
+            os.close(setup.status_fd)
+
+    def read_status(self) -> dict[str, Any] | None:
+        """Read the status pipe to its end; return the error if the program was not executed."""
+        data = b""
+        while chunk := os.read(self.status_fd, 65536):
+            data += chunk
+        os.close(self.status_fd)
+        self.status_fd = -1
+        if data:
+            error: dict[str, Any] = json.loads(data)
+            return error
+        self.started = time.monotonic()
+        return None
+
+    def send_signal(self, number: int, *, or_kill: bool = False) -> int:
+        """Send a signal to the first process; return the signal that was sent.
+
+        With `or_kill` it is SIGKILL if a PID 1 has no handler for `number`: the kernel drops
+        such signals for the first process of a PID namespace (pid_namespaces(7)).
+        """
+        if or_kill and self.namespaces & process.CLONE_NEWPID and not self._catches(number):
+            number = signal.SIGKILL
+        try:
+            process.pidfd_send_signal(self.pidfd, number)
+        except SyscallError as error:
+            if error.errno != ESRCH:
+                raise
+        return number
+
+    def _catches(self, number: int) -> bool:
+        try:
+            with open(f"/proc/{self.pid}/status", "rb") as status:
+                for line in status:
+                    if line.startswith(b"SigCgt:"):
+                        return bool(int(line[7:], 16) >> (number - 1) & 1)
+        except OSError:
+            pass  # it is gone: any signal will do
+        return False
+
+    def kill(self) -> None:
+        """Kill every process of the container."""
+        self.send_signal(signal.SIGKILL)
+        if not self.namespaces & process.CLONE_NEWPID:
+            self.cgroup.kill()
+
+    def wait(self) -> tuple[int | None, int | None]:
+        """Reap the first process, which has ended; return (exit code, signal), one of them None."""
+        result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        os.close(self.pidfd)
+        if result is None:
+            return None, None
+        if result.si_code == os.CLD_EXITED:
+            return result.si_status, None
+        return None, result.si_status
+
+    def shares_nothing(self) -> bool:
+        """Return whether no other container could have got a descriptor from this one."""
+        own = process.CLONE_NEWNS | process.CLONE_NEWPID | process.CLONE_NEWNET
+        binds = any(entry.get("type") == "bind" for entry in self.config.get("mounts", ()))
+        return self.namespaces & own == own and not binds

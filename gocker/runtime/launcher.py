@@ -1,0 +1,343 @@
+"""The launcher: clones every container, reaps it, reports. Single-threaded, small, stdlib only.
+
+It starts before the front has read the spec, and serves the requests of `gocker.wire`. End of
+file on its socket means that the front is gone: it kills everything, cleans up and exits.
+
+Events it sends, beside ``t``:
+
+``ready``        ``pid``, ``cgroup``: v1, v2 or hybrid, ``cgroups``: names of all gocker's
+``started``      ``id``, ``pid``, ``start_s``, ``applied``, ``skipped``: limits
+``failed``       ``id``, ``error``
+``exited``       ``id``, ``code``, ``signal``, ``duration_s``, ``stats``
+``signalled``    ``id``, ``signal``: what was sent in the end
+``exec_exited``  ``exec_id``, ``code``, ``signal``, ``timed_out``, or ``error``
+``swept``        ``removed``: names of what was left by others
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+from gocker import cgroup, tree
+from gocker.errors import ContainerError, GockerError, InternalError
+from gocker.linux import mount, process, signals
+from gocker.runtime import init, rootfs, seccomp
+from gocker.runtime.container import Container, namespace_flags
+from gocker.runtime.exec import Execution
+from gocker.runtime.layers import Layers
+from gocker.wire import Connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from gocker.cgroup.base import Manager
+    from gocker.wire import Message
+
+
+class Launcher:
+    """State of the launcher; `serve` is its only loop."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._containers: dict[str, Container] = {}
+        self._executions: dict[str, Execution] = {}
+        self._garbage: list[Container] = []
+        self._seccomp: dict[str, tuple[bytes, int]] = {}
+        self._self_pidfd = os.pidfd_open(os.getpid())
+        self._pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._scratch = ""
+        self._manager: Manager
+        self._layers: Layers
+        self._kept_fds: list[int] = []
+        self._closing = False
+        self._handlers = {
+            "init": self._init, "define": self._define, "start": self._start,
+            "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
+            "exec": self._exec, "sweep": self._sweep,
+        }  # fmt: skip
+
+    def serve(self) -> None:
+        """Serve until the front is gone and the last container with it."""
+        self._watch(self._connection.fileno(), self._receive)
+        while not self._closing or self._containers:
+            timeout = 0 if self._garbage else self._seconds_to_deadline()
+            ready = self._epoll.poll(timeout)
+            for fd, _ in ready:
+                callback = self._callbacks.get(fd)
+                if callback is not None:
+                    callback()
+            if not ready:
+                self._idle()
+        while self._garbage:
+            self._collect()
+        if self._scratch:
+            self._layers.close()
+            self._manager.close()
+
+    # -- the loop's own ------------------------------------------------------------------------
+
+    def _watch(self, fd: int, callback: Callable[[], None]) -> None:
+        self._callbacks[fd] = callback
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def _unwatch(self, fd: int) -> None:
+        if self._callbacks.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def _emit(self, event: str, **fields: Any) -> None:
+        if self._closing:
+            return
+        try:
+            self._connection.send({"event": event, "t": time.monotonic(), **fields})
+        except (BrokenPipeError, ConnectionResetError):
+            self._close()
+
+    def _seconds_to_deadline(self) -> float | None:
+        deadlines = [item.deadline for item in self._executions.values() if item.deadline]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def _idle(self) -> None:
+        now = time.monotonic()
+        for execution in self._executions.values():
+            if execution.deadline and execution.deadline <= now:
+                execution.time_out()
+        if self._garbage:
+            self._collect()
+
+    def _collect(self) -> None:
+        """Remove one dead container's traces, when nothing else is to be done."""
+        container = self._garbage.pop()
+        try:
+            container.cgroup.remove()
+            for directory in container.directories:
+                tree.remove_tree(directory)
+            if container.layer is not None:
+                self._layers.give_back(container.layer, private=container.shares_nothing())
+        except OSError as error:
+            print(f"gocker launcher: {container.id}: {error}", file=sys.stderr)  # noqa: T201  # best effort: gc finds it again
+
+    def _receive(self) -> None:
+        received = None
+        try:
+            received = self._connection.receive()
+        except ConnectionResetError:
+            pass
+        if received is None:
+            self._close()
+            return
+        message, fds = received
+        try:
+            self._handlers[message["op"]](message, fds)
+        except GockerError as error:
+            self._refuse(message, error)
+        except Exception as error:  # a bug must reach the front, not end every container
+            self._refuse(message, InternalError(f"launcher: {type(error).__name__}: {error}"))
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _refuse(self, message: Message, error: GockerError) -> None:
+        event = "exec_exited" if message["op"] == "exec" else "failed"
+        key = "exec_id" if event == "exec_exited" else "id"
+        self._emit(event, **{key: message.get(key), "error": error.to_wire()})
+
+    def _close(self) -> None:
+        """The front is gone: no container may outlive it."""
+        self._closing = True
+        self._unwatch(self._connection.fileno())
+        for container in self._containers.values():
+            container.kill()
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def _init(self, message: Message, fds: list[int]) -> None:
+        """Prepare for containers; fds: locks to hold while this process lives.
+
+        ``scratch``: a directory to mount on; ``layers``: where upper layers are made, with
+        names that begin with ``prefix``; ``cgroup``: name of all containers' parent cgroup.
+        """
+        self._kept_fds = [os.dup(fd) for fd in fds]
+        self._scratch = message["scratch"]
+        _prepare_scratch(self._scratch)
+        self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
+        self._manager = cgroup.open_manager(name=message["cgroup"])
+        gc.collect()
+        # What lives now lives for ever: a collection must not touch (and copy) its pages.
+        gc.freeze()
+        self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode,
+                   cgroups=self._manager.names())  # fmt: skip
+
+    def _define(self, message: Message, _: list[int]) -> None:
+        """Compile a seccomp profile that many configurations name by ``key``."""
+        self._seccomp[message["key"]] = seccomp.program(message["seccomp"])
+
+    def _start(self, message: Message, fds: list[int]) -> None:
+        container_id: str = message["id"]
+        config = message["config"]
+        linux = config["linux"]
+        resources = linux.get("resources", {})
+        group = self._manager.create(
+            linux["cgroupsPath"], resources, best_effort=message.get("best_effort", False)
+        )
+        layer, layer_fd = None, -1
+        try:
+            if "overlay" in message:
+                layer, layer_fd = self._layers.take(**message["overlay"])
+        except BaseException:
+            group.remove()
+            raise
+        setup = init.Setup(
+            config=config,
+            layer_fd=layer_fd,
+            scratch=self._scratch,
+            namespaces=namespace_flags(linux),
+            join_fds=group.fds(),
+            cgroup_mounts=group.mounts(),
+            stdio=fds[:3],
+            status_fd=-1,
+            launcher_pidfd=self._self_pidfd,
+            seccomp=self._program(message, linux),
+            init=message.get("init", False),
+            files=message.get("files", []),
+            grants=message.get("grants", []),
+        )
+        try:
+            container = Container(container_id, setup, group, layer)
+            container.directories = message.get("directories", [])
+        except GockerError:
+            group.remove()
+            if layer is not None:
+                layer.remove()
+            raise
+        finally:
+            group.close_fds()
+            if layer_fd >= 0:
+                os.close(layer_fd)
+        self._containers[container_id] = container
+        self._watch(container.status_fd, lambda: self._executed(container))
+        self._watch(container.pidfd, lambda: self._exited(container))
+
+    def _program(self, message: Message, linux: Any) -> tuple[bytes, int] | None:
+        if "seccomp" in message:
+            return self._seccomp[message["seccomp"]]
+        return seccomp.program(linux["seccomp"]) if "seccomp" in linux else None
+
+    def _executed(self, container: Container) -> None:
+        """The status pipe ended: the program was executed, or the first process said why not."""
+        self._unwatch(container.status_fd)
+        error = container.read_status()
+        if error is not None:
+            self._emit("failed", id=container.id, error=error)
+            return
+        start_s = (container.started or 0.0) - container.requested
+        applied = [[a.limit, a.requested, a.effective, a.file] for a in container.cgroup.applied]
+        skipped = [[s.limit, s.requested, s.reason] for s in container.cgroup.skipped]
+        self._emit("started", id=container.id, pid=container.pid, start_s=round(start_s, 6),
+                   applied=applied, skipped=skipped)  # fmt: skip
+
+    def _exited(self, container: Container) -> None:
+        if container.status_fd >= 0:
+            self._executed(container)
+        self._unwatch(container.pidfd)
+        code, number = container.wait()
+        now = time.monotonic()
+        stats = container.cgroup.stats()
+        del self._containers[container.id]
+        self._garbage.append(container)
+        if container.started is not None:
+            self._emit("exited", id=container.id, code=code, signal=number, stats=stats,
+                       duration_s=round(now - container.started, 6))  # fmt: skip
+
+    def _signal(self, message: Message, _: list[int]) -> None:
+        container = self._containers.get(message["id"])
+        if container is not None:
+            or_kill = message.get("or_kill", False)
+            sent = container.send_signal(message["signal"], or_kill=or_kill)
+            self._emit("signalled", id=container.id, signal=sent)
+
+    def _kill(self, message: Message, _: list[int]) -> None:
+        container = self._containers.get(message["id"])
+        if container is not None:
+            container.kill()
+
+    def _freeze(self, message: Message, _: list[int]) -> None:
+        self._containers[message["id"]].cgroup.freeze(message["frozen"])
+
+    def _exec(self, message: Message, fds: list[int]) -> None:
+        container = self._containers.get(message["id"])
+        if container is None:
+            raise ContainerError(f"container {message['id']} is not running", phase="exec")
+        execution = Execution(message, container, fds, self._self_pidfd, self._pidns)
+        self._executions[execution.id] = execution
+        self._watch(execution.pidfd, lambda: self._exec_exited(execution))
+
+    def _exec_exited(self, execution: Execution) -> None:
+        self._unwatch(execution.pidfd)
+        del self._executions[execution.id]
+        self._emit("exec_exited", exec_id=execution.id, **execution.wait())
+
+    def _sweep(self, message: Message, _: list[int]) -> None:
+        """Remove what dead runs left: cgroups by their ``names``, ``directories``.
+
+        Cgroups of ``unknown`` runs are removed if they are empty.
+        """
+        names, unknown = set(message["names"]), set(message["unknown"])
+        removed = self._manager.sweep(names.__contains__, unknown.__contains__)
+        for directory in message["directories"]:
+            tree.remove_tree(directory)
+            removed.append(directory)
+        self._emit("swept", removed=removed)
+
+
+def _prepare_scratch(scratch: str) -> None:
+    """Leave the host's mount namespace and make what every container clones from.
+
+    Mounts made from here on are seen by no other process and vanish with the last one in the
+    namespace: nothing is left on the host even after SIGKILL.
+    """
+    process.unshare(process.CLONE_NEWNS)
+    mount.mount(None, "/", None, mount.MS_PRIVATE | mount.MS_REC)
+    flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
+    mount.mount("tmpfs", scratch, "tmpfs", flags, "mode=700,size=64k")
+    os.chdir(scratch)
+    os.mkdir(rootfs.ROOTFS)
+    os.mkdir(rootfs.FILES)
+    os.mkdir("mask")
+    mount.mount("tmpfs", "mask", "tmpfs", flags, "mode=755,size=4k")
+    os.mkdir(rootfs.EMPTY_DIR, 0o555)
+    os.close(os.open(rootfs.EMPTY_FILE, os.O_CREAT | os.O_CLOEXEC, 0o444))
+    # The file system itself becomes read-only: what containers share cannot be written.
+    mount.mount("tmpfs", "mask", "tmpfs", flags | mount.MS_REMOUNT | mount.MS_RDONLY)
+
+
+def _reset_signals() -> None:
+    """Leave no signal ignored: clone3 resets handlers for the child, but not ignored ones."""
+    signals.stop_ignoring()
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+
+
+def main() -> None:
+    """Serve the socket whose descriptor is the first argument."""
+    fd = int(sys.argv[1])
+    if fd > 3:
+        process.close_range(3, fd - 1)
+    process.close_range(fd + 1, 0xFFFFFFFF)
+    os.set_inheritable(fd, False)
+    os.umask(0o022)
+    _reset_signals()
+    process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
+    process.prctl(process.PR_SET_DUMPABLE, 0)
+    process.set_name("gocker-launcher")
+    gc.disable()
+    Launcher(Connection(socket.socket(fileno=fd))).serve()

@@ -1,0 +1,199 @@
+"""Overlay mounts with an empty upper layer, made once and used again while still empty.
+
+Making one costs several directories on the disk and a mount, which is more than everything
+else that starts a container. So the launcher keeps each as a detached mount, and a container
+gets a clone of it. When the container is gone, its upper directory tells whether anything was
+ever written: every creation, removal, copy-up, chmod or chown of the root changes the
+directory's ctime. An untouched layer is handed to the next container; any other is removed.
+
+A container that could have given a descriptor of its root to another one (a shared volume or
+network can carry a socket) never hands its layer on.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EINVAL, EPERM
+
+from gocker import tree
+from gocker.errors import SyscallError
+from gocker.linux import mount as m
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Hidden = tuple[tuple[str, int], ...]
+    Key = tuple[tuple[str, ...], Hidden]
+
+# Idle layers kept: enough for what starts at once, and bounded on disk and in mounts.
+MAX_IDLE = 64
+_OPAQUE = "trusted.overlay.opaque"
+_STAMP = ("st_ctime_ns", "st_mtime_ns", "st_mode", "st_uid", "st_gid", "st_nlink", "st_ino")
+
+
+class Layer:
+    """One overlay. Owns its directory and a descriptor of its detached mount."""
+
+    __slots__ = ("_mount_fd", "_stamp", "directory", "key")
+
+    def __init__(self, key: Key, lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
+        self.key = key
+        self.directory = directory
+        os.mkdir(directory, 0o700)
+        try:
+            _mount(lower, directory, mountpoint)
+            try:
+                self._mount_fd = m.open_tree(m.AT_FDCWD, mountpoint, m.OPEN_TREE_CLONE)
+            finally:
+                m.umount(mountpoint, m.MNT_DETACH)
+            self._stamp = self._read_stamp()
+        except BaseException:
+            tree.remove_tree(directory)
+            raise
+
+    def _read_stamp(self) -> tuple[int, ...]:
+        info = os.stat(f"{self.directory}/upper", follow_symlinks=False)
+        return tuple(getattr(info, name) for name in _STAMP)
+
+    def clone(self) -> int | None:
+        """Return a detached mount of its own for one container.
+
+        None where the kernel cannot clone a detached mount (before Linux 6.15).
+        """
+        try:
+            return m.open_tree(self._mount_fd, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH)
+        except SyscallError as error:
+            if error.errno in (EINVAL, EPERM):
+                return None
+            raise
+
+    def original(self) -> int:
+        """Return the mount itself, which then is the container's: the layer serves once."""
+        fd, self._mount_fd = self._mount_fd, -1
+        return fd
+
+    def untouched(self) -> bool:
+        """Return whether nothing was ever written, and another container can be served."""
+        return self._mount_fd >= 0 and self._read_stamp() == self._stamp
+
+    def remove(self) -> None:
+        """Remove the layer and what was written to it."""
+        if self._mount_fd >= 0:
+            os.close(self._mount_fd)
+            self._mount_fd = -1
+        tree.remove_tree(self.directory)
+
+
+class Layers:
+    """All overlays of one launcher.
+
+    Args:
+        directory: where layers are made, by names that begin with `prefix`.
+        mountpoint: an empty directory that only this process mounts on.
+    """
+
+    def __init__(self, directory: str, prefix: str, mountpoint: str) -> None:
+        self._directory = directory
+        self._prefix = prefix
+        self._mountpoint = mountpoint
+        self._idle: dict[Key, list[Layer]] = {}
+        self._hiding: dict[Hidden, str] = {}
+        self._idle_count = 0
+        self._made = 0
+
+    def take(
+        self, lower: Sequence[str], hidden: Sequence[tuple[str, int]] = ()
+    ) -> tuple[Layer, int]:
+        """Return a layer and its mount's descriptor for a container.
+
+        Args:
+            lower: directories, topmost first.
+            hidden: paths in them to show as empty directories, with their modes.
+
+        Raises:
+            SyscallError: a lower directory is missing, the disk is full ...
+        """
+        key = (tuple(lower), tuple((path, mode) for path, mode in hidden))
+        idle = self._idle.get(key)
+        if idle:
+            self._idle_count -= 1
+            layer = idle.pop()
+        else:
+            self._made += 1
+            path = f"{self._directory}/{self._prefix}-L{self._made}"
+            layer = Layer(key, self._lower(*key), path, self._mountpoint)
+        fd = layer.clone()
+        return layer, layer.original() if fd is None else fd
+
+    def _lower(self, lower: tuple[str, ...], hidden: Hidden) -> tuple[str, ...]:
+        if not hidden:
+            return lower
+        if hidden not in self._hiding:
+            path = os.path.abspath(f"{self._mountpoint}-hiding-{len(self._hiding)}")
+            _make_hiding(path, hidden)
+            self._hiding[hidden] = path
+        return (self._hiding[hidden], *lower)
+
+    def give_back(self, layer: Layer, *, private: bool) -> None:
+        """Keep an untouched layer of a container that shared nothing, remove any other."""
+        if private and self._idle_count < MAX_IDLE and layer.untouched():
+            self._idle.setdefault(layer.key, []).append(layer)
+            self._idle_count += 1
+        else:
+            layer.remove()
+
+    def close(self) -> None:
+        """Remove all idle layers."""
+        for layers in self._idle.values():
+            for layer in layers:
+                layer.remove()
+        self._idle.clear()
+
+
+def _make_hiding(top: str, hidden: Hidden) -> None:
+    """Make a layer that hides what lies below: one opaque directory for each path.
+
+    Nothing has to be mounted then, and nobody can write to it: it is a lower layer. It is on
+    the scratch tmpfs, because two layers of an overlay must not lie in one another, and the
+    other one may be the host's whole root (overlayfs.rst, "Sharing and copying layers").
+    """
+    os.mkdir(top, 0o755)
+    for path, mode in hidden:
+        at = top
+        for name in path.strip("/").split("/"):
+            at = f"{at}/{name}"
+            if not os.path.isdir(at):
+                os.mkdir(at)
+                os.chmod(at, 0o755)  # noqa: S103  # as the host's own directories
+        os.chmod(at, mode)
+        os.setxattr(at, _OPAQUE, b"y")
+
+
+def _mount(lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
+    """Mount the overlay. Paths go through descriptors.
+
+    So no character of a path can become an option, and no container sees a path of the host
+    in its /proc/self/mountinfo.
+    """
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    fds = [os.open(directory, flags)]
+    try:
+        os.mkdir("upper", 0o755, dir_fd=fds[0])
+        os.mkdir("work", 0o700, dir_fd=fds[0])
+        fds.extend(_open(path, flags) for path in lower)
+        lowers = ":".join(f"/proc/self/fd/{fd}" for fd in fds[1:])
+        layers = f"/proc/self/fd/{fds[0]}"
+        # volatile: the upper layer is thrown away, so umount need not write it to disk.
+        data = f"lowerdir={lowers},upperdir={layers}/upper,workdir={layers}/work,volatile"
+        m.mount("overlay", mountpoint, "overlay", m.MS_NODEV, data)
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _open(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        raise SyscallError("open", error.errno or EINVAL, path) from error

@@ -1,0 +1,131 @@
+"""Mount options as OCI and mount(8) write them -> flags, attributes and data of the system calls.
+
+Source: runtime-spec config.md "Mounts", Linux mount options.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from gocker.errors import ConfigError
+from gocker.linux import mount as m
+
+# name: (bits to set, bits to clear)
+_FLAGS = {
+    "async": (0, m.MS_SYNCHRONOUS),
+    "atime": (0, m.MS_NOATIME),
+    "bind": (m.MS_BIND, 0),
+    "defaults": (0, 0),
+    "dev": (0, m.MS_NODEV),
+    "diratime": (0, m.MS_NODIRATIME),
+    "dirsync": (m.MS_DIRSYNC, 0),
+    "exec": (0, m.MS_NOEXEC),
+    "iversion": (m.MS_I_VERSION, 0),
+    "lazytime": (m.MS_LAZYTIME, 0),
+    "loud": (0, m.MS_SILENT),
+    "mand": (m.MS_MANDLOCK, 0),
+    "noatime": (m.MS_NOATIME, 0),
+    "nodev": (m.MS_NODEV, 0),
+    "nodiratime": (m.MS_NODIRATIME, 0),
+    "noexec": (m.MS_NOEXEC, 0),
+    "noiversion": (0, m.MS_I_VERSION),
+    "nolazytime": (0, m.MS_LAZYTIME),
+    "nomand": (0, m.MS_MANDLOCK),
+    "norelatime": (0, m.MS_RELATIME),
+    "nostrictatime": (0, m.MS_STRICTATIME),
+    "nosuid": (m.MS_NOSUID, 0),
+    "nosymfollow": (m.MS_NOSYMFOLLOW, 0),
+    "rbind": (m.MS_BIND | m.MS_REC, 0),
+    "relatime": (m.MS_RELATIME, 0),
+    "remount": (m.MS_REMOUNT, 0),
+    "ro": (m.MS_RDONLY, 0),
+    "rw": (0, m.MS_RDONLY),
+    "silent": (m.MS_SILENT, 0),
+    "strictatime": (m.MS_STRICTATIME, 0),
+    "suid": (0, m.MS_NOSUID),
+    "symfollow": (0, m.MS_NOSYMFOLLOW),
+    "sync": (m.MS_SYNCHRONOUS, 0),
+}
+_PROPAGATION = {
+    "private": m.MS_PRIVATE,
+    "rprivate": m.MS_PRIVATE | m.MS_REC,
+    "shared": m.MS_SHARED,
+    "rshared": m.MS_SHARED | m.MS_REC,
+    "slave": m.MS_SLAVE,
+    "rslave": m.MS_SLAVE | m.MS_REC,
+    "unbindable": m.MS_UNBINDABLE,
+    "runbindable": m.MS_UNBINDABLE | m.MS_REC,
+}
+# name: (attributes to set, attributes to clear), for every mount below, by mount_setattr(2)
+_RECURSIVE = {
+    "rro": (m.MOUNT_ATTR_RDONLY, 0),
+    "rrw": (0, m.MOUNT_ATTR_RDONLY),
+    "rnosuid": (m.MOUNT_ATTR_NOSUID, 0),
+    "rsuid": (0, m.MOUNT_ATTR_NOSUID),
+    "rnodev": (m.MOUNT_ATTR_NODEV, 0),
+    "rdev": (0, m.MOUNT_ATTR_NODEV),
+    "rnoexec": (m.MOUNT_ATTR_NOEXEC, 0),
+    "rexec": (0, m.MOUNT_ATTR_NOEXEC),
+    "rnosymfollow": (m.MOUNT_ATTR_NOSYMFOLLOW, 0),
+    "rsymfollow": (0, m.MOUNT_ATTR_NOSYMFOLLOW),
+    "rnoatime": (m.MOUNT_ATTR_NOATIME, m.MOUNT_ATTR__ATIME),
+    "rrelatime": (0, m.MOUNT_ATTR__ATIME),
+    "rstrictatime": (m.MOUNT_ATTR_STRICTATIME, m.MOUNT_ATTR__ATIME),
+    "rnodiratime": (m.MOUNT_ATTR_NODIRATIME, 0),
+    "rdiratime": (0, m.MOUNT_ATTR_NODIRATIME),
+}
+_ATTRIBUTE_OF_FLAG = (
+    (m.MS_RDONLY, m.MOUNT_ATTR_RDONLY),
+    (m.MS_NOSUID, m.MOUNT_ATTR_NOSUID),
+    (m.MS_NODEV, m.MOUNT_ATTR_NODEV),
+    (m.MS_NOEXEC, m.MOUNT_ATTR_NOEXEC),
+    (m.MS_NODIRATIME, m.MOUNT_ATTR_NODIRATIME),
+    (m.MS_NOSYMFOLLOW, m.MOUNT_ATTR_NOSYMFOLLOW),
+)
+
+
+class MountOptions:
+    """Parsed options of one mount."""
+
+    __slots__ = ("attr_clr", "attr_set", "data", "flags", "propagation")
+
+    def __init__(self) -> None:
+        self.flags = 0
+        self.propagation: list[int] = []
+        self.attr_set = 0
+        self.attr_clr = 0
+        self.data = ""
+
+    @property
+    def bind_attributes(self) -> int:
+        """Attributes that a bind mount needs set on itself."""
+        flags = self.flags
+        attributes = sum(attribute for flag, attribute in _ATTRIBUTE_OF_FLAG if flags & flag)
+        return attributes | (m.MOUNT_ATTR_NOATIME if flags & m.MS_NOATIME else 0)
+
+
+@lru_cache(maxsize=512)
+def parse(options: tuple[str, ...]) -> MountOptions:
+    """Return the options parsed; what no table knows is data for the file system.
+
+    Raises:
+        ConfigError: for an option that asks for something gocker cannot do.
+    """
+    parsed = MountOptions()
+    data = []
+    for option in options:
+        if option in _FLAGS:
+            to_set, to_clear = _FLAGS[option]
+            parsed.flags = parsed.flags & ~to_clear | to_set
+        elif option in _PROPAGATION:
+            parsed.propagation.append(_PROPAGATION[option])
+        elif option in _RECURSIVE:
+            to_set, to_clear = _RECURSIVE[option]
+            parsed.attr_set = parsed.attr_set & ~to_clear | to_set
+            parsed.attr_clr |= to_clear
+        elif option in ("idmap", "ridmap", "tmpcopyup"):
+            raise ConfigError(f"mount option {option!r} is not supported", phase="mounts")
+        else:
+            data.append(option)
+    parsed.data = ",".join(data)
+    return parsed

@@ -1,0 +1,63 @@
+"""``init: true``: a PID 1 that forwards signals and reaps, and ends with the program it started."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from gocker.linux import capability, process, seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+# Raised by the kernel for this process's own deeds; forwarding them would invent an event.
+_OWN = {signal.SIGCHLD, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+
+
+def fork_program(seccomp_program: tuple[bytes, int] | None) -> None:
+    """Fork: the child returns and becomes the program, this process stays as PID 1."""
+    signals = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.setsid()
+        return
+    # Nothing of the launcher may stay open here: not the status pipe, whose end of file tells
+    # that the program was executed, and not the job's output.
+    process.close_range(0, 0xFFFFFFFF)
+    process.set_name("init")
+    process.prctl(process.PR_SET_DUMPABLE, 0)
+    capability.drop_bounding({})
+    capability.apply({"permitted": ["CAP_KILL"], "effective": ["CAP_KILL"]})
+    process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
+    if seccomp_program is not None:
+        seccomp.install(*seccomp_program)
+    _serve(child, signals)
+
+
+def _serve(child: int, signals: set[signal.Signals]) -> NoReturn:
+    while True:
+        number = signal.sigwaitinfo(signals).si_signo
+        if number == signal.SIGCHLD:
+            _reap(child)
+        elif number not in _OWN:
+            try:
+                os.kill(child, number)
+            except ProcessLookupError:
+                pass  # gone: its SIGCHLD is on the way
+
+
+def _reap(child: int) -> None:
+    """Reap all that ended; end as the program ended, 128+n when a signal killed it."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            os._exit(0)
+        if pid == 0:
+            return
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)

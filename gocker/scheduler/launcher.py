@@ -1,0 +1,127 @@
+"""The front's end of the launcher: start it, talk to it without ever blocking."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from gocker.errors import HostError, from_wire
+from gocker.wire import Connection
+
+if TYPE_CHECKING:
+    from gocker.wire import Message
+
+_CODE = "import sys; sys.path.insert(0, {root!r}); from gocker.runtime.launcher import main; main()"
+
+
+class Launcher:
+    """A running launcher. Owns its connection; `close` ends it and waits for its clean-up."""
+
+    def __init__(self) -> None:
+        """Start the process; it imports while the caller goes on.
+
+        Not through gocker.cli: the launcher has to be a small process of its own, isolated
+        (-I) from PYTHON* variables, the user's site directory and the working directory.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        theirs.set_inheritable(True)
+        command = [sys.executable, "-I", "-S", "-c", _CODE.format(root=root), str(theirs.fileno())]
+        # Nothing of the caller's environment: it would be readable in /proc/PID/environ of a
+        # process that enters containers.
+        self.pid = os.posix_spawn(sys.executable, command, {}, setsid=True)
+        theirs.close()
+        self.connection = Connection(ours)
+        self._socket = ours
+        self._outgoing: deque[tuple[Message, tuple[int, ...], tuple[int, ...]]] = deque()
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, for a selector."""
+        return self.connection.fileno()
+
+    def call(self, message: Message, fds: tuple[int, ...] = ()) -> Message:
+        """Send a request and wait for its answer; only before the loop runs.
+
+        Raises:
+            GockerError: what the launcher said, or that it is gone.
+        """
+        self.connection.send(message, fds)
+        answer = self.connection.receive()
+        if answer is None:
+            raise lost()
+        if "error" in answer[0]:
+            raise from_wire(answer[0]["error"])
+        return answer[0]
+
+    def set_nonblocking(self) -> None:
+        """Never wait in `send` or `receive` from now on.
+
+        Two processes that both wait for room in the other's buffer would wait for ever.
+        """
+        self._socket.setblocking(False)
+
+    def send(
+        self, message: Message, fds: tuple[int, ...] = (), *, close: tuple[int, ...] = ()
+    ) -> None:
+        """Queue a request and send what the socket takes now; own and close `close` after it."""
+        self._outgoing.append((message, fds, close))
+        self.flush()
+
+    def flush(self) -> bool:
+        """Send queued requests; return whether all are sent."""
+        while self._outgoing:
+            message, fds, close = self._outgoing[0]
+            try:
+                self.connection.send(message, fds)
+            except BlockingIOError:
+                return False
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # receive() reports the loss
+            self._outgoing.popleft()
+            for fd in close:
+                os.close(fd)
+        return True
+
+    def receive(self) -> Message | None:
+        """Return the next event, or None if the launcher is gone.
+
+        Raises:
+            BlockingIOError: if there is none now.
+        """
+        try:
+            received = self.connection.receive()
+        except ConnectionResetError:
+            return None
+        return None if received is None else received[0]
+
+    def close(self) -> None:
+        """Let the launcher kill and clean up what is left, and wait until it has."""
+        if self.pid == 0:
+            return
+        self.connection.close()
+        for _, _, close in self._outgoing:
+            for fd in close:
+                os.close(fd)
+        self._outgoing.clear()
+        os.waitpid(self.pid, 0)
+        self.pid = 0
+
+
+def lost() -> HostError:
+    """Return the error for a launcher that is gone."""
+    return HostError(
+        "the launcher process is gone, and every container with it",
+        hint="see the kernel's log (dmesg) for an OOM kill; `gocker down` cleans up",
+    )
+
+
+def seccomp_key(seccomp: Any) -> str:
+    """Return a name for a seccomp profile, equal for equal profiles."""
+    import hashlib
+    import json
+
+    text = json.dumps(seccomp, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

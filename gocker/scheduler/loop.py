@@ -1,0 +1,399 @@
+"""The I/O loop: carries out the machine's commands and tells it what happened.
+
+Driven by events only: the launcher's socket, the containers' pipes, signals, and the machine's
+own deadline. Every decision is the machine's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gocker import events, oci
+from gocker.plan.model import Container, Plan
+from gocker.scheduler.launcher import Launcher, lost, seccomp_key
+from gocker.scheduler.machine import Machine
+from gocker.scheduler.messages import (
+    Command,
+    Event,
+    Exited,
+    Finish,
+    Interrupted,
+    Kill,
+    LauncherLost,
+    Probe,
+    ProbeDone,
+    Record,
+    Result,
+    Start,
+    Started,
+    StartFailed,
+    Stop,
+    Verdict,
+    signal_name,
+)
+from gocker.scheduler.output import Feed, Streams
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PROBE_OUTPUT = 4096
+_EVIDENCE = tuple(
+    key for key in events.EVENTS["container.exited"][1]
+    if key.split(".")[0] in ("cpu", "memory", "pids", "io")
+)  # fmt: skip
+
+
+class Surroundings(Protocol):
+    """What the loop needs of the command: the log, files and the terminal."""
+
+    def record(self, event: str, fields: dict[str, Any]) -> object:
+        """Append an event to the run's log."""
+
+    def open_log(self, instance: str, attempt: int) -> int:
+        """Return a descriptor for a container's raw output; the loop closes it."""
+
+    def feed(self, instance: str) -> Feed | None:
+        """Return where a container's output is shown, or None."""
+
+    def prepare(self, container: Container, container_id: str) -> dict[str, str]:
+        """Make a container's directories; return those of anonymous volumes by mount source."""
+
+    def stdin(self, instance: str) -> int:
+        """Return a descriptor for standard input; the loop closes it."""
+
+
+class Attempt:
+    """One container of a unit, from the request to its last event."""
+
+    __slots__ = ("ended", "id", "instance", "number", "streams", "verdict")
+
+    def __init__(self, container_id: str, instance: str, number: int) -> None:
+        self.id = container_id
+        self.instance = instance
+        self.number = number
+        self.streams: Streams
+        self.ended: dict[str, Any] | None = None
+        self.verdict: Verdict | None = None
+
+
+class Loop:
+    """Runs one plan to its end."""
+
+    def __init__(
+        self, plan: Plan, machine: Machine, launcher: Launcher, around: Surroundings, run_id: str
+    ) -> None:
+        self._plan = plan
+        self._machine = machine
+        self._launcher = launcher
+        self._around = around
+        self._run_id = run_id
+        self._selector = selectors.DefaultSelector()
+        self._attempts: dict[str, Attempt] = {}
+        self._current: dict[tuple[str, int], Attempt] = {}
+        self._probes: dict[str, tuple[str, int, int]] = {}
+        self._seccomp: dict[int, str] = {}
+        self._defined: set[str] = set()
+        self._serial = 0
+        self._began = 0.0
+        self._writing = False
+        self._events = {
+            "started": self._on_started, "failed": self._on_failed, "exited": self._on_exited,
+            "signalled": lambda _: None, "exec_exited": self._on_probe_exited,
+        }  # fmt: skip
+        self._commands: dict[type, Callable[[Any], None]] = {
+            Start: self._start, Stop: self._stop, Kill: self._kill, Probe: self._probe,
+            Record: self._record, Verdict: self._verdict, Finish: self._finish,
+        }  # fmt: skip
+
+    def run(self) -> Result:
+        """Run until the machine is done; return its result. Signals are ours meanwhile."""
+        self._began = time.monotonic()
+        self._launcher.set_nonblocking()
+        self._selector.register(self._launcher, selectors.EVENT_READ, self._receive)
+        with _Signals(self._selector, self._interrupted):
+            self._obey(self._machine.begin(time.monotonic()))
+            while not self._machine.done:
+                self._step()
+        return self._machine.result()
+
+    def _step(self) -> None:
+        deadline = self._machine.deadline()
+        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        for key, mask in self._selector.select(timeout):
+            if mask & selectors.EVENT_WRITE:
+                self._flush()
+            if mask & selectors.EVENT_READ:
+                key.data()
+        now = time.monotonic()
+        if deadline is not None and deadline <= now:
+            self._obey(self._machine.tick(now))
+
+    def _tell(self, event: Event) -> None:
+        self._obey(self._machine.handle(event, time.monotonic()))
+
+    def _obey(self, commands: list[Command]) -> None:
+        for command in commands:
+            handler = self._commands.get(type(command))
+            if handler is not None:
+                handler(command)
+
+    # -- commands ------------------------------------------------------------------------------
+
+    def _start(self, command: Start) -> None:
+        unit = self._plan.units[command.unit]
+        made = self._plan.containers[command.unit]
+        self._serial += 1
+        attempt = Attempt(f"{self._run_id}-{self._serial}", command.unit, command.attempt)
+        self._attempts[attempt.id] = attempt
+        self._current[command.unit, command.attempt] = attempt
+        anonymous = self._around.prepare(made, attempt.id)
+        log_fd = self._around.open_log(command.unit, command.attempt)
+        feed = self._around.feed(command.unit) if made.attach else None
+        attempt.streams = Streams(self._selector, log_fd, feed, lambda: self._complete(attempt))
+        fds = (self._around.stdin(command.unit), attempt.streams.pipe(1), attempt.streams.pipe(2))
+        message: dict[str, Any] = {"op": "start", "id": attempt.id}
+        message |= self._configuration(made, attempt.id)
+        if anonymous:
+            message["config"]["mounts"] = _place(made.config["mounts"], anonymous)
+            message["directories"] = list(anonymous.values())
+        if unit.best_effort:
+            message["best_effort"] = True
+        self._send(message, fds)
+
+    def _configuration(self, made: Container, container_id: str) -> dict[str, Any]:
+        """Return the parts of the request that make the container; profiles go by name."""
+        linux: oci.Linux = {**made.config["linux"], "cgroupsPath": container_id}
+        message: dict[str, Any] = {
+            "config": {**made.config, "linux": linux},
+            "overlay": {"lower": made.lower, "hidden": made.hidden},
+            "files": made.files,
+        }
+        seccomp = linux.pop("seccomp", None)
+        if seccomp is not None:
+            message["seccomp"] = self._define(seccomp)
+        if made.grants:
+            message["grants"] = made.grants
+        if made.init:
+            message["init"] = True
+        return message
+
+    def _define(self, seccomp: oci.Seccomp) -> str:
+        key = self._seccomp.get(id(seccomp))
+        if key is None:
+            key = self._seccomp[id(seccomp)] = seccomp_key(seccomp)
+        if key not in self._defined:
+            self._defined.add(key)
+            self._send({"op": "define", "key": key, "seccomp": seccomp})
+        return key
+
+    def _stop(self, command: Stop) -> None:
+        attempt = self._current[command.unit, command.attempt]
+        self._send({"op": "signal", "id": attempt.id, "signal": command.signal, "or_kill": True})
+
+    def _kill(self, command: Kill) -> None:
+        attempt = self._current[command.unit, command.attempt]
+        self._send({"op": "kill", "id": attempt.id})
+
+    def _probe(self, command: Probe) -> None:
+        attempt = self._current[command.unit, command.attempt]
+        made = self._plan.containers[command.unit]
+        exec_id = f"{attempt.id}-probe"
+        read, write = os.pipe2(os.O_CLOEXEC)
+        self._probes[exec_id] = (command.unit, command.attempt, read)
+        process: oci.Process = {**made.config["process"], "args": list(command.healthcheck.test)}
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        message = {
+            "op": "exec", "id": attempt.id, "exec_id": exec_id, "process": process,
+            "timeout_s": command.healthcheck.timeout_s,
+        }  # fmt: skip
+        self._send(message, (null, write, write), close=(null, write))
+
+    def _record(self, command: Record) -> None:
+        fields = dict(command.fields)
+        if command.event.startswith("container."):
+            fields["container.id"] = self._current[fields["instance"], fields["attempt"]].id
+        self._around.record(command.event, fields)
+
+    def _verdict(self, command: Verdict) -> None:
+        attempt = self._current.pop((command.unit, command.attempt))
+        ended = attempt.ended
+        del self._attempts[attempt.id]
+        fields = self._fields(attempt) | {"verdict": command.verdict, "next": command.next}
+        if ended is None:  # the launcher is gone: nobody knows how it ended
+            fields["error"] = lost().to_wire()
+            self._around.record("container.failed", fields)
+        elif "error" in ended:
+            self._around.record("container.failed", fields | {"error": ended["error"]})
+        else:
+            self._record_exit(attempt, ended, fields)
+
+    def _record_exit(self, attempt: Attempt, ended: dict[str, Any], fields: dict[str, Any]) -> None:
+        number = ended["signal"]
+        stats = ended["stats"]
+        if stats.get("memory.oom_kills"):
+            self._around.record("container.oom", self._fields(attempt) | {
+                "memory.limit": stats["memory.limit"], "memory.peak": stats["memory.peak"],
+                "oom_kills": stats["memory.oom_kills"],
+            })  # fmt: skip
+        fields |= {key: stats.get(key) for key in _EVIDENCE}
+        fields["process.exit.code"] = ended["code"]
+        fields["process.exit.signal"] = None if number is None else signal_name(number)
+        fields["duration_s"] = ended["duration_s"]
+        self._around.record("container.exited", fields)
+
+    def _finish(self, command: Finish) -> None:
+        fields: dict[str, Any] = {
+            "exit_code": command.exit_code,
+            "reason": command.reason,
+            "totals": dict(command.totals),
+            "duration_s": round(time.monotonic() - self._began, 6),
+        }
+        if command.error is not None:
+            fields["error"] = dict(command.error)
+        self._around.record("run.finished", fields)
+
+    def _fields(self, attempt: Attempt) -> dict[str, Any]:
+        return {
+            "service": self._plan.units[attempt.instance].service,
+            "instance": attempt.instance,
+            "attempt": attempt.number,
+            "container.id": attempt.id,
+        }
+
+    # -- events --------------------------------------------------------------------------------
+
+    def _send(
+        self, message: dict[str, Any], fds: tuple[int, ...] = (),
+        *, close: tuple[int, ...] | None = None,
+    ) -> None:  # fmt: skip
+        self._launcher.send(message, fds, close=fds if close is None else close)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what is queued; ask for writability only while something is."""
+        writing = not self._launcher.flush()
+        if writing != self._writing:
+            self._writing = writing
+            mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+            self._selector.modify(self._launcher, mask, self._receive)
+
+    def _receive(self) -> None:
+        while not self._machine.done:
+            try:
+                message = self._launcher.receive()
+            except BlockingIOError:
+                return
+            if message is None:
+                self._selector.unregister(self._launcher)
+                for attempt in list(self._attempts.values()):
+                    attempt.streams.drain()
+                self._tell(LauncherLost(lost().to_wire()))
+                return
+            self._events[message["event"]](message)
+
+    def _on_started(self, message: dict[str, Any]) -> None:
+        attempt = self._attempts[message["id"]]
+        fields = self._fields(attempt)
+        image = self._plan.units[attempt.instance].image
+        self._around.record("container.started", fields | {
+            "process.pid": message["pid"], "image": image, "start_s": message["start_s"],
+        })  # fmt: skip
+        for limit, requested, effective, file in message["applied"]:
+            self._around.record("limit.applied", fields | {
+                "limit": limit, "requested": requested, "effective": effective, "file": file,
+            })  # fmt: skip
+        for limit, requested, reason in message["skipped"]:
+            self._around.record("limit.skipped", fields | {
+                "limit": limit, "requested": requested, "reason": reason,
+            })  # fmt: skip
+        self._tell(Started(attempt.instance, attempt.number))
+
+    def _on_failed(self, message: dict[str, Any]) -> None:
+        self._ended(message)
+
+    def _on_exited(self, message: dict[str, Any]) -> None:
+        self._ended(message)
+
+    def _ended(self, message: dict[str, Any]) -> None:
+        """The container is over; its last output may still be in the pipes."""
+        attempt = self._attempts.get(message["id"])
+        if attempt is None:
+            return
+        attempt.ended = message
+        if attempt.streams.ended:
+            self._complete(attempt)
+        else:
+            attempt.streams.drain()
+
+    def _complete(self, attempt: Attempt) -> None:
+        """All output is there; with the exit it makes the end of the attempt."""
+        ended = attempt.ended
+        if ended is None:
+            return
+        if "error" in ended:
+            self._tell(StartFailed(attempt.instance, attempt.number, ended["error"]))
+            return
+        stats = ended["stats"]
+        self._tell(Exited(attempt.instance, attempt.number, ended["code"], ended["signal"], stats,
+                          ended["duration_s"]))  # fmt: skip
+
+    def _on_probe_exited(self, message: dict[str, Any]) -> None:
+        unit, number, read = self._probes.pop(message["exec_id"])
+        os.set_blocking(read, False)
+        try:
+            output = os.read(read, _PROBE_OUTPUT).decode("utf-8", "replace")
+        except BlockingIOError:
+            output = ""
+        os.close(read)
+        if "error" in message:
+            output = json.dumps(message["error"]["message"])
+        code = None if message.get("timed_out") else message.get("code")
+        if code is None and not message.get("timed_out"):
+            code = 1  # killed by a signal, or never started
+        self._tell(ProbeDone(unit, number, code, output))
+
+    def _interrupted(self, number: int) -> None:
+        self._tell(Interrupted(number))
+
+
+def _place(mounts: list[oci.Mount], sources: dict[str, str]) -> list[oci.Mount]:
+    """Return the mounts with the directories of anonymous volumes put in."""
+    return [
+        {**mount, "source": sources.get(mount.get("source", ""), mount.get("source", ""))}
+        for mount in mounts
+    ]
+
+
+class _Signals:
+    """Signals as readable events, for as long as the loop runs."""
+
+    def __init__(self, selector: selectors.BaseSelector, callback: Callable[[int], None]) -> None:
+        self._selector = selector
+        self._callback = callback
+        self._read, self._write = socket.socketpair()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        self._read.setblocking(False)
+        self._write.setblocking(False)
+        signal.set_wakeup_fd(self._write.fileno())
+        for number in _SIGNALS:
+            self._before[number] = signal.signal(number, lambda *_: None)
+        self._selector.register(self._read, selectors.EVENT_READ, self._readable)
+
+    def _readable(self) -> None:
+        for number in self._read.recv(64):
+            self._callback(number)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        self._selector.unregister(self._read)
+        self._read.close()
+        self._write.close()

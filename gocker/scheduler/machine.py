@@ -1,0 +1,221 @@
+"""The scheduler's state machine: events in, commands out, the time an argument.
+
+No clock, socket, thread or I/O. Every event costs a constant, plus a constant for each edge of a
+unit that starts, turns healthy or ends; all units are looked at only when the run begins, when it
+ends and when everything is cancelled. States, rules and decisions: docs/scheduler.md.
+"""
+
+from __future__ import annotations
+
+from gocker.plan.model import Plan
+from gocker.scheduler import records
+from gocker.scheduler.attempts import Attempts
+from gocker.scheduler.ending import INTERRUPTED, LAUNCHER_LOST, Ending
+from gocker.scheduler.health import Health
+from gocker.scheduler.messages import (
+    Command,
+    Event,
+    Exited,
+    Finish,
+    Interrupted,
+    LauncherLost,
+    Next,
+    Oom,
+    Options,
+    Probe,
+    ProbeDone,
+    Result,
+    Started,
+    StartFailed,
+    Verdict,
+    VerdictName,
+)
+from gocker.scheduler.node import ACTIVE, Node, State, link
+from gocker.scheduler.progress import Progress
+from gocker.scheduler.readiness import Readiness
+from gocker.scheduler.verdict import RUN_TIMEOUT, TIMEOUT, judge, oom_kills_of
+
+_START_FAILED: dict[str | None, VerdictName] = {None: "start_failed", TIMEOUT: "timeout"}
+
+
+class Machine:
+    """One run of a plan.
+
+    Raises:
+        PlanError: the plan's graph is not sound (see `node.link`).
+        UsageError: `options.exit_code_from` names nothing in the plan.
+    """
+
+    def __init__(self, plan: Plan, options: Options | None = None) -> None:
+        options = options or Options()
+        self._nodes = link(plan)
+        parallel = plan.parallel if options.parallel is None else options.parallel
+        self._attempts = Attempts(parallel, plan.matrices, options.stop_grace_s)
+        self._timers = self._attempts.timers
+        self._ending = Ending(options, self._nodes)
+        self._readiness = Readiness(options.wait, len(self._nodes))
+        self._progress = Progress(self._nodes, self._attempts, self._ending, self._readiness)
+        fail_fast = plan.fail_fast if options.fail_fast is None else options.fail_fast
+        self._progress.fail_fast(fail_fast, plan.matrices)
+        self._max_time = plan.timeout_s if options.max_time_s is None else options.max_time_s
+        self._wait_timeout = options.wait_timeout_s if options.wait else None
+        self._interrupts = 0
+        self._result: Result | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether `Finish` was given; every later event is ignored."""
+        return self._result is not None
+
+    def begin(self, now: float) -> list[Command]:
+        """Start what waits for nothing. Call it once, first."""
+        self._attempts.now = now
+        if self._max_time is not None:
+            self._timers.set((None, "run"), now + self._max_time)
+        if self._wait_timeout is not None:
+            self._timers.set((None, "wait"), now + self._wait_timeout)
+        self._progress.begin()
+        return self._settle()
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take one event; return what to do, in this order."""
+        if self.done:
+            return []
+        self._attempts.now = now
+        if isinstance(event, Interrupted):
+            self._on_interrupted(event)
+        elif isinstance(event, LauncherLost):
+            self._ending.error = event.error
+            self._progress.lose(LAUNCHER_LOST)
+        else:
+            node = self._nodes[event.unit]
+            if node.attempt != event.attempt or node.state not in ACTIVE:
+                return []
+            match event:
+                case Started():
+                    self._on_started(node)
+                case Exited():
+                    verdict = judge(node.unit, event, node.stop_reason, node.oom_kills)
+                    self._on_ended(node, event, verdict)
+                case StartFailed():
+                    self._on_ended(node, event, _START_FAILED.get(node.stop_reason, "cancelled"))
+                case ProbeDone():
+                    self._on_probe_done(node, event)
+                case Oom():
+                    node.oom_kills = max(node.oom_kills, event.oom_kills)
+        return self._settle()
+
+    def deadline(self) -> float | None:
+        """Return when `tick` has something to do, or None."""
+        return None if self.done else self._timers.deadline()
+
+    def tick(self, now: float) -> list[Command]:
+        """Take every timer that is due."""
+        if self.done:
+            return []
+        self._attempts.now = now
+        while (timer := self._timers.pop_due(now)) is not None:
+            self._on_timer(*timer)
+        return self._settle()
+
+    def result(self) -> Result:
+        """Return how the run ended. Only when `done`."""
+        assert self._result is not None, "the run is not over"  # noqa: S101  # the caller's bug
+        return self._result
+
+    def _on_started(self, node: Node) -> None:
+        attempts, now = self._attempts, self._attempts.now
+        node.state = State.RUNNING
+        if node.stop_reason is not None:
+            if not node.killed:
+                attempts.send_stop(node, node.stop_reason)
+            return
+        if node.unit.timeout_s is not None:
+            self._timers.set((node, "life"), now + node.unit.timeout_s)
+        if node.unit.health is None:
+            attempts.out.extend(self._readiness.mark(node))
+        else:
+            node.health = Health(node.unit.health, now)
+            attempts.out.append(records.health(node, node.health, ""))
+            self._timers.set((node, "probe"), node.health.next_probe(now))
+        self._progress.started(node)
+
+    def _on_ended(self, node: Node, event: Exited | StartFailed, verdict: VerdictName) -> None:
+        """An attempt is over: another one follows, or it is the unit's end."""
+        attempts = self._attempts
+        attempts.leave(node, event, verdict)
+        lived_s = event.duration_s if isinstance(event, Exited) else 0.0
+        following: Next = "done"
+        delay = 0.0
+        if self._ending.closing is None:
+            following, delay = attempts.following(node, lived_s)
+        if following != "done":
+            attempts.out.append(Verdict(node.name, node.attempt, verdict, following))
+            attempts.out.append(records.retry(node, verdict, delay))
+            attempts.delay(node, delay)
+            return
+        if verdict == "ok" and (node.unhealthy or node.fails_waiting()):
+            verdict = "unhealthy"
+        attempts.out.append(Verdict(node.name, node.attempt, verdict, "done"))
+        if verdict == "ok" and node.stop_reason is None:
+            self._remark(node, event)
+        self._progress.finish(node, verdict, node.stop_reason)
+
+    def _remark(self, node: Node, event: Exited | StartFailed) -> None:
+        """Warn of what is no failure and may not be meant."""
+        kills = oom_kills_of(event) if isinstance(event, Exited) else 0
+        if kills := max(kills, node.oom_kills):
+            self._attempts.out.append(records.survived_oom(node, kills))
+        if node.is_support and not node.on_completed:
+            self._attempts.out.append(records.support_ended(node))
+
+    def _on_probe_done(self, node: Node, event: ProbeDone) -> None:
+        health, attempts = node.health, self._attempts
+        if health is None or node.state is not State.RUNNING or node.killed:
+            return
+        changed = health.result(event.exit_code)
+        self._timers.set((node, "probe"), health.next_probe(attempts.now))
+        if changed:
+            healthy = health.status == "healthy"
+            attempts.out.append(records.health(node, health, event.output))
+            attempts.out.extend(self._readiness.mark(node) if healthy else self._readiness.fail())
+            self._progress.health_known(node, healthy)
+
+    def _on_interrupted(self, event: Interrupted) -> None:
+        self._interrupts += 1
+        self._attempts.out.append(records.interrupted(event.signal))
+        if self._interrupts > 1:
+            for node in self._attempts.active:
+                self._attempts.kill(node, INTERRUPTED)
+        elif self._ending.closing is None:
+            self._ending.signal = event.signal
+            self._progress.close(INTERRUPTED)
+
+    def _on_timer(self, node: Node | None, kind: str) -> None:
+        attempts = self._attempts
+        if node is None:
+            if kind == "run":
+                self._progress.close(RUN_TIMEOUT)
+            else:
+                attempts.out.extend(self._readiness.fail())
+        elif kind == "probe" and node.health is not None:
+            node.health.probe(attempts.now)
+            attempts.out.append(Probe(node.name, node.attempt, node.health.check))
+        elif node.state is State.BACKOFF:
+            attempts.enqueue(node)
+        elif node.state is State.RUNNING:
+            attempts.stop(node, TIMEOUT)
+        else:
+            attempts.kill(node, TIMEOUT)
+
+    def _settle(self) -> list[Command]:
+        self._progress.settle()
+        attempts, ending = self._attempts, self._ending
+        if not self._progress.unfinished and not self.done:
+            exit_code, reason = ending.decide()
+            totals = self._progress.totals
+            outcomes = {n.name: n.outcome for n in self._nodes.values() if n.outcome is not None}
+            self._result = Result(exit_code, reason, totals, outcomes, ending.error)
+            attempts.out.append(Finish(exit_code, reason, totals, ending.error))
+        commands, attempts.out = attempts.out, []
+        return commands

@@ -1,0 +1,241 @@
+"""What the scheduler's machine is told (events) and what it asks for (commands).
+
+The executor answers every `Start` with exactly one `StartFailed`, or with `Started` and, later,
+one `Exited`. It answers every `Probe` with one `ProbeDone`, unless the container is gone first.
+Events of an attempt that is over are ignored. Times are seconds, signals are numbers.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gocker.plan.model import Healthcheck
+
+VerdictName = Literal[
+    "ok", "exit", "oom", "pids", "timeout", "signal",
+    "unhealthy", "start_failed", "skipped", "cancelled",
+]  # fmt: skip
+Next = Literal["done", "retry", "restart"]
+
+# Events -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The program of the unit's container was executed."""
+
+    unit: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """The container could not be made. `error` is from `errors.GockerError.to_wire`."""
+
+    unit: str
+    attempt: int
+    error: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """Every process of the container is gone. Exactly one of `code` and `signal` is set.
+
+    `evidence` has the cgroup's figures, under the keys of the event ``container.exited``.
+    """
+
+    unit: str
+    attempt: int
+    code: int | None = None
+    signal: int | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Oom:
+    """The kernel has killed `oom_kills` processes of this container so far."""
+
+    unit: str
+    attempt: int
+    oom_kills: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeDone:
+    """A healthcheck's probe ended; `exit_code` None: it ran out of time or could not run."""
+
+    unit: str
+    attempt: int
+    exit_code: int | None
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """gocker received a signal that asks it to stop; the second one means kill."""
+
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class LauncherLost:
+    """The launcher is gone, and every container with it."""
+
+    error: Mapping[str, Any]
+
+
+Event = Started | StartFailed | Exited | Oom | ProbeDone | Interrupted | LauncherLost
+
+# Commands -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Make and start a new container for the unit."""
+
+    unit: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Send `signal` to the container's first process."""
+
+    unit: str
+    attempt: int
+    signal: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Kill every process of the container. May come before `Started`."""
+
+    unit: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Run the healthcheck's test in the container, at most `healthcheck.timeout_s`."""
+
+    unit: str
+    attempt: int
+    healthcheck: Healthcheck
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Log an event. To names that begin with ``container.`` the executor adds container.id."""
+
+    event: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of an attempt: the executor's container.exited or container.failed has it."""
+
+    unit: str
+    attempt: int
+    verdict: VerdictName
+    next: Next
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What ``--wait`` waits for has come (0) or cannot come any more (1). Sent at most once."""
+
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The run is over; the last command. The fields are those of the event run.finished."""
+
+    exit_code: int
+    reason: str
+    totals: Mapping[str, int]
+    error: Mapping[str, Any] | None = None
+
+
+Command = Start | Stop | Kill | Probe | Record | Verdict | Ready | Finish
+
+# Around a run -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says about a run. None: as the plan says.
+
+    `parallel`: jobs at once, 0 or less for no limit. `stop_grace_s`: instead of every unit's
+    own (``up -t``). `exit_code_from`: a service or an instance.
+    """
+
+    parallel: int | None = None
+    max_time_s: float | None = None
+    fail_fast: bool | None = None
+    exit_code_from: str | None = None
+    abort_on_container_exit: bool = False
+    abort_on_container_failure: bool = False
+    wait: bool = False
+    wait_timeout_s: float | None = None
+    stop_grace_s: float | None = None
+
+
+_ERROR_CODES = {"CannotExecute": 126, "CommandNotFound": 127}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The last word on a unit; code, signal, evidence and error are its last attempt's.
+
+    `allowed`: a failure that the spec allows. `failed`: it makes the run fail.
+    """
+
+    unit: str
+    verdict: VerdictName
+    attempts: int = 0
+    allowed: bool = False
+    failed: bool = False
+    because: str | None = None
+    code: int | None = None
+    signal: int | None = None
+    duration_s: float | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    error: Mapping[str, Any] | None = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The code as a shell shows it; 125 to 127 if it could not start; None if not tried."""
+        if self.error is not None:
+            return _ERROR_CODES.get(self.error["type"], 125)
+        return shell_code(self.code, self.signal)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended. `totals` counts units by verdict."""
+
+    exit_code: int
+    reason: str
+    totals: Mapping[str, int]
+    outcomes: Mapping[str, Outcome]
+    error: Mapping[str, Any] | None = None
+
+
+def shell_code(code: int | None, signum: int | None) -> int | None:
+    """Return the exit code, 128 + n for a signal, None for neither."""
+    return code if signum is None else 128 + signum
+
+
+def signal_name(number: int) -> str:
+    """Return ``SIGTERM`` for 15 and ``SIGRTMIN+3`` for 37 (glibc's numbering, signal(7))."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"

@@ -1,0 +1,143 @@
+"""A unit while a run lasts: its state, its counters and its place in the graph."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from enum import Enum
+
+from gocker.errors import PlanError
+from gocker.plan.model import Condition, Plan, Unit
+from gocker.scheduler.health import Health
+from gocker.scheduler.messages import Exited, Outcome, StartFailed, VerdictName, shell_code
+
+State = Enum("State", "WAITING READY STARTING RUNNING STOPPING BACKOFF FINISHED")
+ACTIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
+
+Edges = tuple[tuple["Node", bool], ...]
+
+
+class Node:
+    """The mutable side of a unit. Only the machine and the slots change it.
+
+    `on_started`, `on_healthy` and `on_completed` are the dependents by condition, each with
+    whether it requires this unit.
+    """
+
+    __slots__ = (
+        "attempt", "broken", "health", "health_known", "killed", "last", "moot", "needed",
+        "on_completed", "on_healthy", "on_started", "oom_kills", "optional", "outcome", "ready",
+        "restart_delay", "restarts", "retries", "root", "started", "state", "stop_reason",
+        "unhealthy", "unit", "unmet", "verdict",
+    )  # fmt: skip
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.state = State.WAITING
+        # Dependencies: how many are open, whether a failure broke one, the unit that did not run
+        # although nothing failed.
+        self.unmet = 0
+        self.broken = False
+        self.moot: str | None = None
+        # Dependents: how many unfinished ones need this unit running.
+        self.needed = 0
+        self.on_started: Edges = ()
+        self.on_healthy: Edges = ()
+        self.on_completed: Edges = ()
+        # There are dependents, and all of them say ``required: false``.
+        self.optional = False
+        # The dependents' conditions are settled: it started once; it was healthy or unhealthy.
+        self.started = False
+        self.health_known = False
+        # A required dependent waited for its health in vain.
+        self.unhealthy = False
+        # The current attempt.
+        self.attempt = 0
+        self.health: Health | None = None
+        self.oom_kills = 0
+        self.stop_reason: str | None = None
+        self.killed = False
+        # The last attempt's end.
+        self.last: Exited | StartFailed | None = None
+        self.verdict: VerdictName = "skipped"
+        # Across attempts.
+        self.retries = 0
+        self.restarts = 0
+        self.restart_delay = 0.0
+        # What `--wait` waits for is there.
+        self.ready = False
+        self.outcome: Outcome | None = None
+        # The unit whose failure explains this one's.
+        self.root = unit.name
+
+    @property
+    def name(self) -> str:
+        """The unit's name."""
+        return self.unit.name
+
+    @property
+    def is_support(self) -> bool:
+        """Whether its forced stop is no failure."""
+        return self.unit.role == "support"
+
+    @property
+    def is_sidecar(self) -> bool:
+        """Whether it serves the whole run: support that nobody needs in particular."""
+        return self.is_support and not self.on_started and not self.on_healthy
+
+    def own_code(self) -> int | None:
+        """Return the shell's code of the last attempt if it ended by itself."""
+        if isinstance(self.last, Exited) and self.stop_reason is None:
+            return shell_code(self.last.code, self.last.signal)
+        return None
+
+    def fails_waiting(self) -> bool:
+        """Return whether a dependent still waits for its health and requires it."""
+        return not self.health_known and any(
+            required and node.state is State.WAITING for node, required in self.on_healthy
+        )
+
+
+def link(plan: Plan) -> dict[str, Node]:
+    """Return the plan's units as nodes, by name and in the plan's order.
+
+    An edge with ``required: false`` to a unit that is not in the plan is dropped: a profile
+    switched it off.
+
+    Raises:
+        PlanError: a required unit is missing, has no healthcheck to wait for, or comes later in
+            the plan (so there is no cycle either, and every run comes to its end).
+    """
+    nodes: dict[str, Node] = {}
+    edges: defaultdict[tuple[str, Condition], list[tuple[Node, bool]]] = defaultdict(list)
+    wanted: set[str] = set()
+    for unit in plan.units.values():
+        node = Node(unit)
+        required_edge, optional_edge = (node, True), (node, False)
+        for dependency in unit.depends:
+            name, condition = dependency.unit, dependency.condition
+            target = nodes.get(name)
+            if target is None:
+                if name in plan.units:
+                    raise PlanError(f"{unit.name!r} comes before {name!r}, on which it depends")
+                if dependency.required:
+                    raise PlanError(f"{unit.name!r} depends on {name!r}, which is not in the plan")
+                continue
+            if condition == "service_healthy" and target.unit.health is None:
+                raise PlanError(
+                    f"{unit.name!r} waits for {name!r} to be healthy, which has no healthcheck"
+                )
+            edges[name, condition].append(required_edge if dependency.required else optional_edge)
+            node.unmet += 1
+            if dependency.required:
+                wanted.add(name)
+            # Whoever waits for the end of a unit does not need it running.
+            if condition != "service_completed_successfully":
+                target.needed += 1
+        nodes[unit.name] = node
+    for name, node in nodes.items():
+        node.on_started = tuple(edges.get((name, "service_started"), ()))
+        node.on_healthy = tuple(edges.get((name, "service_healthy"), ()))
+        node.on_completed = tuple(edges.get((name, "service_completed_successfully"), ()))
+        depended = bool(node.on_started or node.on_healthy or node.on_completed)
+        node.optional = depended and name not in wanted
+    return nodes

@@ -1,0 +1,87 @@
+"""Containers' output: pipes in, raw log files and prefixed lines out."""
+
+from __future__ import annotations
+
+import os
+import selectors
+from collections.abc import Callable
+from typing import Protocol
+
+_CHUNK = 1 << 16
+
+
+class Feed(Protocol):
+    """What takes a container's output for the terminal: `gocker.report.output.Prefixer`."""
+
+    def feed(self, chunk: bytes, stream: int = 1) -> None:
+        """Take the next bytes of stream 1 or 2."""
+
+    def close(self) -> None:
+        """Write what is left."""
+
+
+class Streams:
+    """The two pipes of one container. Owns their read ends and the log's descriptor."""
+
+    __slots__ = ("_feed", "_log_fd", "_on_end", "_open", "_selector", "tail")
+
+    def __init__(
+        self, selector: selectors.BaseSelector, log_fd: int, feed: Feed | None,
+        on_end: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._selector = selector
+        self._log_fd = log_fd
+        self._feed = feed
+        self._on_end = on_end
+        self._open: dict[int, int] = {}
+
+    def pipe(self, stream: int) -> int:
+        """Make the pipe of a stream (1 or 2); return its write end, which the caller owns."""
+        read, write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(read, False)
+        self._open[read] = stream
+        self._selector.register(read, selectors.EVENT_READ, lambda: self._read(read))
+        return write
+
+    @property
+    def ended(self) -> bool:
+        """Whether all output has arrived."""
+        return not self._open
+
+    def _read(self, fd: int) -> None:
+        if fd not in self._open:
+            return  # drained by an earlier event of the same turn
+        try:
+            chunk = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return
+        if chunk:
+            self._take(chunk, self._open[fd])
+        else:
+            self._end(fd)
+
+    def _take(self, chunk: bytes, stream: int) -> None:
+        if self._feed is not None:
+            self._feed.feed(chunk, stream)
+        while chunk:
+            chunk = chunk[os.write(self._log_fd, chunk) :]
+
+    def _end(self, fd: int) -> None:
+        self._selector.unregister(fd)
+        os.close(fd)
+        del self._open[fd]
+        if not self._open:
+            if self._feed is not None:
+                self._feed.close()
+            os.close(self._log_fd)
+            self._on_end()
+
+    def drain(self) -> None:
+        """Take what is in the pipes now and end them: the container is gone."""
+        for fd, stream in list(self._open.items()):
+            try:
+                while chunk := os.read(fd, _CHUNK):
+                    self._take(chunk, stream)
+            except BlockingIOError:
+                pass  # a process outside holds the write end: not the container's any more
+            self._end(fd)

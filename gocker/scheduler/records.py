@@ -1,0 +1,82 @@
+"""The records that the machine decides on: fields as in `gocker.events`.
+
+Those named ``container.*`` lack ``container.id``, which only the executor knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gocker.scheduler.health import Health
+from gocker.scheduler.messages import Outcome, Record, VerdictName, signal_name
+from gocker.scheduler.node import Node
+
+_OUTPUT_BYTES = 4096
+
+
+def _unit(node: Node) -> dict[str, Any]:
+    return {"service": node.unit.service, "instance": node.unit.name}
+
+
+def _attempt(node: Node) -> dict[str, Any]:
+    return {**_unit(node), "attempt": node.attempt}
+
+
+def health(node: Node, state: Health, output: str) -> Record:
+    """The health state changed; `output` is the last probe's."""
+    tail = output.encode()[-_OUTPUT_BYTES:].decode(errors="ignore")
+    fields = {"status": state.status, "failing_streak": state.failing_streak, "output": tail}
+    return Record("container.health", _attempt(node) | fields)
+
+
+def stopping(node: Node, signum: int, reason: str) -> Record:
+    """A signal is sent to end the container."""
+    fields = {"signal": signal_name(signum), "reason": reason}
+    return Record("container.stopping", _attempt(node) | fields)
+
+
+def retry(node: Node, verdict: VerdictName, delay_s: float) -> Record:
+    """Another attempt follows, by retry or restart."""
+    return Record("job.retry", _attempt(node) | {"verdict": verdict, "delay_s": delay_s})
+
+
+def skipped(node: Node, because: str) -> Record:
+    """The unit will never run."""
+    return Record("job.skipped", _unit(node) | {"because": because})
+
+
+def finished(node: Node, outcome: Outcome) -> Record:
+    """The last word on a unit."""
+    fields = {
+        "verdict": outcome.verdict,
+        "attempts": outcome.attempts,
+        "allowed": outcome.allowed,
+        "failed": outcome.failed,
+    }
+    return Record("job.finished", _unit(node) | fields)
+
+
+def interrupted(signum: int) -> Record:
+    """A signal asked gocker to stop."""
+    return Record("run.interrupted", {"signal": signal_name(signum)})
+
+
+def not_required(node: Node, dependency: str) -> Record:
+    """A dependency with ``required: false`` did not fulfil its condition."""
+    return _warned(node, f"goes on without {dependency!r}, which it does not require", None)
+
+
+def survived_oom(node: Node, kills: int) -> Record:
+    """A job succeeded although the kernel killed a child of it."""
+    message = f"succeeded although {kills} of its processes were killed for memory"
+    return _warned(node, message, "raise mem_limit, or let the job fail when a child is killed")
+
+
+def support_ended(node: Node) -> Record:
+    """A support service exited with 0 by itself."""
+    hint = "if it is a step, wait for service_completed_successfully or set x-gocker.role: job"
+    return _warned(node, "a support service ended by itself", hint)
+
+
+def _warned(node: Node, message: str, hint: str | None) -> Record:
+    return Record("job.warned", _unit(node) | {"message": message, "hint": hint})

@@ -1,0 +1,85 @@
+"""Reads the files that a spec names, without ever waiting or reading too much.
+
+A spec may come from somebody else: a FIFO, a device or a sparse file of 10 GB behind a name in
+it must be an error at once, and no error may show what is in a file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+MAX_BYTES = 8 << 20
+
+
+class FileProblem(Exception):  # noqa: N818  # becomes a Problem with the place of the reference
+    """A file cannot be used. The text says why, without its name and without its content."""
+
+
+def read(path: str, limit: int = MAX_BYTES) -> bytes:
+    """Return what is in the regular file at `path` (``-`` is standard input).
+
+    Raises:
+        FileProblem: if it is missing, no regular file, too large or unreadable.
+    """
+    if path == "-":
+        return _bounded(sys.stdin.buffer.read(limit + 1), limit)
+    try:
+        # Non-blocking: opening a FIFO without a writer would wait for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        raise FileProblem(_reason(error)) from error
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileProblem(f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'no file')}")
+        if status.st_size > limit:
+            raise FileProblem(f"it has {status.st_size} bytes, at most {limit} are read")
+        # Files of /proc have size 0 and content; the limit holds for them too.
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            return _bounded(file.read(limit + 1), limit)
+    except OSError as error:
+        raise FileProblem(_reason(error)) from error
+    finally:
+        os.close(fd)
+
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO, only regular files are read",
+    stat.S_IFCHR: "a device, only regular files are read",
+    stat.S_IFBLK: "a device, only regular files are read",
+    stat.S_IFSOCK: "a socket, only regular files are read",
+}
+
+
+def _bounded(data: bytes, limit: int) -> bytes:
+    if len(data) > limit:
+        raise FileProblem(f"it is larger than {limit} bytes")
+    return data
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, ValueError):
+        return "its name has a NUL byte"
+    if error.errno == 6:  # ENXIO: a socket, or a device without a driver
+        return "it is no regular file"
+    return os.strerror(error.errno or 0).lower()
+
+
+def exists(path: str) -> bool:
+    """Return whether there is something at `path`; a dangling link is not."""
+    try:
+        os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def is_dir(path: str) -> bool:
+    """Return whether there is a directory at `path`."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False

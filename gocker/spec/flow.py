@@ -1,0 +1,36 @@
+"""Lets libyaml 0.1.7 read YAML 1.2 flow collections: ``[8080:80]``, ``{image: busybox:1}``.
+
+The libyaml inside ruamel.yaml.clib ends a plain scalar in a flow collection at any colon or
+question mark. YAML 1.2, like the reference loader, does so only before a space. So those
+characters are replaced by two of Unicode's private use before the scan, wherever they stand
+before something else, and put back in every scalar after it. One character stands for one, so
+lines and columns stay right; in block scalars, quotes and comments the exchange is harmless.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Not after a quote or a bracket: there a colon ends a key, as in {"a":1}.
+_COLON = re.compile(rb"(?<![\"'\]}]):(?=[^\s,\[\]{}])")
+_QUESTION = re.compile(rb"\?(?=[^\s,\[\]{}])")
+# Tags may hold colons and must not hold the replacement.
+_TAGS = re.compile(rb"(!<[^>\n]*>|^%TAG[^\n]*)", re.MULTILINE)
+
+
+def protect(data: bytes) -> tuple[bytes, dict[int, str] | None]:
+    """Return the text to scan and the table for `str.translate` that undoes the exchange."""
+    if not (b"[" in data or b"{" in data) or data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data, None
+    colon, question = _unused(data)
+    parts = _TAGS.split(data)
+    for index in range(0, len(parts), 2):
+        parts[index] = _COLON.sub(colon.encode(), parts[index])
+        parts[index] = _QUESTION.sub(question.encode(), parts[index])
+    return b"".join(parts), {ord(colon): ":", ord(question): "?"}
+
+
+def _unused(data: bytes) -> tuple[str, str]:
+    """Return two characters of private use that `data` does not have."""
+    free = (chr(code) for code in range(0xE000, 0xF8FF) if chr(code).encode() not in data)
+    return next(free), next(free)

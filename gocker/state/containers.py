@@ -1,0 +1,120 @@
+"""The containers of a run, as its log tells: what ``gocker ps`` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gocker import log
+from gocker.errors import HostError
+from gocker.state.roots import Roots
+from gocker.state.run import Run, runs
+
+Status = Literal["running", "exited", "failed", "lost"]
+
+
+@dataclass(slots=True)
+class ContainerState:
+    """One container. `started` is RFC 3339; `lost`: its run ended without a word on it."""
+
+    id: str
+    run_id: str
+    project: str
+    service: str
+    instance: str
+    attempt: int
+    status: Status
+    image: str = ""
+    pid: int | None = None
+    started: str = ""
+    health: str | None = None
+    verdict: str | None = None
+    exit_code: int | None = None
+    exit_signal: str | None = None
+    duration_s: float | None = None
+
+
+def replay(records: Iterable[dict[str, Any]], *, alive: bool) -> list[ContainerState]:
+    """Return the containers of a run from its records, in the order of their start.
+
+    Args:
+        records: as `gocker.log.read` yields them.
+        alive: whether the run is; if not, what still runs by the log is lost.
+    """
+    found: dict[str, ContainerState] = {}
+    for record in records:
+        change = _CHANGES.get(record["event"])
+        if change is None:
+            continue
+        container_id = record["container.id"]
+        if container_id not in found:
+            found[container_id] = _new(container_id, record)
+        change(found[container_id], record)
+    if not alive:
+        for container in found.values():
+            if container.status == "running":
+                container.status = "lost"
+    return list(found.values())
+
+
+def containers(roots: Roots, project: str | None = None) -> list[ContainerState]:
+    """Return the containers of all runs of a project (None: of all projects), oldest first."""
+    found = []
+    for run in runs(roots, project):
+        found += of_run(run)
+    return found
+
+
+def of_run(run: Run) -> list[ContainerState]:
+    """Return the containers of one run; none if its log is missing."""
+    # Asked before reading: a container that ends meanwhile is then running, not lost.
+    alive = run.alive()
+    try:
+        with run.opened() as fd:
+            return replay(log.read("run.jsonl", dir_fd=fd), alive=alive)
+    except HostError:
+        return []
+
+
+def _new(container_id: str, record: dict[str, Any]) -> ContainerState:
+    return ContainerState(
+        id=container_id,
+        run_id=record["run.id"],
+        project=record["project"],
+        service=record["service"],
+        instance=record["instance"],
+        attempt=record["attempt"],
+        status="running",
+    )
+
+
+def _started(container: ContainerState, record: dict[str, Any]) -> None:
+    container.image = record["image"]
+    container.pid = record["process.pid"]
+    container.started = record["time"]
+
+
+def _health(container: ContainerState, record: dict[str, Any]) -> None:
+    container.health = record["status"]
+
+
+def _exited(container: ContainerState, record: dict[str, Any]) -> None:
+    container.status = "exited"
+    container.verdict = record["verdict"]
+    container.exit_code = record["process.exit.code"]
+    container.exit_signal = record["process.exit.signal"]
+    container.duration_s = record["duration_s"]
+
+
+def _failed(container: ContainerState, record: dict[str, Any]) -> None:
+    container.status = "failed"
+    container.verdict = record["verdict"]
+
+
+_CHANGES = {
+    "container.started": _started,
+    "container.health": _health,
+    "container.exited": _exited,
+    "container.failed": _failed,
+}

@@ -1,0 +1,136 @@
+"""The two directories that hold everything gocker remembers.
+
+*data* is durable: runs, volumes, container directories, cached images. *live* belongs to one
+boot and holds what has no meaning after it, the locks of projects. Both are verified each time
+they are opened; TMPDIR and /tmp are never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+
+from gocker.errors import HostError
+from gocker.state.directory import list_names, open_private, verify_ancestors
+from gocker.state.holder import boot_id
+from gocker.state.tree import remove_tree
+
+DEFAULT_DATA = "/var/lib/gocker"
+_BOOT_ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+class Roots:
+    """The open roots. Owns `data_fd` and `live_fd`; a ``with`` block closes them."""
+
+    def __init__(self, data: str, live: str) -> None:
+        self.data = data
+        self.live = os.path.join(live, boot_id())
+        self.data_fd = _open_root(data)
+        try:
+            live_fd = _open_root(live)
+            try:
+                _forget_other_boots(live_fd, boot_id())
+                self.live_fd = open_private(boot_id(), dir_fd=live_fd, shown=self.live)
+            finally:
+                os.close(live_fd)
+        except BaseException:
+            os.close(self.data_fd)
+            raise
+
+    @classmethod
+    def open(cls, environ: Mapping[str, str]) -> Roots:
+        """Open the roots that the environment and the user give, making them if missing.
+
+        Raises:
+            HostError: if one is not ours alone; the hint says how to mend it.
+        """
+        return cls(*paths(environ, os.geteuid()))
+
+    @property
+    def cgroup_name(self) -> str:
+        """Name of the cgroup that holds the containers of this data root, and no others."""
+        if self.data == DEFAULT_DATA:
+            return "gocker"
+        real = os.path.realpath(self.data)
+        return f"gocker-{hashlib.sha256(os.fsencode(real)).hexdigest()[:8]}"
+
+    def __enter__(self) -> Roots:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        os.close(self.data_fd)
+        os.close(self.live_fd)
+
+    def open_data(self, *names: str) -> int:
+        """Return a descriptor of a private directory below *data*, made if missing."""
+        fd, shown = self.data_fd, self.data
+        for name in names:
+            shown = os.path.join(shown, name)
+            try:
+                below = open_private(name, dir_fd=fd, shown=shown)
+            finally:
+                if fd != self.data_fd:
+                    os.close(fd)
+            fd = below
+        return fd
+
+    def open_live(self, name: str) -> int:
+        """Return a descriptor of a private directory below *live*, made if missing."""
+        return open_private(name, dir_fd=self.live_fd, shown=os.path.join(self.live, name))
+
+
+def paths(environ: Mapping[str, str], uid: int) -> tuple[str, str]:
+    """Return the paths of *data* and *live*.
+
+    GOCKER_DATA_ROOT and GOCKER_RUN_ROOT win; root has /var/lib and /run; others have the XDG
+    directories, and without XDG_RUNTIME_DIR *live* is below *data*, which is private, too.
+
+    Raises:
+        HostError: if a GOCKER_* variable is not an absolute path.
+    """
+    if uid == 0:
+        data, live = DEFAULT_DATA, "/run/gocker"
+    else:
+        home = os.path.expanduser("~")
+        data = _xdg(environ, "XDG_DATA_HOME") or os.path.join(home, ".local/share/gocker")
+        live = _xdg(environ, "XDG_RUNTIME_DIR") or ""
+    data = _override(environ, "GOCKER_DATA_ROOT") or data
+    return data, _override(environ, "GOCKER_RUN_ROOT") or live or os.path.join(data, "live")
+
+
+def _xdg(environ: Mapping[str, str], name: str) -> str | None:
+    # "All paths must be absolute. If a relative path is met, it is to be ignored." (XDG basedir)
+    path = environ.get(name, "")
+    return os.path.join(path, "gocker") if path.startswith("/") else None
+
+
+def _override(environ: Mapping[str, str], name: str) -> str | None:
+    path = environ.get(name)
+    if path and not path.startswith("/"):
+        raise HostError(f"{name} is {path!r}, not an absolute path", hint=f"{name}=$PWD/{path}")
+    return path or None
+
+
+def _open_root(path: str) -> int:
+    parent, name = os.path.split(path.rstrip("/"))
+    try:
+        os.makedirs(parent, 0o700, exist_ok=True)
+    except OSError as err:
+        raise HostError(f"cannot make {parent!r}: {err.strerror}") from err
+    # The administrator's links (/var/run) are followed here, and the result is verified.
+    real = os.path.join(os.path.realpath(parent), name)
+    verify_ancestors(real)
+    return open_private(real, shown=path)
+
+
+def _forget_other_boots(live_fd: int, boot: str) -> None:
+    """Remove what a /run that outlives a reboot kept of earlier boots, and nothing else."""
+    for name in list_names(live_fd):
+        if name != boot and re.fullmatch(_BOOT_ID, name):
+            remove_tree(live_fd, name)

@@ -1,0 +1,112 @@
+"""The other runtimes: their packages, images and daemon, all in one directory of ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.bench.measure import run
+
+IMAGE = "localhost/gocker-bench:latest"
+# Debian package of each program.
+PACKAGES = {
+    "crun": "crun",
+    "runc": "runc",
+    "bwrap": "bubblewrap",
+    "podman": "podman",
+    "conmon": "conmon",
+    "dockerd": "docker.io",
+    "busybox": "busybox-static",
+    "xargs": "findutils",
+}
+LIMITS = ("--memory", "64m", "--memory-swap", "64m", "--cpus", "1", "--pids-limit", "64")
+_DAEMON_TIMEOUT_S = 60.0
+
+
+def missing() -> list[str]:
+    """Return the packages whose programs are not there."""
+    return [package for program, package in PACKAGES.items() if not shutil.which(program)]
+
+
+def install(packages: list[str]) -> None:
+    """Install Debian packages; no service of theirs is needed."""
+    run("apt-get", "update")
+    run("apt-get", "install", "-y", "--no-install-recommends", *packages)
+
+
+def pack(rootfs: Path, archive: Path) -> None:
+    """Write a root file system as a tar file, for imports."""
+    with tarfile.open(archive, "w") as tar:
+        tar.add(rootfs, arcname=".")
+
+
+class Podman:
+    """podman with storage of its own."""
+
+    def __init__(self, top: Path) -> None:
+        self._command = (
+            "podman", "--root", str(top / "podman"), "--runroot", str(top / "podman-run"),
+            "--cgroup-manager", "cgroupfs", "--runtime", "crun", "--events-backend", "none",
+        )  # fmt: skip
+
+    def load(self, archive: Path) -> None:
+        """Import the image; nothing is pulled."""
+        run(*self._command, "import", str(archive), IMAGE)
+
+    def argv(self, *command: str) -> tuple[str, ...]:
+        """Return the command that runs one container."""
+        # Host's ulimits: podman raises them otherwise, for which a root without
+        # CAP_SYS_RESOURCE has no right.
+        options = ("--rm", "--network", "none", "--ulimit", "host", *LIMITS)
+        return (*self._command, "run", *options, IMAGE, *command)
+
+
+class Docker:
+    """A docker daemon of ours, without networks, its state below one directory."""
+
+    def __init__(self, top: Path) -> None:
+        self._top = top / "docker"
+        self._socket = f"unix://{self._top}/docker.sock"
+        client = "/usr/bin/docker" if os.path.exists("/usr/bin/docker") else "docker"
+        self._command = (client, "--config", str(self._top / "config"), "-H", self._socket)
+
+    @contextmanager
+    def daemon(self) -> Iterator[None]:
+        """Run dockerd; it has ended when this returns."""
+        self._top.mkdir(parents=True)
+        argv = [
+            "dockerd", "-H", self._socket, "--data-root", f"{self._top}/data",
+            "--exec-root", f"{self._top}/exec", "--pidfile", f"{self._top}/pid",
+            "--exec-opt", "native.cgroupdriver=cgroupfs",
+            "--iptables=false", "--ip6tables=false", "--bridge=none",
+        ]  # fmt: skip
+        with open(self._top / "log", "wb") as log:
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            self._wait(process)
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        until = time.monotonic() + _DAEMON_TIMEOUT_S
+        while subprocess.run([*self._command, "version"], capture_output=True).returncode:
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"dockerd: {(self._top / 'log').read_text()[-3000:]}")
+            time.sleep(0.1)
+
+    def load(self, archive: Path) -> None:
+        """Import the image; nothing is pulled."""
+        run(*self._command, "import", str(archive), IMAGE)
+
+    def argv(self, *command: str) -> tuple[str, ...]:
+        """Return the command that runs one container."""
+        return (*self._command, "run", "--rm", "--network", "none", *LIMITS, IMAGE, *command)

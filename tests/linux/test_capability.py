@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gocker.errors import ConfigError
+from gocker.linux import capability
+from gocker.plan.posture import capabilities
+
+pytestmark = pytest.mark.root
+
+ROOT = Path(__file__).parents[2]
+CHILD = """
+import json, os, sys
+from gocker.linux import capability
+sets, uid = json.loads(sys.argv[1]), int(sys.argv[2])
+capability.drop_bounding(sets)
+os.setresgid(uid, uid, uid)
+os.setresuid(uid, uid, uid)
+capability.apply(sets)
+print(open("/proc/self/status").read(), flush=True)
+os.execv("/bin/cat", ["cat", "/proc/self/status"])
+"""
+
+
+def masks(sets: Any, uid: int) -> list[dict[str, int]]:
+    """Return the Cap lines of status: as `apply` left them, and after an execve."""
+    result = subprocess.run(
+        [sys.executable, "-c", CHILD, json.dumps(sets), str(uid)],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines() if line.startswith("Cap")]
+    found = [(name[3:-1], int(value, 16)) for name, value in lines]
+    return [dict(found[:5]), dict(found[5:])]
+
+
+NINE = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7, 8, 10))
+
+
+@pytest.mark.parametrize("moment", [0, 1], ids=["applied", "executed"])
+def test_root_holds_exactly_the_default(moment: int) -> None:
+    sets = capabilities((), (), uid_is_root=True)
+    found = masks(sets, 0)[moment]
+    assert found == {"Inh": 0, "Prm": NINE, "Eff": NINE, "Bnd": NINE, "Amb": 0}
+
+
+@pytest.mark.parametrize("moment", [0, 1], ids=["applied", "executed"])
+def test_another_user_holds_nothing(moment: int) -> None:
+    sets = capabilities((), (), uid_is_root=False)
+    found = masks(sets, 1000)[moment]
+    assert found == {"Inh": 0, "Prm": 0, "Eff": 0, "Bnd": NINE, "Amb": 0}
+
+
+@pytest.mark.parametrize("moment", [0, 1], ids=["applied", "executed"])
+def test_ambient_capabilities_survive_execve_of_another_user(moment: int) -> None:
+    sets = capabilities(("SYS_NICE",), ("ALL",), uid_is_root=False)
+    nice = 1 << capability.NUMBERS["CAP_SYS_NICE"]
+    found = masks(sets, 1000)[moment]
+    assert found == dict.fromkeys(("Inh", "Prm", "Eff", "Bnd", "Amb"), nice)
+
+
+def test_what_the_bounding_set_lacks_is_refused_by_the_kernel() -> None:
+    code = (
+        "from gocker.linux import capability\nfrom gocker.errors import SyscallError\n"
+        "capability.drop_bounding({'bounding': []})\n"
+        "try: capability.capset(effective=0, permitted=0, inheritable=0); "
+        "capability.apply({'permitted': ['CAP_KILL']})\n"
+        "except SyscallError as err: print(err, err.context['permitted'])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.stdout == "capset: Operation not permitted 0x20\n", result.stderr
+
+
+def test_the_bounding_set_is_what_proc_says() -> None:
+    status = Path("/proc/self/status").read_text()
+    bounding = int(status.partition("CapBnd:")[2].split()[0], 16)
+    assert capability.mask(capability.bounding_set()) == bounding & (1 << 41) - 1
+
+
+def test_what_the_host_lacks_is_taken_away_and_named() -> None:
+    sets = capabilities(("SYS_RESOURCE", "SYS_NICE"), ("ALL",), uid_is_root=True)
+    kept, missing = capability.intersect(sets, frozenset({"CAP_SYS_NICE", "CAP_KILL"}))
+    assert missing == ("CAP_SYS_RESOURCE",)
+    assert kept["bounding"] == kept["effective"] == kept["permitted"] == ["CAP_SYS_NICE"]
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown capability 'CAP_NOPE'"):
+        capability.mask(["CAP_NOPE"])
