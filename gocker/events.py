@@ -23,6 +23,7 @@ _JSON_TYPES: dict[str, dict[str, Any]] = {
     "int?": {"type": ["integer", "null"]},
     "float?": {"type": ["number", "null"]},
     "str?": {"type": ["string", "null"]},
+    "int|str": {"type": ["integer", "string"]},
 }
 
 VERDICTS = (
@@ -99,14 +100,14 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
     "limit.applied": ("A limit was written to the kernel and read back.", {
         **_CONTAINER,
         "limit": Field("str", "name of the limit, as in OCI: memory.limit, cpu.quota …"),
-        "requested": Field("int", "value asked for, in the kernel's unit"),
-        "effective": Field("int", "value read back"),
+        "requested": Field("int|str", "value asked for, in OCI's unit; a list of CPUs is a string"),
+        "effective": Field("int|str", "value read back from the file, in the file's unit"),
         "file": Field("str", "the kernel's file"),
     }),
     "limit.skipped": ("A limit could not be set and the spec allows to go on without it.", {
         **_CONTAINER,
         "limit": Field("str", "name of the limit"),
-        "requested": Field("int", "value asked for, in the kernel's unit"),
+        "requested": Field("int|str", "value asked for, in OCI's unit"),
         "reason": Field("str", "what the kernel said"),
     }),
     "container.oom": ("The kernel killed a process because of the memory limit.", {
@@ -253,9 +254,8 @@ def _table(fields: dict[str, Field]) -> list[str]:
     for key, field in fields.items():
         values = f" ({', '.join(field.values)})" if field.values else ""
         optional = "" if field.required else ", optional"
-        rows.append(
-            f"| `{key}` | {field.type.replace('?', ' or null')}{optional} | {field.doc}{values} |"
-        )
+        kind = field.type.replace("?", " or null").replace("|", " or ")
+        rows.append(f"| `{key}` | {kind}{optional} | {field.doc}{values} |")
     return rows
 
 

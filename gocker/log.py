@@ -286,7 +286,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def _types(kind: str) -> tuple[type, ...]:
-    types = _TYPES[kind.removesuffix("?")]
+    types = tuple(t for name in kind.removesuffix("?").split("|") for t in _TYPES[name])
     return (*types, type(None)) if kind.endswith("?") else types
 
 

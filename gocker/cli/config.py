@@ -7,15 +7,18 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from gocker.cli.options import load, make_plan
+from gocker.cli.options import load_options, make_plan, validate
 from gocker.cli.options import parser as new_parser
 from gocker.errors import HostError, UsageError
 
 if TYPE_CHECKING:
     from gocker.plan.model import Container
     from gocker.scheduler.launcher import Launcher
-    from gocker.spec.load import Loaded
+    from gocker.spec.load import Loaded, LoadOptions
     from gocker.spec.model import Project
+
+
+_LISTS = ("services", "volumes", "networks", "images", "profiles", "variables", "environment")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,16 +26,103 @@ def parser() -> argparse.ArgumentParser:
     made = new_parser("config", "Print the spec as gocker understands it.")
     add = made.add_argument
     add("words", nargs="*", metavar="FILE|SERVICE")
-    add("--oci", metavar="SERVICE", help="the OCI config.json of a service's container")
+    add("--format", choices=("yaml", "json"), default="yaml")
+    add("-q", "--quiet", action="store_true", help="only validate")
+    add("-o", "--output", metavar="FILE", help="write to a file")
+    what = made.add_mutually_exclusive_group()
+    for name in _LISTS:
+        what.add_argument(f"--{name}", dest="what", action="store_const", const=name)
+    what.add_argument("--hash", metavar="SERVICE", help="a hash per service; * is all")
+    what.add_argument("--explain", action="store_true", help="where each value came from")
+    what.add_argument("--oci", metavar="SERVICE", help="the OCI config.json of a container")
     add("--bundle", metavar="DIR", help="with --oci: write a whole bundle into DIR")
+    for name in ("interpolate", "normalize", "path-resolution", "consistency", "env-resolution"):
+        add(f"--no-{name}", action="store_true")
     return made
 
 
 def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     """Print what was asked for."""
-    loaded, project = load(arguments, arguments.words)
-    sys.stdout.write(_oci(arguments, loaded, project))
+    options = load_options(arguments, arguments.words)
+    options.interpolate = not arguments.no_interpolate
+    options.normalize = not arguments.no_normalize
+    options.resolve_paths = not arguments.no_path_resolution
+    options.consistency = not arguments.no_consistency
+    options.resolve_env = not arguments.no_env_resolution
+    wants_variables = arguments.what == "variables"
+    text = _variables(options) if wants_variables else _text(arguments, options)
+    if arguments.output is not None:
+        _write(arguments.output, text, 0o644)
+    else:
+        sys.stdout.write(text)
     return 0
+
+
+def _text(arguments: argparse.Namespace, options: LoadOptions) -> str:
+    from gocker.spec import render
+    from gocker.spec.load import load as load_spec
+
+    loaded = load_spec(options)
+    if options.interpolate and options.normalize:
+        project = validate(arguments, loaded)
+        if arguments.oci is not None:
+            return _oci(arguments, loaded, project)
+    elif arguments.oci is not None:
+        raise UsageError("--oci needs the whole spec: leave the --no-... options out")
+    if arguments.quiet:
+        return ""
+    if arguments.explain:
+        return _explained(loaded)
+    if arguments.hash is not None:
+        return _hashes(loaded, arguments.hash)
+    if arguments.what is not None:
+        return "".join(f"{line}\n" for line in _list(loaded, arguments.what))
+    to_text = render.json_text if arguments.format == "json" else render.yaml_text
+    return to_text(loaded.model, interpolated=options.interpolate)
+
+
+def _list(loaded: Loaded, what: str) -> list[str]:
+    from gocker.spec import render
+
+    simple = {"services": render.services, "images": render.images, "profiles": render.profiles,
+              "environment": render.environment}  # fmt: skip
+    return simple[what](loaded) if what in simple else render.names(loaded, what)
+
+
+def _hashes(loaded: Loaded, wanted: str) -> str:
+    from gocker.spec import render
+
+    found = render.hashes(loaded)
+    names = found if wanted == "*" else wanted.split(",")
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise UsageError(f"--hash: no such service: {', '.join(missing)}")
+    return "".join(f"{name} {found[name]}\n" for name in names)
+
+
+def _explained(loaded: Loaded) -> str:
+    import json
+
+    from gocker.spec.explain import explain
+
+    lines = [
+        f"{item.path} = {json.dumps(item.value, ensure_ascii=False)}"
+        f"  # {item.place.file}:{item.place.line}:{item.place.column}, {item.source}"
+        for item in explain(loaded)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _variables(options: LoadOptions) -> str:
+    from gocker.report.table import align
+    from gocker.spec.explain import used_variables
+
+    rows = [["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"]]
+    rows += [
+        [item.name, str(item.required).lower(), item.default or "", item.alternate or ""]
+        for item in used_variables(options)
+    ]
+    return "".join(f"{line.rstrip()}\n" for line in align(rows, left=4))
 
 
 def _oci(arguments: argparse.Namespace, loaded: Loaded, project: Project) -> str:

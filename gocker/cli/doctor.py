@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     made = argparse.ArgumentParser(
         prog="gocker doctor", allow_abbrev=False,
-        description="Tell what this host can do, by trying it. Exit code 3: something needed is missing.",
+        description="Tell what this host can do, by trying it; exit code 3 if it is not enough.",
     )  # fmt: skip
     made.add_argument("--format", choices=("table", "json", "jsonl"), default="table")
     return made
@@ -119,9 +119,9 @@ def _run_trial(launcher: Launcher, roots: Roots) -> Iterator[Finding]:
     from gocker.cli.host import facts
     from gocker.image.resolve import resolve
     from gocker.plan.container import container
-    from gocker.spec.model import Project
+    from gocker.spec.model import load
 
-    project = Project.from_canonical({"name": "doctor", "services": {"trial": {
+    project = load({"name": "doctor", "services": {"trial": {
         "command": ["/bin/true"], "mem_limit": str(_MEMORY), "memswap_limit": str(_MEMORY),
         "mem_reservation": str(_MEMORY // 2), "cpus": 0.5, "cpu_shares": 512, "cpuset": _one_cpu(),
         "pids_limit": 16, "blkio_config": {"weight": 500},

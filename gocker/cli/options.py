@@ -11,7 +11,7 @@ from gocker.errors import UsageError
 
 if TYPE_CHECKING:
     from gocker.plan.model import Plan
-    from gocker.spec.load import Loaded
+    from gocker.spec.load import Loaded, LoadOptions
     from gocker.spec.model import Project
     from gocker.state.roots import Roots
 
@@ -60,31 +60,42 @@ def _is_file(word: str) -> bool:
     return word.endswith((".yaml", ".yml")) or ("/" in word and os.path.isfile(word))
 
 
+def load_options(arguments: argparse.Namespace, words: list[str]) -> LoadOptions:
+    """Return what to load, from the options and the words of a command."""
+    from gocker.spec.load import LoadOptions
+
+    files, services = split_files(words)
+    return LoadOptions(
+        files=[*arguments.file, *files],
+        project_name=arguments.project_name,
+        project_directory=arguments.project_directory,
+        env_files=arguments.env_file,
+        profiles=arguments.profile,
+        services=services,
+    )
+
+
 def load(arguments: argparse.Namespace, words: list[str]) -> tuple[Loaded, Project]:
     """Return the spec that the options and the words name.
 
     Raises:
         SpecError: with all problems.
     """
-    from gocker.spec.load import LoadOptions
     from gocker.spec.load import load as load_spec
-    from gocker.spec.model import Project
 
-    files, services = split_files(words)
-    loaded = load_spec(
-        LoadOptions(
-            files=[*arguments.file, *files],
-            project_name=arguments.project_name,
-            project_directory=arguments.project_directory,
-            env_files=arguments.env_file,
-            profiles=arguments.profile,
-            services=services,
-            environ=os.environ,
-            cwd=os.getcwd(),
-        )
-    )
-    project = Project.from_canonical(loaded.model, loaded.place, strict=arguments.strict)
-    return loaded, project
+    loaded = load_spec(load_options(arguments, words))
+    return loaded, validate(arguments, loaded)
+
+
+def validate(arguments: argparse.Namespace, loaded: Loaded) -> Project:
+    """Return the project of a loaded spec.
+
+    Raises:
+        SpecError: with all problems.
+    """
+    from gocker.spec.model import load as load_model
+
+    return load_model(loaded.model, loaded.place, strict=arguments.strict)
 
 
 def make_plan(loaded: Loaded, project: Project, roots: Roots, job: str | None = None) -> Plan:

@@ -7,13 +7,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from gocker.cli.options import load, make_plan
+from gocker.cli.options import load_options, make_plan, say, validate
 from gocker.cli.options import parser as new_parser
 from gocker.errors import UsageError
 
 if TYPE_CHECKING:
+    from gocker.report.summary import Summary
     from gocker.scheduler.launcher import Launcher
-    from gocker.spec.model import Project
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,48 +37,72 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     """Run the service; 125 if gocker failed, 126 cannot execute, 127 not found."""
     from gocker.cli.session import Session
     from gocker.log import Console
-    from gocker.report.output import Sink
+    from gocker.report.output import QueueSink
     from gocker.scheduler.messages import Options
+    from gocker.spec.load import load as load_spec
     from gocker.state.roots import Roots
 
-    loaded, project = load(arguments, [arguments.service])
+    loaded = load_spec(load_options(arguments, [arguments.service]))
     name = arguments.service
-    project = _changed(project, arguments)
+    _change(loaded.model, arguments)
+    project = validate(arguments, loaded)
     with Roots.open(os.environ) as roots:
         plan = make_plan(loaded, project, roots, job=name)
-        console = Console(Sink(2), "none" if arguments.quiet else "text", level="warning")
+        stderr = QueueSink(2)
+        console = Console(stderr, "none")
         stdin = None if os.isatty(0) else 0
-        session = Session(plan, roots, launcher, console, prefix=False, stdin=stdin, only=name)
+        session = Session(
+            plan, roots, launcher, console, stderr, prefix=False, stdin=stdin, only=name
+        )
         result = session.execute(Options(exit_code_from=name))
+    if not arguments.quiet:
+        _explain(session.summary, name)
     return result.exit_code
 
 
-def _changed(project: Project, arguments: argparse.Namespace) -> Project:
-    """Return the project with the service as the command line wants it."""
-    service = project.services.get(arguments.service) or project.jobs.get(arguments.service)
-    if service is None:
-        raise UsageError(f"no such service: {arguments.service!r}")
-    change: dict[str, Any] = {"scale": 1, "restart": None}
-    if arguments.command:
-        change["command"] = tuple(arguments.command)
+def _explain(summary: Summary, name: str) -> None:
+    """Say what the exit code alone does not: an OOM kill, a failed dependency ..."""
+    from gocker.report.human import safe
+
+    for row in summary.rows.values():
+        if row.verdict in ("ok", None) or (row.instance == name and row.verdict == "exit"):
+            continue
+        detail = row.error or row.because or ""
+        say(safe(f"gocker: {row.instance}: {row.verdict}{detail and ': '}{detail}"))
+    for hint in summary.hints():
+        say(safe(f"  hint: {hint}"))
+
+
+def _change(model: dict[str, Any], arguments: argparse.Namespace) -> None:
+    """Change the canonical model's service to what the command line wants."""
+    name = arguments.service
+    services = model.setdefault("services", {})
+    if name in model.get("jobs", {}):
+        services[name] = model.pop("jobs")[name]
+    if name not in services:
+        raise UsageError(f"no such service: {name!r}")
+    service = services[name]
+    # One container that runs once, whatever the service is.
+    for key in ("restart", "scale", "ports"):
+        service.pop(key, None)
+    for key in ("replicas", "restart_policy"):
+        (service.get("deploy") or {}).pop(key, None)
     if arguments.entrypoint is not None:
         import shlex
 
-        change["entrypoint"] = tuple(shlex.split(arguments.entrypoint))
-        change.setdefault("command", ())
+        service["entrypoint"] = shlex.split(arguments.entrypoint)
+        service["command"] = []
+    if arguments.command:
+        service["command"] = arguments.command
     if arguments.env:
-        change["environment"] = {**service.environment, **_variables(arguments.env)}
+        service["environment"] = {**service.get("environment", {}), **_variables(arguments.env)}
     if arguments.user is not None:
-        change["user"] = arguments.user
+        service["user"] = arguments.user
     if arguments.workdir is not None:
-        change["working_dir"] = arguments.workdir
+        service["working_dir"] = arguments.workdir
     if arguments.no_deps:
-        change["depends_on"] = {}
-    changed = service.model_copy(update=change)
-    services = {**project.services, arguments.service: changed}
-    if arguments.no_deps:
-        services = {arguments.service: changed}
-    return project.model_copy(update={"services": services, "jobs": {}})
+        service.pop("depends_on", None)
+        model["services"] = {name: service}
 
 
 def _variables(words: list[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gocker
 from gocker.log import Console, RunLog
 from gocker.plan.files import ANONYMOUS
-from gocker.report.output import Prefixer, Sink
+from gocker.report.output import Prefixer, QueueSink
 from gocker.report.summary import Summary
 from gocker.scheduler.loop import Loop
 from gocker.scheduler.machine import Machine
@@ -28,7 +28,7 @@ class Session:
     """Runs one plan: what `gocker.scheduler.loop.Surroundings` asks for is here."""
 
     def __init__(
-        self, plan: Plan, roots: Roots, launcher: Launcher, console: Console,
+        self, plan: Plan, roots: Roots, launcher: Launcher, console: Console, stderr: QueueSink,
         *, prefix: bool = True, timestamps: bool = False, colour: bool = False,
         stdin: int | None = None, only: str | None = None,
     ) -> None:  # fmt: skip
@@ -37,13 +37,14 @@ class Session:
         self._roots = roots
         self._launcher = launcher
         self._console = console
+        self._stderr = stderr
         self._prefix = prefix
         self._timestamps = timestamps
         self._colour = colour
         self._stdin = stdin
         # The only unit whose output is shown and that may read standard input; None is all.
         self._only = only
-        self._sink = Sink(1)
+        self._sink = QueueSink(1)
         self._width = max((len(name) for name in plan.units), default=0)
         self._index = {name: number for number, name in enumerate(plan.units)}
         self._log: RunLog
@@ -62,6 +63,8 @@ class Session:
             self._launcher.close()
         finally:
             self._log.close()
+            for sink in self.sinks:
+                sink.flush()
             self.run.close()
         prune(self._roots, self._plan.project)
         return result
@@ -126,6 +129,11 @@ class Session:
             self.record("volume.created", {"volume": name, "path": volume.path})
         if path != volume.path:
             os.makedirs(path, 0o755, exist_ok=True)  # a subpath, checked by the plan
+
+    @property
+    def sinks(self) -> tuple[QueueSink, ...]:
+        """Return the writers to standard output and standard error."""
+        return (self._sink, self._stderr)
 
     def stdin(self, instance: str) -> int:
         """Return a descriptor for standard input: nothing to read, unless told otherwise."""

@@ -59,13 +59,14 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
     """Run a plan with the command's options and show its summary."""
     from gocker.cli.session import Session
     from gocker.log import Console
-    from gocker.report.output import Sink
+    from gocker.report.output import QueueSink
     from gocker.scheduler.messages import Options
     from gocker.state.run import project_lock
 
     width = max((len(name) for name in plan.units), default=0)
     level = "warning" if arguments.quiet else "info"
-    console = Console(Sink(2), arguments.log_format, colour=colour(arguments, 2), level=level,
+    stderr = QueueSink(2)
+    console = Console(stderr, arguments.log_format, colour=colour(arguments, 2), level=level,
                       width=width)  # fmt: skip
     options = Options(
         parallel=arguments.parallel,
@@ -78,7 +79,7 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
     )
     with project_lock(roots, plan.project):
         session = Session(
-            plan, roots, launcher, console,
+            plan, roots, launcher, console, stderr,
             prefix=not arguments.no_log_prefix, timestamps=arguments.timestamps,
             colour=colour(arguments, 1),
         )  # fmt: skip

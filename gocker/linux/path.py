@@ -17,6 +17,7 @@ RESOLVE_BENEATH = 0x8
 RESOLVE_IN_ROOT = 0x10
 
 _RETRIES = 32
+_MAX_LINKS = 40  # as the kernel, path_resolution(7)
 
 
 class _OpenHow(ctypes.Structure):
@@ -50,11 +51,14 @@ def open_in_root(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
     return openat2(root_fd, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, mode)
 
 
-def open_or_make(root_fd: int, path: str, *, directory: bool, mode: int = 0o755) -> int:
+def open_or_make(
+    root_fd: int, path: str, *, directory: bool, mode: int = 0o755, links: int = _MAX_LINKS
+) -> int:
     """Return an O_PATH descriptor of `path` in the root, made if missing (parents too).
 
     Each missing component is made relative to its parent's descriptor, so that a link
-    swapped in meanwhile cannot redirect it (CVE-2024-45310).
+    swapped in meanwhile cannot redirect it (CVE-2024-45310). Of a link that leads nowhere,
+    the target is made, inside the root; `links` says how many are followed.
     """
     kind = os.O_PATH | (os.O_DIRECTORY if directory else 0)
     try:
@@ -62,13 +66,25 @@ def open_or_make(root_fd: int, path: str, *, directory: bool, mode: int = 0o755)
     except SyscallError as error:
         if error.errno != ENOENT:
             raise
-    parent, _, name = path.strip("/").rpartition("/")
+    parent, _, name = path.rstrip("/").rpartition("/")
     parent_fd = open_or_make(root_fd, parent or "/", directory=True)
     try:
-        _make(parent_fd, name, directory=directory, mode=mode)
-        return openat2(parent_fd, name, kind, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        target = _target(parent_fd, name) if links else None
+        if target is None:
+            _make(parent_fd, name, directory=directory, mode=mode)
+            return openat2(parent_fd, name, kind, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
     finally:
         os.close(parent_fd)
+    joined = target if target.startswith("/") else f"{parent}/{target}"
+    return open_or_make(root_fd, joined, directory=directory, mode=mode, links=links - 1)
+
+
+def _target(parent_fd: int, name: str) -> str | None:
+    """Return what a link names, or None if there is no link."""
+    try:
+        return os.readlink(name, dir_fd=parent_fd)
+    except OSError:
+        return None
 
 
 def _make(parent_fd: int, name: str, *, directory: bool, mode: int) -> None:

@@ -9,7 +9,7 @@ import time
 from errno import ESRCH
 
 from gocker.errors import SyscallError
-from gocker.linux import process
+from gocker.linux import process, syscall_table
 from gocker.runtime import init
 
 TYPE_CHECKING = False
@@ -91,10 +91,10 @@ class Container:
     def send_signal(self, number: int, *, or_kill: bool = False) -> int:
         """Send a signal to the first process; return the signal that was sent.
 
-        With `or_kill` it is SIGKILL if a PID 1 has no handler for `number`: the kernel drops
-        such signals for the first process of a PID namespace (pid_namespaces(7)).
+        With `or_kill` it is SIGKILL if a PID 1 could not receive `number`: the kernel drops
+        signals without a handler for the first process of a PID namespace (pid_namespaces(7)).
         """
-        if or_kill and self.namespaces & process.CLONE_NEWPID and not self._catches(number):
+        if or_kill and self.namespaces & process.CLONE_NEWPID and not self._receives(number):
             number = signal.SIGKILL
         try:
             process.pidfd_send_signal(self.pidfd, number)
@@ -103,15 +103,29 @@ class Container:
                 raise
         return number
 
-    def _catches(self, number: int) -> bool:
+    def _receives(self, number: int) -> bool:
+        """Return whether PID 1 has a handler for a signal, or blocks it to wait for it.
+
+        Inside sigwait(3), as our own init and tini are, the mask is lifted and shows nothing;
+        the system call does.
+        """
         try:
-            with open(f"/proc/{self.pid}/status", "rb") as status:
-                for line in status:
-                    if line.startswith(b"SigCgt:"):
-                        return bool(int(line[7:], 16) >> (number - 1) & 1)
+            return self._has_mask(number) or self._waits() or self._has_mask(number)
         except OSError:
-            pass  # it is gone: any signal will do
-        return False
+            return True  # it is gone, or not ours to look at: its grace period decides
+
+    def _has_mask(self, number: int) -> bool:
+        with open(f"/proc/{self.pid}/status", "rb") as status:
+            masks = [line[7:] for line in status if line.startswith((b"SigBlk:", b"SigCgt:"))]
+        return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+    def _waits(self) -> bool:
+        machine = os.uname().machine
+        if machine not in syscall_table.NATIVE_ARCH:
+            return False
+        with open(f"/proc/{self.pid}/syscall", "rb") as file:
+            number = file.read().split()[0]  # "running" outside of any
+        return number == b"%d" % syscall_table.numbers(machine)["rt_sigtimedwait"]
 
     def kill(self) -> None:
         """Kill every process of the container."""

@@ -123,7 +123,8 @@ def _mounts(setup: Setup) -> None:
 
 
 def _files(setup: Setup) -> None:
-    rootfs.mount_files(setup.root_fd, setup.files, setup.grants)
+    readonly = setup.config["root"].get("readonly", False)
+    rootfs.mount_files(setup.root_fd, setup.files, setup.grants, readonly=readonly)
 
 
 def _devices(setup: Setup) -> None:

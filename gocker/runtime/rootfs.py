@@ -67,10 +67,13 @@ def mount_root(config: oci.Config, layer_fd: int) -> int:
     return os.open(ROOTFS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def mount_files(root_fd: int, files: list[oci.File], grants: list[oci.File]) -> None:
+def mount_files(
+    root_fd: int, files: list[oci.File], grants: list[oci.File], *, readonly: bool
+) -> None:
     """Bind generated files, secrets and configs from a tmpfs of this container's own.
 
-    `files` (/etc/hosts ...) can be written by the container, `grants` cannot.
+    `files` (/etc/hosts ...) can be written by the container unless its root is `readonly`, as
+    in docker; `grants` cannot.
     """
     if not files and not grants:
         return
@@ -84,7 +87,7 @@ def mount_files(root_fd: int, files: list[oci.File], grants: list[oci.File]) -> 
             path = f"/proc/self/fd/{target}"
             m.mount(f"{FILES}/{number}", path, None, m.MS_BIND)
             os.close(target)
-            if number >= len(files):
+            if readonly or number >= len(files):
                 target = open_in_root(root_fd, file["path"], os.O_PATH)
                 m.mount_setattr(target, "", attr_set=m.MOUNT_ATTR_RDONLY)
                 os.close(target)

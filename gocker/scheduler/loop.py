@@ -12,7 +12,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from gocker import events, oci
@@ -66,6 +66,20 @@ class Surroundings(Protocol):
     def stdin(self, instance: str) -> int:
         """Return a descriptor for standard input; the loop closes it."""
 
+    @property
+    def sinks(self) -> Sequence[Queue]:
+        """Return the writers to the terminal, which never wait for their readers."""
+
+
+class Queue(Protocol):
+    """What is to be written when its reader takes it: `gocker.report.output.QueueSink`."""
+
+    fd: int
+    pending: int
+
+    def pump(self) -> None:
+        """Write while there is room."""
+
 
 class Attempt:
     """One container of a unit, from the request to its last event."""
@@ -101,6 +115,7 @@ class Loop:
         self._serial = 0
         self._began = 0.0
         self._writing = False
+        self._waiting_sinks: set[int] = set()
         self._events = {
             "started": self._on_started, "failed": self._on_failed, "exited": self._on_exited,
             "signalled": lambda _: None, "exec_exited": self._on_probe_exited,
@@ -124,14 +139,31 @@ class Loop:
     def _step(self) -> None:
         deadline = self._machine.deadline()
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        self._watch_sinks()
         for key, mask in self._selector.select(timeout):
-            if mask & selectors.EVENT_WRITE:
+            if mask & selectors.EVENT_WRITE and key.fileobj is self._launcher:
                 self._flush()
-            if mask & selectors.EVENT_READ:
+            if mask & selectors.EVENT_READ or key.fileobj is not self._launcher:
                 key.data()
         now = time.monotonic()
         if deadline is not None and deadline <= now:
             self._obey(self._machine.tick(now))
+
+    def _watch_sinks(self) -> None:
+        """Ask for writability of a sink only while it has something to write."""
+        for sink in self._around.sinks:
+            waiting = sink.fd in self._waiting_sinks
+            if bool(sink.pending) == waiting:
+                continue
+            try:
+                if waiting:
+                    self._selector.unregister(sink.fd)
+                    self._waiting_sinks.discard(sink.fd)
+                else:
+                    self._selector.register(sink.fd, selectors.EVENT_WRITE, sink.pump)
+                    self._waiting_sinks.add(sink.fd)
+            except PermissionError:
+                sink.pump()  # a regular file: epoll refuses it, and it never has to wait
 
     def _tell(self, event: Event) -> None:
         self._obey(self._machine.handle(event, time.monotonic()))

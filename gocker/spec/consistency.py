@@ -21,15 +21,24 @@ _RESTART = ("no", "always", "unless-stopped", "on-failure")
 
 def check(model: dict[str, Any], disabled: dict[str, Any], report: Report) -> None:
     """Report everything that contradicts itself; `disabled` has the services without profile."""
-    enabled = {**(model.get("services") or {}), **(model.get("jobs") or {})}
-    for section in ("services", "jobs"):
-        for name, service in (model.get(section) or {}).items():
-            _Service(model, enabled, disabled, section, name, service, report).check()
+    check_services(model, disabled, report)
     _container_names(model, report)
     for name, secret in (model.get("secrets") or {}).items():
         if not (secret.get("external") or secret.get("file") or secret.get("environment")):
             report(("secrets", name), "one of 'file', 'environment' must be set", None)
     _cycles(model, report)
+
+
+def check_services(
+    model: dict[str, Any], disabled: dict[str, Any], report: Report,
+    known: frozenset[str] = frozenset(),
+) -> None:  # fmt: skip
+    """Report what is wrong with single services, but for those in `known`."""
+    enabled = {**(model.get("services") or {}), **(model.get("jobs") or {})}
+    for section in ("services", "jobs"):
+        for name, service in (model.get(section) or {}).items():
+            if name not in known:
+                _Service(model, enabled, disabled, section, name, service, report).check()
 
 
 def check_secret_files(model: dict[str, Any], report: Report) -> None:

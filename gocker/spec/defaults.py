@@ -116,6 +116,7 @@ def check_values(project: Mapping, problems: Problems) -> None:
     """Check what the schema cannot say about single services and resources."""
     for section in ("services", "jobs"):
         for path, service in _entries(project, section):
+            _check_targets(service, path, problems)
             _check_ports(service, path, problems)
             _check_requests(service.get("gpus"), f"{path}.gpus", problems)
             deploy = service.get("deploy")
@@ -138,6 +139,14 @@ def _entries(project: Mapping, section: str) -> list[tuple[str, Mapping]]:
         for name, item in found.items.items()
         if isinstance(item, Mapping)
     ]
+
+
+def _check_targets(service: Mapping, path: str, problems: Problems) -> None:
+    for key in ("ports", "volumes", "devices"):
+        listed = service.get(key)
+        for index, item in enumerate(listed.items if isinstance(listed, Sequence) else ()):
+            if isinstance(item, Mapping) and "target" not in item.items:
+                problems.add(item.place, f"{path}.{key}[{index}]", "missing key 'target'")
 
 
 def _check_ports(service: Mapping, path: str, problems: Problems) -> None:

@@ -26,7 +26,9 @@ from gocker.spec.unique import unique
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.spec.nodes import Node
+    from gocker.spec.parse import Document
     from gocker.spec.problems import Problems
+    from gocker.spec.reset import Path
 
 MAX_FILES = 200
 MAX_DOCUMENTS = 1000
@@ -46,7 +48,7 @@ class Settings:
         self.resolve_paths = resolve_paths
         self.used: dict[str, str | None] = {}
         self.read: list[str] = []  # every file read, in order
-        self.parsed: dict[str, list[Node]] = {}  # documents read early, for the project's name
+        self.parsed: dict[str, list[Document]] = {}  # documents read early, for the project's name
 
 
 class Documents:
@@ -91,7 +93,7 @@ class Documents:
         self.problems.check()
         return resolve_environment(project, self.environment)
 
-    def read(self, name: str, place: Place | None) -> list[Node]:
+    def read(self, name: str, place: Place | None) -> list[Document]:
         """Return the documents of a file; a problem with the file is raised at once."""
         settings = self.settings
         where = place or Place(name, 1, 1)
@@ -112,15 +114,18 @@ class Documents:
 
     def _file(self, project: Mapping, name: str, place: Place | None) -> Mapping:
         for document in self.read(name, place):
-            if not isinstance(document, Mapping):
-                self.problems.add(document.place, "", "top-level object must be a mapping")
+            root = document.root
+            if not isinstance(root, Mapping):
+                self.problems.add(root.place, "", "top-level object must be a mapping")
                 continue
-            project = self._document(project, document, name)
+            root, paths = take_tags(root, tagged=document.tagged)
+            project = self._document(project, root, paths, name)
         return project
 
-    def _document(self, project: Mapping, document: Mapping, name: str) -> Mapping:
+    def _document(
+        self, project: Mapping, document: Mapping, paths: list[Path], name: str
+    ) -> Mapping:
         """Lay one document over the project so far."""
-        document, paths = take_tags(document)
         document = self.interpolated(document)
         document = include(self, document, paths, name)
         before = delete(project, paths)

@@ -139,10 +139,11 @@ class Extender:
         project = Mapping({}, Place(name, 1, 1))
         paths: list[Path] = []
         for document in self.documents.read(name, place):
-            if not isinstance(document, Mapping):
-                self.problems.add(document.place, "", "top-level object must be a mapping")
+            root = document.root
+            if not isinstance(root, Mapping):
+                self.problems.add(root.place, "", "top-level object must be a mapping")
                 continue
-            clean, paths = take_tags(document)
+            clean, paths = take_tags(root, tagged=document.tagged)
             clean = self.documents.interpolated(clean)
             clean = Mapping(
                 {key: clean.items[key] for key in ("services", "jobs") if key in clean.items},

@@ -177,7 +177,8 @@ def _written_name(names: list[str], settings: Settings) -> Scalar | None:
             raise failure(Place(name, 1, 1), "", f"cannot read {name!r}: {error}") from error
         settings.parsed[name] = parse(data, name, settings.problems)
         for document in settings.parsed[name]:
-            own = document.get("name") if isinstance(document, Mapping) else None
+            root = document.root
+            own = root.get("name") if isinstance(root, Mapping) else None
             if isinstance(own, Scalar) and own.value:
                 found = own
     settings.problems.check()

@@ -7,6 +7,7 @@ precedence and every deviation are described in docs/spec.md.
 
 from __future__ import annotations
 
+import gc
 import os
 
 from gocker.errors import UsageError
@@ -15,6 +16,7 @@ from gocker.spec.decode import UNSET, Decoder
 from gocker.spec.documents import Documents, Settings
 from gocker.spec.dotenv import read_env_file
 from gocker.spec.find import find_files, project_name, variable
+from gocker.spec.ignored import ignored
 from gocker.spec.nodes import Mapping, Place, Scalar, Sequence, plain
 from gocker.spec.normalize import normalize
 from gocker.spec.problems import Problems, failure, suggest
@@ -187,7 +189,15 @@ def load(options: LoadOptions) -> Loaded:
         SpecError: with every independent mistake, each with its place.
         UsageError: no file, an unknown service, an invalid project name on the command line.
     """
-    return _Load(options).run()
+    # The nodes live until the end of the load and have no cycles: looking for some, again and
+    # again, would double the time of a large file.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _Load(options).run()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class _Load:
@@ -224,7 +234,9 @@ class _Load:
             self.model(loaded)
         else:
             # Values that a variable stands for have no type yet: the tree as it is.
-            loaded.model = {"name": name, **plain(root)}
+            loaded.model = plain(root)
+            if options.normalize:
+                loaded.model["name"] = name
         problems.check()
         loaded.warnings = problems.warnings
         return loaded
@@ -243,28 +255,38 @@ class _Load:
         self.problems.check()
         profiles = self.profiles()
         model, disabled = select.split_profiles(model, profiles)
+        report = self.reporter(loaded)
+        if options.consistency:
+            consistency.check(model, disabled, report)
+            self.problems.check()
+        checked = frozenset(model["services"])
         if options.services:
             wanted = select.profiles_of(disabled, options.services)
             if wanted:
+                # Naming a service enables its profiles, with everything else that has them.
                 profiles = [*profiles, *wanted]
-                model, more = select.split_profiles(
-                    {**model, "services": {**model["services"], **disabled}}, profiles
-                )
-                disabled = more
-        if options.consistency:
-            consistency.check(model, disabled, self.reporter(loaded))
-            self.problems.check()
-        if options.services:
+                everyone = {**model["services"], **disabled}
+                model, disabled = select.split_profiles({**model, "services": everyone}, profiles)
             model = self.selected(model, options.services)
+            if options.consistency:
+                consistency.check_services(model, disabled, report, checked)
+                self.problems.check()
+        for service in model["services"].values():
+            if service.get("scale") is not None and "deploy" in service:
+                service["deploy"]["replicas"] = service["scale"]
         if not options.all_resources:
             model = select.prune(model)
         if options.consistency and options.resolve_paths:
-            consistency.check_secret_files(model, self.reporter(loaded))
+            consistency.check_secret_files(model, report)
         self.problems.check()
         for service in [*model["services"].values(), *(model.get("jobs") or {}).values()]:
             self.environment_of(service, loaded)
             self.labels_of(service, loaded)
         loaded.model = model
+        loaded.ignored = [
+            (join_path(path), place_of(loaded.root, path), reason)
+            for path, reason in ignored(model)
+        ]
         loaded.disabled = disabled
         loaded.profiles = profiles
 

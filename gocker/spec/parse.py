@@ -40,9 +40,20 @@ class _TooMuch(Exception):  # noqa: N818  # never leaves this module
     """Reading stops: the problem has been noted."""
 
 
-def parse(data: bytes, file: str, problems: Problems) -> list[Node]:
+class Document:
+    """One document of a file. `tagged`: whether ``!reset`` or ``!override`` is in the file."""
+
+    __slots__ = ("root", "tagged")
+
+    def __init__(self, root: Node, *, tagged: bool) -> None:
+        self.root = root
+        self.tagged = tagged
+
+
+def parse(data: bytes, file: str, problems: Problems) -> list[Document]:
     """Return the documents of a YAML text; what is wrong goes into `problems`."""
-    return _Reader(data, file, problems).documents()
+    reader = _Reader(data, file, problems)
+    return [Document(root, tagged=reader.tagged) for root in reader.documents()]
 
 
 class _Frame:
@@ -72,6 +83,7 @@ class _Reader:
         self.anchors: dict[str, tuple[Node, int, int] | None] = {}
         self.count = 0
         self.expanded = 0
+        self.tagged = False
         self.handlers: dict[Any, Any] = {
             module.ScalarEvent: self.scalar,
             module.MappingStartEvent: self.start_mapping,
@@ -155,7 +167,7 @@ class _Reader:
                     return
             kept = None
         else:
-            value, kept = self.tagged(text, tag, event.style, place)
+            value, kept = self.typed(text, tag, event.style, place)
         node = Scalar(value, place, kept)
         if event.anchor is not None:
             self.anchors[event.anchor] = (node, 1, 0)
@@ -169,10 +181,11 @@ class _Reader:
             return number(text)
         return _WORDS.get(text, text)
 
-    def tagged(self, text: str, tag: str, style: str, place: Place) -> tuple[Value, str | None]:
+    def typed(self, text: str, tag: str, style: str, place: Place) -> tuple[Value, str | None]:
         """Return the value of a scalar with a tag, and the tag if a later pass needs it."""
         plain = not style
         if tag in ("!reset", "!override"):
+            self.tagged = True
             return (self.resolve(text, place) if plain else text), tag
         if tag in ("!", f"{_CORE}str"):
             return text, None
@@ -207,6 +220,7 @@ class _Reader:
             tag = event.tag
             if tag in ("!reset", "!override"):
                 node.tag = tag
+                self.tagged = True
             elif tag is not None and tag not in ("!", own_tag):
                 self.refuse_tag(tag, node.place)
         if len(self.stack) >= MAX_DEPTH:

@@ -13,13 +13,17 @@ if TYPE_CHECKING:
     Path: TypeAlias = tuple[str, ...]
 
 
-def take_tags(root: Mapping) -> tuple[Mapping, list[Path]]:
+def take_tags(root: Mapping, *, tagged: bool = True) -> tuple[Mapping, list[Path]]:
     """Return the document without its reset values, and the paths to delete from the base.
+
+    Nothing is done when `tagged` says that there is nothing to do.
 
     A value with ``!reset`` is dropped whatever it is; one with ``!override`` stays and replaces
     the base's. Items of lists are dropped from their own list only.
     """
     paths: list[Path] = []
+    if not tagged:
+        return root, paths
     node = _take(root, (), paths)
     return (node if isinstance(node, Mapping) else Mapping({}, root.place)), paths
 

@@ -7,7 +7,6 @@ they are opened; TMPDIR and /tmp are never used.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -53,6 +52,8 @@ class Roots:
         """Name of the cgroup that holds the containers of this data root, and no others."""
         if self.data == DEFAULT_DATA:
             return "gocker"
+        import hashlib
+
         real = os.path.realpath(self.data)
         return f"gocker-{hashlib.sha256(os.fsencode(real)).hexdigest()[:8]}"
 

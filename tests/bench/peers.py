@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -62,10 +63,14 @@ class Podman:
 
     def argv(self, *command: str) -> tuple[str, ...]:
         """Return the command that runs one container."""
-        # Host's ulimits: podman raises them otherwise, for which a root without
-        # CAP_SYS_RESOURCE has no right.
-        options = ("--rm", "--network", "none", "--ulimit", "host", *LIMITS)
+        options = ("--rm", "--network", "none", *_rlimits(), *LIMITS)
         return (*self._command, "run", *options, IMAGE, *command)
+
+
+def _rlimits() -> list[str]:
+    """Return limits below our own: podman's defaults need CAP_SYS_RESOURCE to be raised to."""
+    nofile = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return ["--ulimit", f"nofile={nofile}:{nofile}", "--ulimit", "nproc=1024:1024"]
 
 
 class Docker:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +15,6 @@ from tests.bench import peers
 from tests.bench.measure import Contender, run
 from tests.support import bundle
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 # The limits of peers.LIMITS.
 LIMITS = {"mem_limit": "64m", "memswap_limit": "64m", "cpus": 1, "pids_limit": 64}
 CHAIN = 10
@@ -40,48 +37,44 @@ class Place:
     def __init__(self, top: Path) -> None:
         self.top = top
         self.rootfs = bundle.make_rootfs(top / "rootfs")
-        self.environ = {
-            "GOCKER_DATA_ROOT": str(top / "gocker"),
-            "GOCKER_RUN_ROOT": str(top / "state/gocker"),
-            "PYTHONPATH": str(REPOSITORY),
-        }
         # What /run is elsewhere. Mounts are in a namespace that ends with this process.
         (top / "state").mkdir()
         run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(top / "state"))
-        made = bundle.gocker_config(self.model(1), "job1", top / "bundle")
-        run(*made.mount)
+        self.environ = {
+            **bundle.environ(top / "gocker"),
+            "GOCKER_RUN_ROOT": str(top / "state/gocker"),
+        }
+        made = bundle.make_bundle(self.spec("single", 1), "job1", top / "bundle", top / "gocker")
+        run("sh", "-c", made.mount)
+        config = made.read()
+        # Every container gets a cgroup of its own, named like itself.
+        del config["linux"]["cgroupsPath"]
+        made.write(config)
         self.bundle = made.path
 
     def close(self) -> None:
         """Unmount and remove everything."""
-        run("umount", str(self.bundle / "rootfs"))
-        run("umount", str(self.top / "state"))
+        # podman, too, keeps its storage mounted on itself.
+        for path in reversed(_mounts_below(self.top)):
+            run("umount", path)
         shutil.rmtree(self.top)
 
-    def model(self, jobs: int, *, chain: bool = False) -> dict[str, Any]:
-        """Return a spec of `jobs` jobs, side by side or one after the other."""
+    def spec(self, name: str, jobs: int, *, chain: bool = False) -> Path:
+        """Write a spec of `jobs` jobs, side by side or one after the other."""
         service = {"image": f"rootfs:{self.rootfs}", "command": ["/bin/true"], **LIMITS}
         services: dict[str, dict[str, Any]] = {f"job{n}": {**service} for n in range(1, jobs + 1)}
         if chain:
             done = {"condition": "service_completed_successfully"}
             for number in range(2, jobs + 1):
                 services[f"job{number}"]["depends_on"] = {f"job{number - 1}": done}
-        return {"name": "bench", "services": services}
-
-    def spec(self, name: str, model: dict[str, Any]) -> Path:
-        """Write a spec. JSON is YAML."""
-        path = self.top / f"{name}.yaml"
-        lines = [f"name: {model['name']}", "services:"]
-        lines += [f"  {key}: {json.dumps(value)}" for key, value in model["services"].items()]
-        path.write_text("\n".join(lines) + "\n")
-        return path
+        return bundle.write_spec(self.top / f"{name}.yaml", "bench", services)
 
     def gocker(self, name: str, spec: Path, jobs: int, *options: str) -> Contender:
         """Return ``gocker up`` of a spec, by the interpreter itself."""
         argv = (sys.executable, "-m", "gocker", "up", *options, str(spec))
 
         def check() -> None:
-            runs = max((self.top / "gocker/runs").glob("*/run.jsonl"), key=os.path.getmtime)
+            runs = max((self.top / "gocker/data/runs").glob("*/run.jsonl"), key=os.path.getmtime)
             exits = runs.read_text().count('"container.exited"')
             if exits != jobs:
                 raise RuntimeError(f"{runs}: {exits} containers of {jobs}")
@@ -92,6 +85,12 @@ class Place:
         """Return ``RUNTIME run`` of the bundle."""
         state = str(self.top / "state" / runtime)
         return (runtime, "--root", state, "run", "--bundle", str(self.bundle), container)
+
+
+def _mounts_below(top: Path) -> list[str]:
+    with open("/proc/self/mountinfo") as mounts:
+        paths = [line.split()[4] for line in mounts]
+    return [path for path in paths if path.startswith(f"{top}/")]
 
 
 def xargs(jobs: int, parallel: int, command: tuple[str, ...]) -> tuple[str, ...]:
@@ -110,7 +109,7 @@ def bubblewrap(rootfs: Path) -> tuple[str, ...]:
 
 def batch(place: Place, jobs: int) -> Scenario:
     """Many jobs: one ``gocker up`` against xargs and the OCI runtimes."""
-    spec = place.spec("batch", place.model(jobs))
+    spec = place.spec("batch", jobs)
     cpus = len(os.sched_getaffinity(0))
     contenders = []
     for parallel in (cpus, 2 * cpus):
@@ -136,7 +135,7 @@ def batch(place: Place, jobs: int) -> Scenario:
 
 def single(place: Place, docker: peers.Docker | None, podman: peers.Podman | None) -> Scenario:
     """One job, from a cold command."""
-    spec = place.spec("single", place.model(1))
+    spec = place.spec("single", 1)
     contenders = [place.gocker("gocker up", spec, 1)]
     contenders += [
         Contender(f"{runtime} run", place.oci(runtime, "bench")) for runtime in ("crun", "runc")
@@ -156,7 +155,7 @@ def single(place: Place, docker: peers.Docker | None, podman: peers.Podman | Non
 
 def chain(place: Place) -> Scenario:
     """Jobs that wait for one another."""
-    spec = place.spec("chain", place.model(CHAIN, chain=True))
+    spec = place.spec("chain", CHAIN, chain=True)
     text = f"{CHAIN} jobs, each after the success of the one before."
     return Scenario("chain", text, CHAIN, [place.gocker("gocker up", spec, CHAIN)], "gocker up")
 
@@ -177,5 +176,3 @@ def engines(
         docker.load(archive)
         podman.load(archive)
         yield docker, podman
-    # podman keeps its storage mounted on itself.
-    subprocess.run(["umount", "-R", str(top / "podman/overlay")], capture_output=True)

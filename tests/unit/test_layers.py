@@ -22,6 +22,7 @@ ONLY_IN = {
     "pydantic": {"spec"},
     "pydantic_core": {"spec"},
     "ruamel": {"spec"},
+    "_ruamel_yaml": {"spec"},  # ruamel.yaml.clib's module
     "structlog": {"log"},
 }
 
@@ -101,4 +102,4 @@ def test_the_launcher_stays_small() -> None:
         "typing", "dataclasses", "inspect", "tempfile", "shutil",
     }  # fmt: skip
     assert loaded & refused == set()
-    assert len(loaded) <= 100
+    assert len([name for name in loaded if not name.startswith("gocker")]) <= 80

@@ -1,0 +1,197 @@
+"""What the machine holds: processes, cgroups, mounts, namespaces, descriptors.
+
+Everything is attributed to the asking process, so that other work on the machine is not mistaken
+for ours: it is a subreaper, so what gocker leaves behind becomes its child and nobody else's;
+and gocker runs in cgroups of the test's own, so all it makes is below them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from gocker.cgroup import mounts
+from gocker.linux import process
+
+# The VM of the v2 host emulates its CPU.
+PATIENCE_S = 900.0 if os.environ.get("VMHOST") else 30.0
+_NAMESPACES = ("mnt", "net", "uts", "ipc", "pid", "cgroup", "user", "time")
+
+
+def become_subreaper() -> None:
+    """Get the orphans of all descendants from now on (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
+
+
+def children(pid: int) -> list[int]:
+    """Return the living and dead children of a process, of all its threads."""
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            text = Path(f"/proc/{pid}/task/{task}/children").read_text()
+            found += [int(word) for word in text.split()]
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    found: set[int] = set()
+    todo = [pid]
+    while todo:
+        fresh = [child for child in children(todo.pop()) if child not in found]
+        found.update(fresh)
+        todo += fresh
+    return found
+
+
+def describe(pid: int) -> str:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")[:120]
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return f"{pid} (gone)"
+    return f"{pid} {name} {state} {command.decode(errors='replace')}"
+
+
+def wait_ended(pid: int, timeout_s: float) -> bool:
+    """Wait on a pidfd until a process has ended; it may still be a zombie."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], max(0.0, timeout_s))[0])
+    finally:
+        os.close(fd)
+
+
+def left_processes(before: set[int], timeout_s: float = PATIENCE_S) -> list[str]:
+    """Return our descendants that are not in `before` and do not end in time.
+
+    Orphans come to us, and are reaped here.
+    """
+    deadline = time.monotonic() + timeout_s
+    while left := descendants(os.getpid()) - before:
+        for pid in left:
+            if not wait_ended(pid, deadline - time.monotonic()):
+                return [describe(each) for each in sorted(left)]
+        for pid in set(children(os.getpid())) & left:
+            os.waitid(os.P_PID, pid, os.WEXITED)
+    return []
+
+
+def kill_left(before: set[int]) -> None:
+    """End what a failed test left, so that the next one is not blamed for it."""
+    for pid in descendants(os.getpid()) - before:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    left_processes(before)
+
+
+def mountinfo() -> set[str]:
+    """Return the mounts of this process's mount namespace, without their numbers."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return {line.split(" ", 2)[2] for line in lines}
+
+
+def namespaces() -> set[str]:
+    """Return every namespace that a process of this machine is in."""
+    found: set[str] = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        found |= namespaces_of(int(pid))
+    return found
+
+
+def namespaces_of(pid: int) -> set[str]:
+    found = set()
+    for name in _NAMESPACES:
+        try:
+            found.add(os.readlink(f"/proc/{pid}/ns/{name}"))
+        except OSError:
+            pass  # it has ended
+    return found
+
+
+def open_fds() -> dict[int, str]:
+    """Return this process's descriptors and what they are."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            pass  # the directory that was just listed
+    return found
+
+
+class Nest:
+    """A cgroup of one test's own in every v1 hierarchy, below this process's.
+
+    gocker makes its cgroups below its own, so here. On pure v2 there is none: a cgroup with
+    processes cannot have controlled children there.
+    """
+
+    def __init__(self, name: str) -> None:
+        layout = mounts.read()
+        hierarchies = {} if layout.mode == "v2" else layout.v1
+        self.directories: dict[str, str] = {}
+        for controller, hierarchy in hierarchies.items():
+            if "=" not in controller and hierarchy.directory is not None:
+                self.directories[controller] = f"{hierarchy.directory.rstrip('/')}/{name}"
+        for directory in sorted(set(self.directories.values())):
+            os.mkdir(directory)
+        if "cpuset" in self.directories:
+            _inherit_cpuset(self.directories["cpuset"])
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        self._tasks = [
+            os.open(f"{path}/tasks", flags) for path in sorted(set(self.directories.values()))
+        ]
+
+    def enter(self) -> None:
+        """Join; for the child of a fork that is about to execute gocker."""
+        for fd in self._tasks:
+            os.write(fd, b"0")
+
+    def content(self) -> list[str]:
+        """Return every cgroup below, parents first."""
+        found = []
+        for directory in sorted(set(self.directories.values())):
+            for path, names, _ in os.walk(directory):
+                found += [f"{path}/{name}" for name in names]
+        return found
+
+    def close(self) -> None:
+        """Remove it with everything below."""
+        for fd in self._tasks:
+            os.close(fd)
+        for path in reversed(self.content()):
+            os.rmdir(path)
+        for directory in set(self.directories.values()):
+            os.rmdir(directory)
+
+
+def _inherit_cpuset(directory: str) -> None:
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        value = Path(directory, "..", name).read_text()
+        Path(directory, name).write_text(value)
+
+
+def cgroups_of(run_ids: Iterable[str]) -> list[str]:
+    """Return every cgroup of these runs, wherever it is in any hierarchy."""
+    wanted = tuple(run_ids)
+    layout = mounts.read()
+    tops = {hierarchy.mount for hierarchy in layout.v1.values()}
+    if layout.v2 is not None:
+        tops.add(layout.v2.mount)
+    found = []
+    for top in tops:
+        for path, names, _ in os.walk(top):
+            found += [f"{path}/{name}" for name in names if name.startswith(wanted)]
+    return found if wanted else []
