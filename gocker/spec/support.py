@@ -20,8 +20,8 @@ HONOURED = {
         dns_search domainname entrypoint env_file environment expose extends extra_hosts
         group_add healthcheck hostname image init label_file labels mem_limit mem_reservation
         memswap_limit network_mode oom_score_adj pids_limit platform profiles
-        pull_policy read_only restart scale secrets security_opt shm_size stdin_open
-        stop_grace_period stop_signal sysctls tmpfs tty ulimits user volumes working_dir
+        pull_policy read_only restart scale secrets security_opt shm_size
+        stop_grace_period stop_signal sysctls tmpfs ulimits user volumes working_dir
         x-gocker""",
     "services.*.blkio_config": """
         weight weight_device device_read_bps device_write_bps device_read_iops
@@ -208,8 +208,6 @@ HARMLESS: dict[str, frozenset[Any]] = {
     "services.*.pid": frozenset({"private"}),
     "services.*.runtime": frozenset({"gocker"}),
     "services.*.userns_mode": frozenset({"host"}),
-    "services.*.stdin_open": frozenset({False}),
-    "services.*.tty": frozenset({False}),
     "services.*.x-gocker.profile": frozenset({"default"}),
     "networks.*.driver": frozenset({"bridge", "default"}),
     "networks.*.enable_ipv4": frozenset({True}),
