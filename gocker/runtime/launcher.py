@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     from gocker.wire import Message
 
 
+# Dead containers that may wait for their removal while others keep the launcher busy.
+MAX_GARBAGE = 32
+REMOVE_TIMEOUT_S = 1.0
+
+
 class Launcher:
     """State of the launcher; `serve` is its only loop."""
 
@@ -79,6 +84,8 @@ class Launcher:
                     callback()
             if not ready:
                 self._idle()
+            elif len(self._garbage) > MAX_GARBAGE:
+                self._collect()
         while self._garbage:
             self._collect()
         if self._scratch:
@@ -119,13 +126,16 @@ class Launcher:
         """Remove one dead container's traces, when nothing else is to be done."""
         container = self._garbage.pop()
         try:
-            container.cgroup.remove()
+            # Busy for a moment if a process that was executed in it is not reaped yet.
+            if not container.cgroup.remove() and container.cgroup.wait_empty(REMOVE_TIMEOUT_S):
+                container.cgroup.remove()
             for directory in container.directories:
                 remove_path(directory)
             if container.layer is not None:
                 self._layers.give_back(container.layer, private=container.shares_nothing())
         except (OSError, GockerError) as error:
-            print(f"gocker launcher: {container.id}: {error}", file=sys.stderr)  # noqa: T201  # best effort: gc finds it again
+            # Best effort: `gocker down` and the next `up` find it again.
+            print(f"gocker launcher: {container.id}: {error}", file=sys.stderr)  # noqa: T201  # no log here
 
     def _receive(self) -> None:
         received = None

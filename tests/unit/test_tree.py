@@ -11,7 +11,7 @@ import pytest
 from gocker.state.directory import DIRECTORY
 from gocker.tree import remove_tree
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def remove(parent: Path, name: str = "tree") -> None:
