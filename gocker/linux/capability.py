@@ -1,8 +1,9 @@
 """Capabilities of the calling process: capset(2), and the parts of prctl(2) that go with it.
 
 A container's first process drops from the bounding set before it changes its user, because
-that needs CAP_SETPCAP, and sets the others after it. Secure bits are left alone. Source:
-capabilities(7), PR_CAPBSET_*(2const), PR_CAP_AMBIENT(2const), include/uapi/linux/{capability,prctl}.h.
+that needs CAP_SETPCAP, and sets the others after it. Secure bits are left alone.
+Source: capabilities(7), PR_CAPBSET_*(2const), PR_CAP_AMBIENT(2const),
+include/uapi/linux/{capability,prctl}.h.
 """
 
 from __future__ import annotations
