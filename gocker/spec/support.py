@@ -171,7 +171,6 @@ LATER = {
     "services.*.x-gocker.artifacts": "copying of artifacts",
     "services.*.x-gocker.limits.fail_on": "failures on limit events",
     "services.*.x-gocker.mask": "masking of values",
-    "services.*.x-gocker.matrix": "matrices",
     "services.*.x-gocker.profile": "security profiles",
     "services.*.x-gocker.ready": "readiness by log line or port",
     "services.*.x-gocker.reports": "merging of reports",

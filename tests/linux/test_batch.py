@@ -1,0 +1,76 @@
+"""The batch extensions, end to end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.command import Gocker
+
+pytestmark = pytest.mark.root
+
+COMPLETED = {"condition": "service_completed_successfully"}
+
+
+def sh(script: str, **keys: Any) -> dict[str, Any]:
+    extension = {key: keys.pop(key) for key in list(keys) if key in EXTENSION}
+    service = {"command": ["sh", "-c", script], **keys}
+    return {**service, "x-gocker": extension} if extension else service
+
+
+EXTENSION = {"matrix", "ready", "limits", "artifacts", "reports", "when", "retry", "role",
+             "allow_failure", "success_codes"}  # fmt: skip
+
+
+MATRIX = """
+name: test
+services:
+  test:
+    command: [sh, -c, 'echo "$$GOCKER_MATRIX_A $$VALUE ${B} $$(hostname)"']
+    environment: {VALUE: "${A}"}
+    x-gocker: {matrix: {A: [x, y], B: ["1"], include: [{A: y, C: "c"}]}}
+    IMAGE
+  after:
+    command: [echo, done]
+    depends_on: {test: {condition: service_completed_successfully}}
+    IMAGE
+"""
+
+
+def test_a_matrix_runs_one_instance_per_combination(gocker: Gocker) -> None:
+    result = gocker.up(MATRIX.replace("IMAGE", f"image: {gocker.image}"))
+    assert result.code == 0, result
+    assert result.log("test-x-1") == "x x 1 test-x-1\n"
+    assert result.log("test-y-1-c") == "y y 1 test-y-1-c\n"
+    order = [record["instance"] for record in result.events("job.finished")]
+    assert order[-1] == "after"
+    assert len(order) == 3
+
+
+def test_replicas_split_the_work(gocker: Gocker) -> None:
+    result = gocker.up({"services": {"a": sh("echo $GOCKER_REPLICA", scale=3)}})
+    assert [result.log(f"a-{n}") for n in (1, 2, 3)] == ["1\n", "2\n", "3\n"]
+
+
+def test_codes_that_are_a_success_or_allowed(gocker: Gocker) -> None:
+    result = gocker.up({"services": {
+        "fine": sh("exit 3", success_codes=[3]),
+        "allowed": sh("exit 77", allow_failure={"exit_codes": 77}),
+        "next": sh("echo next", depends_on={"allowed": COMPLETED, "fine": COMPLETED}),
+    }})  # fmt: skip
+    assert result.code == 0
+    assert (result.verdict("fine"), result.verdict("allowed")) == ("ok", "exit")
+    assert result.log("next") == "next\n"
+
+
+def test_who_runs_after_a_failure(gocker: Gocker) -> None:
+    result = gocker.up({"services": {
+        "bad": sh("exit 1"),
+        "mends": sh("echo mends", when="on_failure", depends_on={"bad": COMPLETED}),
+        "cleans": sh("echo cleans", when="always", depends_on={"bad": COMPLETED}),
+        "goes-on": sh("echo no", depends_on={"bad": COMPLETED}),
+    }})  # fmt: skip
+    assert result.code == 1
+    assert result.log("mends") + result.log("cleans") == "mends\ncleans\n"
+    assert result.verdict("goes-on") == "skipped"
