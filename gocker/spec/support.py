@@ -195,6 +195,9 @@ CHECKED = {
     "services.*.volumes[].type": "bind, volume, tmpfs; image not yet, npipe, cluster refused",
 }
 
+# Key -> the key beside it that makes it superfluous, and why it then has no effect.
+UNLESS = {"services.*.build": ("image", "the image is used, nothing is built")}
+
 # Values with which a key without support changes nothing. Empty ones never do.
 HARMLESS: dict[str, frozenset[Any]] = {
     "services.*.cgroup": frozenset({"private"}),
@@ -230,6 +233,7 @@ class Row(NamedTuple):
     reason: str = ""
     harmless: frozenset[Any] = frozenset()
     typed: bool = False
+    unless: tuple[str, str] | None = None
 
 
 class Branch:
@@ -260,7 +264,8 @@ def tree() -> Branch:
             _put(root, path, Row("honoured", CHECKED.get(path, ""), typed=path not in CONSUMED))
     for status, rows in (("refused", REFUSED), ("warned", WARNED), ("later", LATER)):
         for path, reason in rows.items():
-            _put(root, path, Row(status, reason, HARMLESS.get(path, frozenset()), path in TYPED))
+            harmless = HARMLESS.get(path, frozenset())
+            _put(root, path, Row(status, reason, harmless, path in TYPED, UNLESS.get(path)))
     job = root.below["jobs"].below["*"].below
     for key, branch in root.below["services"].below["*"].below.items():
         job.setdefault(key, branch)
