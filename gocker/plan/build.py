@@ -22,6 +22,7 @@ from gocker.plan.model import (
     Healthcheck,
     MatrixGroup,
     Plan,
+    Ready,
     Restart,
     Retry,
     Role,
@@ -169,6 +170,8 @@ def _unit(
         success_codes=frozenset({0, *extension.success_codes}),
         allow_failure=allow.any if allow else False,
         allow_failure_codes=frozenset(allow.exit_codes) if allow else frozenset(),
+        ready=Ready(extension.ready.log, extension.ready.port) if extension.ready else None,
+        fail_on=policy.fail_on if policy is not None else (),
         best_effort=policy is not None and policy.enforce == "best-effort",
     )
 

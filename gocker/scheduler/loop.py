@@ -23,6 +23,7 @@ from gocker.scheduler.launcher import Launcher, lost
 from gocker.scheduler.machine import Machine
 from gocker.scheduler.messages import (
     Command,
+    Connect,
     Event,
     Exited,
     Finish,
@@ -31,6 +32,7 @@ from gocker.scheduler.messages import (
     LauncherLost,
     Probe,
     ProbeDone,
+    ReadyLine,
     Record,
     Result,
     Start,
@@ -40,7 +42,7 @@ from gocker.scheduler.messages import (
     Verdict,
     signal_name,
 )
-from gocker.scheduler.output import Feed, Streams
+from gocker.scheduler.output import Feed, Streams, Watch
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PROBE_OUTPUT = 4096
@@ -87,7 +89,7 @@ class Queue(Protocol):
 class Attempt:
     """One container of a unit, from the request to its last event."""
 
-    __slots__ = ("ended", "id", "instance", "number", "streams", "verdict")
+    __slots__ = ("connecting", "ended", "id", "instance", "number", "streams", "verdict")
 
     def __init__(self, container_id: str, instance: str, number: int) -> None:
         self.id = container_id
@@ -95,6 +97,7 @@ class Attempt:
         self.number = number
         self.streams: Streams
         self.ended: dict[str, Any] | None = None
+        self.connecting: socket.socket | None = None
         self.verdict: Verdict | None = None
 
 
@@ -125,6 +128,7 @@ class Loop:
         }  # fmt: skip
         self._commands: dict[type, Callable[[Any], None]] = {
             Start: self._start, Stop: self._stop, Kill: self._kill, Probe: self._probe,
+            Connect: self._connect,
             Record: self._record, Verdict: self._verdict, Finish: self._finish,
         }  # fmt: skip
 
@@ -206,6 +210,8 @@ class Loop:
             lambda: self._around.feed(command.unit) if made.attach else None,
             lambda: self._complete(attempt),
         )
+        if unit.ready is not None and unit.ready.log is not None:
+            attempt.streams.watch = Watch(unit.ready.log, lambda line: self._ready(attempt, line))
         fds = (self._around.stdin(command.unit), attempt.streams.pipe(1), attempt.streams.pipe(2))
         message: dict[str, Any] = {"op": "start", "id": attempt.id}
         message |= self._configuration(made, attempt.id)
@@ -270,6 +276,33 @@ class Loop:
         }  # fmt: skip
         self._send(message, (null, write, write), close=(null, write))
 
+    def _connect(self, command: Connect) -> None:
+        """Connect to a port of the host's network, in which the container is."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        attempt = self._current[command.unit, command.attempt]
+        attempt.connecting = sock
+
+        def connected() -> None:
+            if attempt.connecting is not sock:
+                return  # the container ended in the same turn
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            self._disconnect(attempt)
+            output = f"port {command.port}: {os.strerror(code) if code else 'accepted'}"
+            self._tell(ProbeDone(command.unit, command.attempt, int(code != 0), output))
+
+        # Never answered here: a command must not lead to another event before it is obeyed.
+        sock.connect_ex(("127.0.0.1", command.port))
+        self._selector.register(sock, selectors.EVENT_WRITE, connected)
+
+    def _disconnect(self, attempt: Attempt) -> None:
+        if attempt.connecting is not None:
+            self._selector.unregister(attempt.connecting)
+            attempt.connecting.close()
+            attempt.connecting = None
+
+    def _ready(self, attempt: Attempt, line: str) -> None:
+        self._tell(ReadyLine(attempt.instance, attempt.number, line))
+
     def _record(self, command: Record) -> None:
         fields = dict(command.fields)
         if command.event.startswith("container."):
@@ -279,6 +312,7 @@ class Loop:
     def _verdict(self, command: Verdict) -> None:
         attempt = self._current.pop((command.unit, command.attempt))
         ended = attempt.ended
+        self._disconnect(attempt)
         del self._attempts[attempt.id]
         fields = self._fields(attempt) | {"verdict": command.verdict, "next": command.next}
         if ended is None:  # the launcher is gone: nobody knows how it ended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ def sh(script: str, **keys: Any) -> dict[str, Any]:
 EXTENSION = {"matrix", "ready", "limits", "artifacts", "reports", "when", "retry", "role",
              "allow_failure", "success_codes"}  # fmt: skip
 
+
+HEALTHY = {"condition": "service_healthy"}
 
 MATRIX = """
 name: test
@@ -74,3 +77,45 @@ def test_who_runs_after_a_failure(gocker: Gocker) -> None:
     assert result.code == 1
     assert result.log("mends") + result.log("cleans") == "mends\ncleans\n"
     assert result.verdict("goes-on") == "skipped"
+
+
+def test_dependents_wait_for_the_line_that_says_ready(gocker: Gocker) -> None:
+    db = sh("sleep 0.2; echo up 1; touch /shared/up; echo ready now; exec sleep 60",
+            ready={"log": "^ready"}, volumes=["v:/shared"])  # fmt: skip
+    app = sh("ls /shared", depends_on={"db": HEALTHY}, volumes=["v:/shared"])
+    result = gocker.up({"services": {"db": db, "app": app}, "volumes": {"v": {}}})
+    assert result.code == 0, result
+    assert result.log("app") == "up\n"
+    health = result.events("container.health", "db")
+    assert [record["status"] for record in health] == ["starting", "healthy"]
+    assert health[-1]["output"] == "ready now"
+
+
+def test_dependents_wait_for_the_port_that_accepts(gocker: Gocker) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    db = sh(f"sleep 0.3; while :; do nc -l -p {port}; done", ready={"port": port},
+            network_mode="host")  # fmt: skip
+    app = sh("echo app", depends_on={"db": HEALTHY})
+    result = gocker.up({"services": {"db": db, "app": app}})
+    assert result.code == 0, result
+    started = result.event("container.started", "db")["monotonic"]
+    ready = result.events("container.health", "db")[-1]
+    assert (ready["status"], ready["output"]) == ("healthy", f"port {port}: accepted")
+    assert ready["monotonic"] - started > 0.25
+
+
+def test_a_throttled_job_fails_if_it_is_asked_to(gocker: Gocker) -> None:
+    spin = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done"
+    result = gocker.sh(spin, cpus=0.05, x_gocker={"limits": {"fail_on": ["throttled>20%"]}})
+    assert (result.code, result.verdict()) == (1, "exit")
+    assert result.event("container.exited")["process.exit.code"] == 0
+    assert "throttled for" in result.event("job.warned")["message"]
+
+
+def test_refused_forks_fail_a_job_if_they_are_asked_to(gocker: Gocker) -> None:
+    script = "for i in 1 2 3 4 5 6 7 8; do sleep 1 & done 2>/dev/null; exit 0"
+    result = gocker.sh(
+        f"({script}); exit 0", pids_limit=4, x_gocker={"limits": {"fail_on": ["pids"]}}
+    )
+    assert result.verdict() == "pids"

@@ -141,6 +141,9 @@ def _extension(path: str, it: Container) -> Iterator[Found]:
     at = f"{path}.x-gocker"
     if extension.ready is not None and it.healthcheck is not None and it.healthcheck.enabled:
         yield f"{at}.ready", "contradicts healthcheck", "remove one of the two"
+    if extension.ready is not None and extension.ready.port and it.network_mode != "host":
+        hint = "use ready.log or a healthcheck, or network_mode: host"
+        yield f"{at}.ready.port", f"nobody can connect: {NO_NETWORKS}", hint
     if extension.rootfs is not None and it.image is not None:
         yield f"{at}.rootfs", "contradicts image", "remove one of the two"
     if extension.ready is not None and extension.ready.log is not None:
