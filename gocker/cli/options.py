@@ -113,7 +113,7 @@ def make_plan(loaded: Loaded, project: Project, roots: Roots, job: str | None = 
         from gocker.spec.expand import expand
 
         matrices = expand(loaded, project, inferred)
-    return build(project, inferred, host(roots, loaded), loaded.files, matrices)
+    return build(project, inferred, host(roots, loaded), loaded.files, matrices, loaded.working_dir)
 
 
 def _has_matrix(service: Container) -> bool:

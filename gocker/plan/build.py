@@ -17,6 +17,7 @@ from gocker.plan.container import (
 )
 from gocker.plan.graph import order_units
 from gocker.plan.model import (
+    Artifacts,
     Container,
     Dependency,
     Healthcheck,
@@ -55,7 +56,7 @@ class _Made(NamedTuple):
 
 def build(
     project: Project, roles: Mapping[str, Role], host: Host, files: Iterable[str] = (),
-    matrices: Mapping[str, Sequence[Instance]] | None = None,
+    matrices: Mapping[str, Sequence[Instance]] | None = None, directory: str = "",
 ) -> Plan:  # fmt: skip
     """Return the plan of a project's services and selected jobs.
 
@@ -65,6 +66,7 @@ def build(
         host: facts about this machine.
         files: the spec's, for the record.
         matrices: the combinations of services that have a matrix.
+        directory: the project's.
 
     Raises:
         PlanError: naming the service and what is wrong; or the cycle.
@@ -90,7 +92,7 @@ def build(
                 found = container(service, instance, project, host, variables, job=role == "job")
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
-            containers[instance] = found
+            containers[instance] = replace(found, artifacts=_artifacts(service))
             unit = _unit(service, name, instance, role, instances, found)
             units[instance] = replace(unit, matrix=matrix) if matrix else unit
             notes += _relaxed(service, name, instance)
@@ -103,6 +105,7 @@ def build(
         parallel=(top.parallel if top else None) or host.cpus,
         fail_fast=top.fail_fast if top else False,
         files=tuple(files),
+        directory=directory,
         notes=tuple(notes),
         matrices=_matrices({name: services[name] for name in matrices}),
     )
@@ -174,6 +177,17 @@ def _unit(
         fail_on=policy.fail_on if policy is not None else (),
         best_effort=policy is not None and policy.enforce == "best-effort",
     )
+
+
+def _artifacts(service: Service) -> Artifacts | None:
+    extension = service.x_gocker
+    if extension is None or not (extension.artifacts or extension.reports):
+        return None
+    reports = extension.reports.junit if extension.reports else ()
+    wanted = extension.artifacts
+    if wanted is None:
+        return Artifacts(reports=reports)
+    return Artifacts(wanted.paths, reports, wanted.when, wanted.max_size)
 
 
 def _restart(service: Service) -> Restart:

@@ -39,7 +39,7 @@ class Container:
     """A started container. Owns its pidfd, its status pipe and its cgroup."""
 
     __slots__ = (
-        "cgroup", "config", "directories", "id", "layer", "namespaces", "pid", "pidfd",
+        "cgroup", "config", "directories", "id", "keep", "layer", "namespaces", "pid", "pidfd",
         "program", "requested", "started", "status_fd",
     )  # fmt: skip
 
@@ -56,6 +56,8 @@ class Container:
         self.layer = layer
         # Of its anonymous volumes, removed with it.
         self.directories: list[str] = []
+        # Whether its files are wanted after its end.
+        self.keep = False
         self.cgroup = cgroup
         self.program = setup.seccomp
         self.namespaces = setup.namespaces

@@ -14,7 +14,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gocker import events, oci
 from gocker.errors import GockerError, HostError
@@ -71,6 +71,11 @@ class Surroundings(Protocol):
     def stdin(self, instance: str) -> int:
         """Return a descriptor for standard input; the loop closes it."""
 
+    def collect(
+        self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        """Take what is wanted of a container's files; `record` adds the container's names."""
+
     @property
     def sinks(self) -> Sequence[Queue]:
         """Return the writers to the terminal, which never wait for their readers."""
@@ -86,10 +91,30 @@ class Queue(Protocol):
         """Write while there is room."""
 
 
+class Ended(NamedTuple):
+    """A container that has ended and whose files are still there."""
+
+    instance: str
+    attempt: int
+    container_id: str
+    # The upper layer of its root, and its anonymous volumes by mount source.
+    upper: str
+    anonymous: dict[str, str]
+
+
 class Attempt:
     """One container of a unit, from the request to its last event."""
 
-    __slots__ = ("connecting", "ended", "id", "instance", "number", "streams", "verdict")
+    __slots__ = (
+        "anonymous",
+        "connecting",
+        "ended",
+        "id",
+        "instance",
+        "number",
+        "streams",
+        "verdict",
+    )
 
     def __init__(self, container_id: str, instance: str, number: int) -> None:
         self.id = container_id
@@ -98,6 +123,7 @@ class Attempt:
         self.streams: Streams
         self.ended: dict[str, Any] | None = None
         self.connecting: socket.socket | None = None
+        self.anonymous: dict[str, str] = {}
         self.verdict: Verdict | None = None
 
 
@@ -203,7 +229,7 @@ class Loop:
         attempt = Attempt(f"{self._run_id}-{self._serial}", command.unit, command.attempt)
         self._attempts[attempt.id] = attempt
         self._current[command.unit, command.attempt] = attempt
-        anonymous = self._around.prepare(made, attempt.id)
+        anonymous = attempt.anonymous = self._around.prepare(made, attempt.id)
         attempt.streams = Streams(
             self._selector,
             lambda: self._around.open_log(command.unit, command.attempt),
@@ -219,6 +245,8 @@ class Loop:
             del message["shared"]["mounts"]
             message["config"]["mounts"] = _place(made.config["mounts"], anonymous)
             message["directories"] = list(anonymous.values())
+        if made.artifacts is not None or self._plan.keep != "never":
+            message["keep"] = True
         if unit.best_effort:
             message["best_effort"] = True
         self._send(message, fds)
@@ -322,6 +350,23 @@ class Loop:
             self._around.record("container.failed", fields | {"error": ended["error"]})
         else:
             self._record_exit(attempt, ended, fields)
+            if "upper" in ended:
+                self._take_files(attempt, ended["upper"], command)
+
+    def _take_files(self, attempt: Attempt, upper: str, verdict: Verdict) -> None:
+        """Before the next command, so before anyone who depends on the unit starts."""
+        names = self._fields(attempt)
+
+        def record(event: str, fields: dict[str, Any]) -> None:
+            known = events.EVENTS[event][1]
+            own = {key: value for key, value in names.items() if key in known}
+            self._around.record(event, own | fields)
+
+        ended = Ended(attempt.instance, attempt.number, attempt.id, upper, attempt.anonymous)
+        try:
+            self._around.collect(ended, verdict, record)
+        finally:
+            self._send({"op": "release", "id": attempt.id})
 
     def _record_exit(self, attempt: Attempt, ended: dict[str, Any], fields: dict[str, Any]) -> None:
         number = ended["signal"]

@@ -119,3 +119,71 @@ def test_refused_forks_fail_a_job_if_they_are_asked_to(gocker: Gocker) -> None:
         f"({script}); exit 0", pids_limit=4, x_gocker={"limits": {"fail_on": ["pids"]}}
     )
     assert result.verdict() == "pids"
+
+
+def saved(gocker: Gocker, result: Any, instance: str = "job", attempt: int = 1) -> dict[str, str]:
+    top = gocker.root / f".gocker/runs/{result.run_id}/{instance}/{attempt}"
+    return {f"/{p.relative_to(top)}": p.read_text() for p in top.rglob("*") if p.is_file()}
+
+
+def test_artifacts_are_copied_from_the_root_and_the_volumes(gocker: Gocker) -> None:
+    script = "mkdir /out; echo root >/out/a; echo named >/n/b; echo anon >/v/c; echo bind >/b/d"
+    (gocker.root / "bound").mkdir()
+    job = sh(f"{script}; ln -s /etc/passwd /out/link; echo tmp >/t/e; rm /etc/group; exit 3",
+             volumes=["named:/n", "/v", f"{gocker.root}/bound:/b"], tmpfs=["/t"],
+             artifacts=["/out/**", "/n", "/v/*", "/b/d", "/t/**", "/etc/*"])  # fmt: skip
+    result = gocker.up({"services": {"job": job}, "volumes": {"named": {}}})
+    assert result.verdict() == "exit"
+    files = saved(gocker, result)
+    passwd = files.pop("/etc/passwd")
+    assert passwd.startswith("root:")
+    assert files == {"/out/a": "root\n", "/n/b": "named\n", "/v/c": "anon\n", "/b/d": "bind\n"}
+    records = {record["path"]: record for record in result.events("artifact.saved")}
+    assert (records["/out/a"]["bytes"], records["/out/a"]["attempt"]) == (5, 1)
+    assert (gocker.root / records["/out/a"]["file"]).read_text() == "root\n"
+
+
+def test_each_attempt_has_its_artifacts(gocker: Gocker) -> None:
+    script = "echo $RANDOM >/a; [ -e /v/again ] || { touch /v/again; exit 1; }"
+    job = sh(script, retry=1, artifacts=["/a"], volumes=["named:/v"])
+    result = gocker.up({"services": {"job": job}, "volumes": {"named": {}}})
+    assert result.code == 0
+    assert saved(gocker, result, attempt=1).keys() == saved(gocker, result, attempt=2).keys()
+
+
+def test_artifacts_only_of_failures(gocker: Gocker) -> None:
+    wanted = {"paths": ["/a"], "when": "on_failure"}
+    result = gocker.up({"services": {
+        "bad": sh("echo a >/a; exit 1", artifacts=wanted),
+        "good": sh("echo a >/a", artifacts=wanted),
+    }})  # fmt: skip
+    assert saved(gocker, result, "bad") == {"/a": "a\n"}
+    assert saved(gocker, result, "good") == {}
+
+
+def test_a_dependent_starts_after_the_copy(gocker: Gocker) -> None:
+    a = sh("echo 1 >/v/n", volumes=["named:/v"], artifacts=["/v/n"])
+    b = sh("echo 2 >/v/n", volumes=["named:/v"], depends_on={"a": COMPLETED})
+    result = gocker.up({"services": {"a": a, "b": b}, "volumes": {"named": {}}})
+    assert saved(gocker, result, "a") == {"/v/n": "1\n"}
+
+
+def test_the_hosts_own_files_are_no_artifacts(gocker: Gocker) -> None:
+    job = sh("echo mine >/srv/mine", image="host:/", artifacts=["/etc/passwd", "/srv/*"])
+    result = gocker.up({"services": {"job": job}})
+    assert saved(gocker, result) == {"/srv/mine": "mine\n"}
+
+
+def test_a_replaced_directory_hides_what_was_in_it(gocker: Gocker) -> None:
+    result = gocker.sh("rm -r /etc; mkdir /etc; echo new >/etc/new",
+                       x_gocker={"artifacts": ["/etc/**"]})  # fmt: skip
+    assert saved(gocker, result) == {"/etc/new": "new\n"}, result
+
+
+def test_artifacts_belong_to_who_called_sudo(gocker: Gocker) -> None:
+    environ = {"SUDO_UID": "1234", "SUDO_GID": "2345"}
+    job = sh("mkdir /out; echo a >/out/a", artifacts=["/out/a"])
+    result = gocker.up({"services": {"job": job}}, environ=environ)
+    assert saved(gocker, result) == {"/out/a": "a\n"}
+    owners = {(p.stat().st_uid, p.stat().st_gid) for p in (gocker.root / ".gocker").rglob("*")}
+    assert owners == {(1234, 2345)}
