@@ -40,8 +40,8 @@ class Container:
     """A started container. Owns its pidfd, its status pipe and its cgroup."""
 
     __slots__ = (
-        "cgroup", "config", "directories", "error", "id", "layer", "namespaces", "pid", "pidfd",
-        "program", "requested", "started", "status_fd",
+        "cgroup", "config", "directories", "error", "id", "keep", "layer", "namespaces", "pid",
+        "pidfd", "program", "requested", "started", "status_fd",
     )  # fmt: skip
 
     def __init__(  # the container's parts, put together in one place
@@ -61,6 +61,8 @@ class Container:
         self.layer = layer
         # Of its anonymous volumes, removed with it.
         self.directories: list[str] = []
+        # Whether its files are wanted after its end.
+        self.keep = False
         self.cgroup = cgroup
         self.program = setup.seccomp
         self.namespaces = setup.namespaces

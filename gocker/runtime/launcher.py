@@ -8,7 +8,8 @@ Events it sends, beside ``t``:
 ``ready``        ``pid``, ``cgroup``: v1, v2 or hybrid, ``cgroups``: names of all gocker's
 ``started``      ``id``, ``pid``, ``start_s``, ``applied``, ``skipped``: limits
 ``failed``       ``id``, ``error``
-``exited``       ``id``, ``code``, ``signal``, ``duration_s``, ``stats``
+``exited``       ``id``, ``code``, ``signal``, ``duration_s``, ``stats``; ``upper``: the directory
+                 of what it wrote to its root, if it was started with ``keep``
 ``signalled``    ``id``, ``signal``: what was sent in the end
 ``exec_exited``  ``exec_id``, ``code``, ``signal``, ``timed_out``, or ``error``
 ``swept``        ``removed``: names of what was left by others
@@ -59,6 +60,8 @@ class Launcher:
         self._containers: dict[str, Container] = {}
         self._executions: dict[str, Execution] = {}
         self._garbage: list[Container] = []
+        # Dead containers whose files the front still wants.
+        self._kept: dict[str, Container] = {}
         self._shared: dict[int, Any] = {}
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
@@ -71,7 +74,7 @@ class Launcher:
         self._handlers = {
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
-            "exec": self._exec, "sweep": self._sweep,
+            "exec": self._exec, "sweep": self._sweep, "release": self._release,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -88,6 +91,7 @@ class Launcher:
                 self._idle()
             elif len(self._garbage) > MAX_GARBAGE:
                 self._collect()
+        self._garbage += self._kept.values()
         while self._garbage:
             self._collect()
         if self._scratch:
@@ -234,6 +238,7 @@ class Launcher:
         try:
             container = Container(container_id, setup, group, layer, self._spawner)
             container.directories = message.get("directories", [])
+            container.keep = message.get("keep", False)
         except GockerError:
             group.remove()
             if layer is not None:
@@ -288,10 +293,23 @@ class Launcher:
         now = time.monotonic()
         stats = container.cgroup.stats()
         del self._containers[container.id]
-        self._garbage.append(container)
-        if container.started is not None:
-            self._emit("exited", id=container.id, code=code, signal=number, stats=stats,
-                       duration_s=round(now - container.started, 6))  # fmt: skip
+        if container.started is None:
+            self._garbage.append(container)
+            return
+        upper = {}
+        if container.keep and container.layer is not None:
+            self._kept[container.id] = container
+            upper["upper"] = container.layer.upper
+        else:
+            self._garbage.append(container)
+        self._emit("exited", id=container.id, code=code, signal=number, stats=stats,
+                   duration_s=round(now - container.started, 6), **upper)  # fmt: skip
+
+    def _release(self, message: Message, _: list[int]) -> None:
+        """Let go of the files of a container that was started with ``keep`` and has ended."""
+        container = self._kept.pop(message["id"], None)
+        if container is not None:
+            self._garbage.append(container)
 
     def _signal(self, message: Message, _: list[int]) -> None:
         container = self._containers.get(message["id"])
