@@ -174,7 +174,7 @@ def place_of(root: Node, parts: tuple[str | int, ...]) -> Place:
         if below is None:
             break
         last = index == len(parts) - 1
-        if isinstance(node, Mapping) and not (last and isinstance(below, Scalar)):
+        if isinstance(node, Mapping) and not (last and not isinstance(below, Mapping)):
             place = node.key_place(str(part))
         elif below.place.line:
             place = below.place

@@ -31,7 +31,7 @@ _INFINITE = frozenset(
     f"{sign}.{word}" for sign in ("", "+", "-") for word in ("inf", "Inf", "INF")
 ) | {".nan", ".NaN", ".NAN"}
 _NUMBER_START = frozenset("0123456789+-.")
-# Keys no document can have, as YAML allows no NUL: the merge key, and one that is no string.
+# Keys no document can have, as NUL is refused: the merge key, and one that is no string.
 _MERGE = "\0<<"
 _NO_KEY = "\0"
 
@@ -154,6 +154,10 @@ class _Reader:
         text = event.value
         if self.exchanged is not None and not text.isascii():
             text = text.translate(self.exchanged)
+        if "\0" in text:
+            # Only an escape can write it; no argument, path or variable can hold it.
+            self.problems.add(place, self.path(), "NUL character")
+            text = text.replace("\0", "")
         tag = event.tag if event.ctag is not None else None
         value: Value
         if tag is None:

@@ -20,7 +20,6 @@ _WORDS = frozenset((
 ))  # fmt: skip
 _PLAIN_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./$")
 _PLAIN = _PLAIN_FIRST | frozenset(" :@%+=,-~(){}[]'\"*&!|<>?;^\\`#")
-_UNPRINTABLE = frozenset(map(chr, [*range(9), *range(11, 32), 127, 0x85, 0x2028, 0x2029, 0xFEFF]))
 
 
 def json_text(model: dict[str, Any], *, interpolated: bool = True) -> str:
@@ -142,7 +141,7 @@ def _is_block(text: str) -> bool:
     return (
         "\n" in text.rstrip("\n")
         and text[0] not in " \n"
-        and _UNPRINTABLE.isdisjoint(text)
+        and text.replace("\n", "").isprintable()
         and not any(line.endswith(" ") for line in text.split("\n"))
     )
 
@@ -165,10 +164,14 @@ def scalar(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return "{}" if isinstance(value, dict) else "[]"
     text = json.dumps(value, ensure_ascii=False)
-    # JSON leaves these as they are; YAML readers refuse or fold them.
-    for char in "\x7f\x85\u2028\u2029\ufeff":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(char: str) -> str:
+    """JSON leaves control characters above 127 as they are; YAML readers refuse them."""
+    if char.isprintable():
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
 def _is_plain(text: str) -> bool:

@@ -55,7 +55,8 @@ def port(target: int, published: str | None = None, **more: str) -> dict[str, An
         ("depends_on", "[o]", "{q: {condition: service_healthy}}", {
             "o": {"condition": "service_started", "required": True},
             "q": {"condition": "service_healthy", "required": True}}),
-        ("networks", "[default]", "{n: {aliases: [x]}}", {"default": None, "n": {"aliases": ["x"]}}),
+        ("networks", "[default]", "{n: {aliases: [x]}}",
+         {"default": None, "n": {"aliases": ["x"]}}),
         ("networks", "{n: {aliases: [x, y]}}", "{n: {aliases: [y, z]}}",
          {"n": {"aliases": ["x", "y", "z"]}}),
         ("ulimits", "{nofile: {soft: 10, hard: 20}}", "{nofile: 30}", {"nofile": 30}),
@@ -76,13 +77,12 @@ def port(target: int, published: str | None = None, **more: str) -> dict[str, An
          {"context": "DIR/a", "args": {"X": "1"}, "dockerfile": "Dockerfile"}),
         ("profiles", "[]", "[]", None), ("x-a", "{l: [1], m: {n: 1}}", "{l: [2], m: {o: 2}}",
          {"l": [1, 2], "m": {"n": 1, "o": 2}}),
-        ("post_start", "[{command: a}]", "[{command: b}]", [{"command": ["a"]}, {"command": ["b"]}]),
+        ("post_start", "[{command: a}]", "[{command: b}]", [{"command": ["a"]},
+         {"command": ["b"]}]),
     ],
 )  # fmt: skip
 def test_rules(project: Project, key: str, base: str, over: str, expected: Any) -> None:
-    rest = (
-        "\nnetworks: {n: {}}\nvolumes: {a: {}, b: {}}\nconfigs: {c: {content: x}}\n"
-    )
+    rest = "\nnetworks: {n: {}}\nvolumes: {a: {}, b: {}}\nconfigs: {c: {content: x}}\n"
     texts = [
         f"services: {{web: {{image: x, {key}: {base}}}, o: {{image: x}}, q: {{image: x}}}}" + rest,
         f"services: {{web: {{{key}: {over}}}}}",
@@ -125,7 +125,8 @@ def test_pools_of_one_subnet_merge(project: Project) -> None:
     [
         ("hostname: !reset null", "hostname", None), ("hostname: !reset other", "hostname", None),
         ("environment: {DROP: !reset null}", "environment", {"KEEP": "1"}),
-        ("ports: !reset ['1:1']", "ports", None), ("ports: !override ['1:1']", "ports", [port(1, "1")]),
+        ("ports: !reset ['1:1']", "ports", None),
+        ("ports: !override ['1:1']", "ports", [port(1, "1")]),
         ("environment: !override {X: y}", "environment", {"X": "y"}),
         ("command: !override [z]", "command", ["z"]),
         ("ports: [!reset '1:1', '2:2']", "ports", [port(80, "80"), port(2, "2")]),
@@ -133,9 +134,7 @@ def test_pools_of_one_subnet_merge(project: Project) -> None:
 )  # fmt: skip
 def test_reset_and_override(project: Project, over: str, key: str, expected: Any) -> None:
     base = "image: x, hostname: h, environment: {KEEP: 1, DROP: 2}, ports: ['80:80'], command: [a]"
-    model = project.model(
-        f"services: {{web: {{{base}}}}}", f"services: {{web: {{{over}}}}}"
-    )
+    model = project.model(f"services: {{web: {{{base}}}}}", f"services: {{web: {{{over}}}}}")
     assert model["services"]["web"].get(key) == expected
 
 
@@ -159,12 +158,18 @@ def test_relative_paths_of_every_file_are_those_of_the_first(project: Project) -
 
 VALUES = st.recursive(
     st.text("ab", max_size=2),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 # Extension fields follow the general rule alone: mappings merge, lists append, values replace.
-PROJECTS = st.dictionaries(st.sampled_from(["x-a", "x-b"]), st.dictionaries(
-    st.sampled_from("abc"), st.lists(st.text("ab", max_size=2), max_size=3), max_size=3))
+PROJECTS = st.dictionaries(
+    st.sampled_from(["x-a", "x-b"]),
+    st.dictionaries(
+        st.sampled_from("abc"), st.lists(st.text("ab", max_size=2), max_size=3), max_size=3
+    ),
+)
 
 
 @given(PROJECTS, PROJECTS, PROJECTS)

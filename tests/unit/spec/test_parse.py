@@ -35,7 +35,13 @@ def value(text: str) -> Any:
         ("yes", "yes"), ("no", "no"), ("on", "on"), ("Off", "Off"), ("y", "y"),
         ("true", True), ("True", True), ("FALSE", False), ("tRue", "tRue"),
         ("0x1F", 31), ("0o17", 15), ("0777", 511), ("0b101", 5), ("1_000", 1000), ("+1", 1),
-        ("-0x1f", -31), ("00", 0), ("0", 0), ("-5", -5), ("089", 89.0), ("0o9", "0o9"), ("0x", "0x"),
+        ("-0x1f", -31),
+        ("00", 0),
+        ("0", 0),
+        ("-5", -5),
+        ("089", 89.0),
+        ("0o9", "0o9"),
+        ("0x", "0x"),
         ("1.10", 1.1), ("3.0", 3.0), ("1e3", 1000.0), (".5", 0.5), ("1.", 1.0), ("-.5", -0.5),
         ("1e400", "1e400"), ("99999999999999999999", 1e20), ("12:30:45", "12:30:45"),
         ("2031-02-03", "2031-02-03"), ("~", None), ("null", None), ("Null", None), ("", None),
@@ -55,10 +61,17 @@ def test_scalars(text: str, expected: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[22:22]", ["22:22"]), ("[::1, a]", ["::1", "a"]), ("{b: x:1}", {"b": "x:1"}),
-        ("{b: http://x?y=1}", {"b": "http://x?y=1"}), ("[127.0.0.1::80]", ["127.0.0.1::80"]),
-        ("{'x':1}", {"x": 1}), ("[a?b]", ["a?b"]), ("[\n  8080:80,\n  x\n]", ["8080:80", "x"]),
-        ("[b: c]", [{"b": "c"}]), ('["a:b", \'c:d\']', ["a:b", "c:d"]), ("[é:ü]", ["é:ü"]),
+        ("[22:22]", ["22:22"]),
+        ("[::1, a]", ["::1", "a"]),
+        ("{b: x:1}", {"b": "x:1"}),
+        ("{b: http://x?y=1}", {"b": "http://x?y=1"}),
+        ("[127.0.0.1::80]", ["127.0.0.1::80"]),
+        ("{'x':1}", {"x": 1}),
+        ("[a?b]", ["a?b"]),
+        ("[\n  8080:80,\n  x\n]", ["8080:80", "x"]),
+        ("[b: c]", [{"b": "c"}]),
+        ("[\"a:b\", 'c:d']", ["a:b", "c:d"]),
+        ("[é:ü]", ["é:ü"]),
         ("{b: [c:d, {e: f:g}]}", {"b": ["c:d", {"e": "f:g"}]}),
         ("[!<tag:yaml.org,2002:str> 5:6]", ["5:6"]),
     ],
@@ -122,6 +135,8 @@ def test_every_node_knows_its_place() -> None:
         ("<<: 3", "f.yaml:1:5: <<: '<<' needs a mapping or a list of mappings"),
         (b"a: \x00", "f.yaml:1:4: invalid YAML: control characters are not allowed"),
         (b"a: 1\nb: \xff", "f.yaml:2:4: invalid YAML: invalid leading UTF-8 octet"),
+        ('"a\\0": b', "f.yaml:1:1: NUL character"),
+        ('a: ["\\0"]', "f.yaml:1:5: a[0]: NUL character"),
         ("a: @x", "f.yaml:1:4: invalid YAML: found character that cannot start any token"),
     ],
 )
@@ -157,7 +172,9 @@ def test_an_alias_bomb_is_refused_at_once() -> None:
     started = time.monotonic()
     assert any("expand to more" in problem for problem in read("\n".join(lines))[1])
     maps = ["m0: &m0 {k: v}"]
-    maps += [f"m{i}: &m{i} {{{', '.join(f'k{j}: *m{i - 1}' for j in range(10))}}}" for i in range(1, 9)]
+    maps += [
+        f"m{i}: &m{i} {{{', '.join(f'k{j}: *m{i - 1}' for j in range(10))}}}" for i in range(1, 9)
+    ]
     merged = "\n".join([*maps, "z: {<<: [*m8, *m8]}"])
     assert any("expand to more" in problem for problem in read(merged)[1])
     assert time.monotonic() - started < 2

@@ -60,9 +60,7 @@ def test_a_service_may_be_called_x_ray(project: Project) -> None:
 
 
 def test_extensions_are_kept_at_any_level(project: Project) -> None:
-    model = project.model(
-        "x-a: {b: 1}\nservices: {web: {image: x, x-c: [1], deploy: {x-d: null}}}"
-    )
+    model = project.model("x-a: {b: 1}\nservices: {web: {image: x, x-c: [1], deploy: {x-d: null}}}")
     assert model["x-a"] == {"b": 1}
     assert model["services"]["web"]["x-c"] == [1]
     assert model["services"]["web"]["deploy"]["x-d"] is None
@@ -72,7 +70,9 @@ def test_extensions_are_kept_at_any_level(project: Project) -> None:
     ("text", "message"),
     [
         ("", "empty compose file"), ("null", "must be a mapping"), ("- a", "must be a mapping"),
-        ("text", "must be a mapping"), ("{}", "empty compose file"), ("# only", "empty compose file"),
+        ("text", "must be a mapping"),
+        ("{}", "empty compose file"),
+        ("# only", "empty compose file"),
         ("services: {a: {image: x}, a: {image: y}}", "already defined at line 1"),
         ("services: {a: {image: x, labels: {1: b}}}", "services.a.labels: non-string key 1"),
     ],
