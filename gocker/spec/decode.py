@@ -56,7 +56,7 @@ class Decoder:
                 if item.value:
                     made[key] = item.value
             else:
-                value = self.value(item, known, f"{path}.{key}")
+                value = self.value(item, known, f"{path}.{key}" if path else key)
                 if value is not UNSET:
                     made[key] = value
         for key, default in shape.always.items():

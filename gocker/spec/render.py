@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gocker.spec.parse import number
+from gocker.spec.schema_data import ANY, PROJECT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,10 +11,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker.spec.load import Loaded
+    from gocker.spec.schema_data import Shape
 
 _ORDER = ("name", "services", "jobs", "networks", "volumes", "secrets", "configs", "models")
-# Free names live here: an "x-ray" below them is no extension.
-_NAMED = frozenset(("services", "jobs", "volumes", "networks", "secrets", "configs", "depends_on"))
 # Words that some YAML reader takes for a boolean or null.
 _WORDS = frozenset((
     "true", "false", "null", "yes", "no", "on", "off", "y", "n", "~", "", "<<", "=",
@@ -30,27 +30,25 @@ def json_text(model: dict[str, Any], *, interpolated: bool = True) -> str:
     """
     import json
 
-    shown = _without_extensions(_ordered(model)) if interpolated else model
+    shown = _stripped(_ordered(model), PROJECT, top=True) if interpolated else model
     text = json.dumps(shown, indent=2, ensure_ascii=False)
     return (text.replace("$", "$$") if interpolated else text) + "\n"
 
 
-def _without_extensions(model: dict[str, Any]) -> dict[str, Any]:
-    made: dict[str, Any] = _strip(model, "", top=True)
-    return made
-
-
-def _strip(value: Any, key: str, *, top: bool = False) -> Any:
+def _stripped(value: Any, shape: Shape, *, top: bool = False) -> Any:
+    """Leave out the extensions; names that people chose are none."""
     if isinstance(value, list):
-        return [_strip(item, "") for item in value]
-    if not isinstance(value, dict):
+        return [_stripped(item, shape.items or ANY) for item in value]
+    if not isinstance(value, dict) or shape is ANY:
         return value
-    free = key in _NAMED or key in ("environment", "labels", "annotations", "sysctls")
-    return {
-        name: item if name.startswith("x-") and not free else _strip(item, name)
-        for name, item in value.items()
-        if top or free or not name.startswith("x-") or name == "x-gocker"
-    }
+    made = {}
+    for key, item in value.items():
+        known = (shape.keys or {}).get(key) or shape.values
+        if known is not None:
+            made[key] = _stripped(item, known)
+        elif top or key == "x-gocker":
+            made[key] = item
+    return made
 
 
 def yaml_text(model: dict[str, Any], *, interpolated: bool = True) -> str:

@@ -100,6 +100,21 @@ def test_huge_numbers(project: Project) -> None:
     assert project.errors(f"services: {{a: {{image: x, mem_limit: {'9' * 100_000}}}}}")
 
 
+def test_a_million_services_are_refused(project: Project) -> None:
+    text = "services:\n" + "".join(f" s{i}: {{}}\n" for i in range(600_000))
+    assert "more than 100000 entries" in project.error(text)
+
+
+def test_a_million_copies_are_refused(project: Project) -> None:
+    for body in ("scale: 1000000000000", "deploy: {replicas: 1000000000000}"):
+        assert "less than or equal to 100000" in project.service_error(body)
+
+
+def test_mistakes_in_every_one_of_many_services(project: Project) -> None:
+    text = "services:\n" + "".join(f" s{i}: {{depends_on: [t{i}]}}\n" for i in range(5000))
+    assert project.errors(text)
+
+
 def test_many_documents_are_refused(project: Project) -> None:
     assert "more than 1000 documents" in project.error("---\nx-a: b\n" * 2000)
 

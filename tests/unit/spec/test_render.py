@@ -28,6 +28,8 @@ services:
     depends_on: [db]
     environment: {A: 'yes', B: "two\\nlines\\n"}
     x-foo: {a: 1}
+    labels: {x-l: m}
+    logging: {options: {x-o: p}, x-q: r}
     x-gocker: {timeout: 5s}
     profiles: [a]
   db: {image: y, deploy: {replicas: 2}, volumes: ['v:/v'], pre_start: [{image: z, command: m}]}
@@ -48,6 +50,8 @@ def test_json_doubles_dollars_and_keeps_what_the_reference_keeps(project: Projec
     web = json.loads(text)["services"]["web"]
     assert web["command"] == ["echo", "$$HOME"]
     assert "x-foo" not in web
+    assert web["labels"] == {"x-l": "m"}
+    assert web["logging"] == {"options": {"x-o": "p"}}
     assert web["x-gocker"] == {"timeout": "5s"}
     assert json.loads(text)["x-top"] == {"x-in": [1, None, {}, []]}
 
