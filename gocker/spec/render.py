@@ -32,7 +32,12 @@ def json_text(model: dict[str, Any], *, interpolated: bool = True) -> str:
 
     shown = _stripped(_ordered(model), PROJECT, top=True) if interpolated else model
     text = json.dumps(shown, indent=2, ensure_ascii=False)
-    return (text.replace("$", "$$") if interpolated else text) + "\n"
+    return _printable(text.replace("$", "$$") if interpolated else text) + "\n"
+
+
+def _printable(text: str) -> str:
+    """Replace what is no UTF-8: the environment may hold any bytes, a document may not."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _stripped(value: Any, shape: Shape, *, top: bool = False) -> Any:
@@ -157,8 +162,10 @@ def scalar(value: Any) -> str:
     """Return a scalar as YAML on one line, quoted where another reader might see a type."""
     import json
 
-    if isinstance(value, str) and _is_plain(value):
-        return value
+    if isinstance(value, str):
+        value = _printable(value)
+        if _is_plain(value):
+            return value
     if isinstance(value, (dict, list)):
         return "{}" if isinstance(value, dict) else "[]"
     text = json.dumps(value, ensure_ascii=False)

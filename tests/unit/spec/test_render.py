@@ -85,6 +85,13 @@ def test_any_value_survives_yaml(value: dict[str, Any]) -> None:
     assert reread(render.yaml_text({"x-a": value}, interpolated=False)) == {"x-a": value}
 
 
+def test_bytes_of_the_environment_that_are_no_text_can_be_printed(project: Project) -> None:
+    model = project.model("services: {a: {image: x, user: $U}}", env={"U": "a\udcff"})
+    assert model["services"]["a"]["user"] == "a\udcff"
+    for text in (render.yaml_text(model), render.json_text(model)):
+        assert "a\ufffd" in text or "a\\ufffd" in text
+
+
 def test_lists(project: Project) -> None:
     loaded = project.load(TEXT, profiles=["a"], env={"ONE": "1"})
     assert render.services(loaded) == ["db", "web"]
