@@ -15,7 +15,7 @@ import re
 _COLON = re.compile(rb"(?<![\"'\]}]):(?=[^\s,\[\]{}])")
 _QUESTION = re.compile(rb"\?(?=[^\s,\[\]{}])")
 # Tags may hold colons and must not hold the replacement.
-_TAGS = re.compile(rb"(!<[^>\n]*>|^%TAG[^\n]*)", re.MULTILINE)
+_TAGS = re.compile(rb"(!<[^>\n]*>|(?<![^\s\[{,])![^\s,\[\]{}]*|^%TAG[^\n]*)", re.MULTILINE)
 
 
 def protect(data: bytes) -> tuple[bytes, dict[int, str] | None]:

@@ -278,7 +278,7 @@ class _Reader:
             if isinstance(node, Scalar) and isinstance(node.value, str):
                 self.key(node.value, mark)
             else:
-                self.bad_key(node, mark)
+                self.bad_key(node)
             return
         if key[:1] == _NO_KEY:
             if key == _MERGE:
@@ -300,10 +300,10 @@ class _Reader:
             keys[name] = place
         frame.key = name
 
-    def bad_key(self, node: Node, mark: Any) -> None:
+    def bad_key(self, node: Node) -> None:
         what = repr(node.value) if isinstance(node, Scalar) else "a collection"
         where = self.path()
-        self.problems.add(self.place(mark), where, f"non-string key {what}", "quote it")
+        self.problems.add(node.place, where, f"non-string key {what}", "quote it")
         self.stack[-1].key = _NO_KEY
 
     def add_merge(self, frame: _Frame, node: Node, mark: Any) -> None:
