@@ -1,7 +1,9 @@
-"""Removal of a directory tree that may hold anything a container's root could make.
+"""Remove a directory tree without following a link or crossing a mount.
 
-Relative to descriptors throughout: no link is followed, and a mount point below is never
-entered (it would be the user's own data). Ground, since both layers clean up.
+What containers leave is hostile: links to /etc, trees deeper than our descriptor limit, a bind
+mount of the user's data that was not taken down. So every step is an ``*at`` call on the
+directory itself, the depth costs one descriptor, and a mounted directory stops the removal.
+Ground, since the launcher and the front both clean up.
 """
 
 from __future__ import annotations
@@ -9,76 +11,132 @@ from __future__ import annotations
 import os
 import stat
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from gocker.errors import HostError
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def remove_tree(path: str) -> None:
-    """Remove `path` and everything below it; nothing to do if it is not there.
+class _Level:
+    """A directory on the way down: its name and identity, and its directories still to remove."""
+
+    __slots__ = ("identity", "name", "pending")
+
+    def __init__(self, name: str, fd: int) -> None:
+        self.name = name
+        self.identity = _identity(fd)
+        self.pending = _remove_files(fd)
+
+
+def remove_tree(parent_fd: int, name: str) -> None:
+    """Remove `name` in the directory `parent_fd` and all below it; missing is fine.
 
     Raises:
-        OSError: EBUSY if something is mounted below; what was not removed stays.
+        HostError: if a mount is in the tree (nothing below it is touched), or the kernel
+            refuses.
     """
-    parent, name = os.path.split(path.rstrip("/"))
+    try:
+        mount = _mount_id(parent_fd)
+        fd = os.dup(parent_fd)
+    except OSError as err:
+        raise HostError(f"cannot remove {name!r}: {err.strerror}") from err
+    levels: list[_Level] = []
+    pending = [name]
+    try:
+        while True:
+            if pending:
+                child = _open(fd, pending[-1])
+                if child is None:
+                    pending.pop()
+                    continue
+                os.close(fd)
+                fd = child
+                if _mount_id(fd) != mount:
+                    raise HostError(_mounted(levels, pending[-1]), hint="umount it first")
+                levels.append(_Level(pending[-1], fd))
+                pending = levels[-1].pending
+            elif levels:
+                done = levels.pop()
+                up = os.open("..", DIRECTORY, dir_fd=fd) if levels else os.dup(parent_fd)
+                os.close(fd)
+                fd = up
+                if levels and _identity(fd) != levels[-1].identity:
+                    raise HostError(f"{done.name!r} was moved while it was removed")
+                os.rmdir(done.name, dir_fd=fd)
+                pending = levels[-1].pending if levels else [name]
+                pending.pop()
+            else:
+                return
+    except OSError as err:
+        where = "/".join(level.name for level in levels) or name
+        raise HostError(f"cannot remove {where!r}: {err.strerror}") from err
+    finally:
+        os.close(fd)
+
+
+def remove_path(path: str) -> None:
+    """Remove the tree at `path`, whose parent is a directory of ours; missing is fine.
+
+    Raises:
+        HostError: as `remove_tree`.
+    """
+    parent, name = os.path.split(path)
     try:
         parent_fd = os.open(parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
-        _remove(parent_fd, name)
+        remove_tree(parent_fd, name)
     finally:
         os.close(parent_fd)
 
 
-def _remove(parent_fd: int, name: str) -> None:
+def _open(fd: int, name: str) -> int | None:
+    """Return a descriptor of the directory `name`, or None after removing what is none."""
     try:
-        info = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+        return os.open(name, DIRECTORY, dir_fd=fd)
     except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(info.st_mode):
-        os.unlink(name, dir_fd=parent_fd)
-        return
-    try:
-        os.rmdir(name, dir_fd=parent_fd)  # most are empty: one call instead of four
-        return
-    except OSError:
-        pass
-    # An explicit stack: a container can nest deeper than the interpreter recurses.
-    stack = [(parent_fd, name, _open(parent_fd, name))]
-    try:
-        while stack:
-            above, name, fd = stack[-1]
-            child = _empty(fd, info.st_dev)
-            if child is not None:
-                stack.append((fd, child, _open(fd, child)))
-                continue
-            stack.pop()
-            os.close(fd)
-            os.rmdir(name, dir_fd=above)
-    finally:
-        for _, _, fd in stack:
-            os.close(fd)
-
-
-def _open(parent_fd: int, name: str) -> int:
-    try:
-        return os.open(name, _DIRECTORY, dir_fd=parent_fd)
+        return None
+    except NotADirectoryError:
+        os.unlink(name, dir_fd=fd)
+        return None
     except PermissionError:
-        os.chmod(name, 0o700, dir_fd=parent_fd)
-        return os.open(name, _DIRECTORY, dir_fd=parent_fd)
-
-
-def _empty(fd: int, device: int) -> str | None:
-    """Unlink what is in the directory; return the first subdirectory that is not empty."""
-    with os.scandir(fd) as entries:
-        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_directory in names:
-        if not is_directory:
-            os.unlink(name, dir_fd=fd)
-            continue
+        # An overlay's work directory has mode 0. The descriptor keeps the chmod on this inode.
+        path_fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
         try:
-            os.rmdir(name, dir_fd=fd)
-        except OSError:
-            if os.stat(name, dir_fd=fd, follow_symlinks=False).st_dev != device:
-                raise  # EBUSY: a mount point
-            return name
-    return None
+            os.chmod(f"/proc/self/fd/{path_fd}", 0o700)
+        finally:
+            os.close(path_fd)
+        return os.open(name, DIRECTORY, dir_fd=fd)
+
+
+def _remove_files(fd: int) -> list[str]:
+    """Unlink everything in a directory that is not a directory; return the directories."""
+    if stat.S_IMODE(os.fstat(fd).st_mode) & 0o300 != 0o300:
+        os.fchmod(fd, 0o700)
+    directories = []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                directories.append(entry.name)
+            else:
+                os.unlink(entry.name, dir_fd=fd)
+    return directories
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _mount_id(fd: int) -> str:
+    """Return the mount a descriptor is on. st_dev would miss a bind mount of the same disk."""
+    with open(f"/proc/self/fdinfo/{fd}") as file:
+        for line in file:
+            if line.startswith("mnt_id:"):
+                return line
+    raise HostError("no mnt_id in /proc/self/fdinfo", hint="gocker needs Linux 3.15 or newer")
+
+
+def _mounted(levels: list[_Level], name: str) -> str:
+    path = "/".join([*(level.name for level in levels), name])
+    return f"{path!r} is a mount point; it and what is mounted there stay"

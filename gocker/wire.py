@@ -5,12 +5,15 @@ End of file means that the other side is gone. Source: unix(7), recvmsg(2).
 
 Requests (front to launcher), each with ``op``:
 
-``start``    ``id``, ``config`` (OCI), ``rootfs``, fds stdin, stdout, stderr
+``init``     where to work; see runtime/launcher.py
+``define``   ``key``, ``name``, ``value``: a part of configurations that many requests share
+``start``    ``id``, ``config`` (OCI), ``shared`` (name -> key), ``overlay``, ``files``,
+             ``grants``, ``init``, ``best_effort``, ``directories``; fds stdin, stdout, stderr
 ``signal``   ``id``, ``signal``; ``or_kill``: SIGKILL instead if PID 1 could not receive it
 ``kill``     ``id``: every process of the container, at once
 ``exec``     ``id``, ``exec_id``, ``process`` (OCI), ``timeout_s``, fds stdin, stdout, stderr
 ``freeze``   ``id``, ``frozen``
-``sweep``    ``prefix``: remove cgroups and directories of dead containers
+``sweep``    ``names``, ``unknown``, ``directories``: remove what dead runs left
 
 Events (launcher to front), each with ``event``, ``t`` (CLOCK_MONOTONIC, seconds) and, for a
 container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``exec_exited``,
@@ -24,6 +27,8 @@ import os
 import socket
 from array import array
 
+from gocker.errors import HostError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -34,7 +39,22 @@ if TYPE_CHECKING:
 MAX_MESSAGE = 180_000
 MAX_FDS = 16
 _ANCILLARY = socket.CMSG_SPACE(MAX_FDS * array("i").itemsize)
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+
+
+def encode(message: Message) -> bytes:
+    """Return a message as it is sent.
+
+    Raises:
+        HostError: if it is longer than one message can be.
+    """
+    data = _to_json(message).encode("utf-8", "surrogateescape")
+    if len(data) > MAX_MESSAGE:
+        raise HostError(
+            f"a request of {len(data)} bytes is too long, the most is {MAX_MESSAGE}",
+            hint="put large values of environment or command into a file and mount it",
+        )
+    return data
 
 
 class Connection:
@@ -55,9 +75,13 @@ class Connection:
         """Send one message and copies of `fds`.
 
         Raises:
-            OSError: EPIPE when the other side is gone, EMSGSIZE above the send buffer.
+            OSError: EPIPE when the other side is gone.
+            HostError: if the message is too long.
         """
-        data = _encode(message).encode("utf-8", "surrogateescape")
+        self.send_encoded(encode(message), fds)
+
+    def send_encoded(self, data: bytes, fds: tuple[int, ...] = ()) -> None:
+        """Send what `encode` returned; BlockingIOError if the socket is non-blocking and full."""
         if not fds:
             self._sock.send(data)
             return

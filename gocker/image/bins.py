@@ -14,7 +14,7 @@ from gocker.image.tree import Content, Directory, Entry, File, Link, Tree
 from gocker.state.directory import list_names, open_private
 from gocker.state.locks import acquire
 from gocker.state.roots import Roots
-from gocker.state.tree import remove_tree
+from gocker.tree import remove_tree
 
 _UNFINISHED = ".new-"
 _LOCK_TIMEOUT_S = 60.0

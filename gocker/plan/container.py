@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gocker import oci
@@ -191,6 +192,21 @@ def seccomp_unconfined(service: Service) -> bool:
     return any(option.replace("=", ":") == "seccomp:unconfined" for option in service.security_opt)
 
 
+# Equal parts of configurations are the same object: the executor sends each of them once.
+_READONLY_PATHS = list(posture.READONLY_PATHS)
+_seccomp = lru_cache(posture.default_seccomp)
+
+
+@lru_cache
+def _masked_paths(cpus: int) -> list[str]:
+    return [*posture.MASKED_PATHS, *posture.thermal_throttle_paths(cpus)]
+
+
+@lru_cache
+def _default_sysctl(ipv6: bool) -> dict[str, str]:
+    return posture.SYSCTL | (posture.SYSCTL_IPV6 if ipv6 else {})
+
+
 def _linux(service: Service, host: Host, *, job: bool) -> oci.Linux:
     own_network = service.network_mode != "host"
     kinds = ["mount", "uts", "ipc", "pid", "cgroup", *(["network"] if own_network else [])]
@@ -198,15 +214,15 @@ def _linux(service: Service, host: Host, *, job: bool) -> oci.Linux:
         "namespaces": [{"type": kind} for kind in kinds],
         "resources": resources(service, job=job),
         "rootfsPropagation": "private",
-        "maskedPaths": [*posture.MASKED_PATHS, *posture.thermal_throttle_paths(host.cpus)],
-        "readonlyPaths": [*posture.READONLY_PATHS],
+        "maskedPaths": _masked_paths(host.cpus),
+        "readonlyPaths": _READONLY_PATHS,
     }
     sysctl = _sysctl(service, host, own_network=own_network)
     if sysctl:
         linux["sysctl"] = sysctl
     if not seccomp_unconfined(service):
         added = frozenset(capabilities(service, host, uid_is_root=True).get("bounding", ()))
-        linux["seccomp"] = posture.default_seccomp(added)
+        linux["seccomp"] = _seccomp(added)
     if service.devices:
         linux["devices"] = [_device(device) for device in service.devices]
         linux["resources"]["devices"] += [
@@ -217,9 +233,9 @@ def _linux(service: Service, host: Host, *, job: bool) -> oci.Linux:
 
 
 def _sysctl(service: Service, host: Host, *, own_network: bool) -> dict[str, str]:
-    found: dict[str, str] = {}
-    if own_network:
-        found |= posture.SYSCTL | (posture.SYSCTL_IPV6 if host.ipv6 else {})
+    found = _default_sysctl(host.ipv6) if own_network else {}
+    if service.sysctls:
+        found = dict(found)
     for name, value in service.sysctls.items():
         dotted = name.replace("/", ".") if "." not in name else name
         if not _SYSCTL_OWN.fullmatch(dotted) or ".." in dotted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gocker import oci
@@ -31,11 +32,18 @@ _HOST_LINES = (
 )
 
 
+# The same object for equal arguments: the executor sends it once.
+_default_mounts = lru_cache(posture.default_mounts)
+
+
 def mounts(
     service: Service, project: Project, volumes_root: str
 ) -> tuple[list[oci.Mount], list[Prepare]]:
     """Return the mounts in their order, and the directories that must exist before."""
-    found = posture.default_mounts(service.shm_size or posture.SHM_SIZE)
+    default = _default_mounts(service.shm_size or posture.SHM_SIZE)
+    if not service.tmpfs and not service.volumes:
+        return default, []
+    found = list(default)
     prepare: list[Prepare] = []
     found += [_tmpfs(entry) for entry in service.tmpfs]
     for mount in service.volumes:
@@ -45,7 +53,7 @@ def mounts(
             prepare.append(needs)
     # A parent's mount comes before its children's, whatever the order in the spec; the default
     # mounts stay first. Sorting by depth is stable.
-    first = len(posture.default_mounts())
+    first = len(default)
     return found[:first] + sorted(found[first:], key=_depth), prepare
 
 

@@ -104,7 +104,7 @@ def _cpu(service: Service) -> oci.Cpu:
 
 
 def _pids(service: Service, *, job: bool) -> int:
-    limit = service.pids_limit
+    limit = service.pids_limit or None  # 0 is Compose's word for not set
     if limit is None:
         limit = int(_deploy_limit(service, "pids") or 0) or None
     if limit is None:

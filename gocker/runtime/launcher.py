@@ -24,13 +24,14 @@ import socket
 import sys
 import time
 
-from gocker import cgroup, tree
+from gocker import cgroup
 from gocker.errors import ContainerError, GockerError, InternalError
 from gocker.linux import mount, process, signals
 from gocker.runtime import init, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
 from gocker.runtime.exec import Execution
 from gocker.runtime.layers import Layers
+from gocker.tree import remove_path
 from gocker.wire import Connection
 
 TYPE_CHECKING = False
@@ -40,6 +41,11 @@ if TYPE_CHECKING:
 
     from gocker.cgroup.base import Manager
     from gocker.wire import Message
+
+
+# Dead containers that may wait for their removal while others keep the launcher busy.
+MAX_GARBAGE = 32
+REMOVE_TIMEOUT_S = 1.0
 
 
 class Launcher:
@@ -52,7 +58,7 @@ class Launcher:
         self._containers: dict[str, Container] = {}
         self._executions: dict[str, Execution] = {}
         self._garbage: list[Container] = []
-        self._seccomp: dict[str, tuple[bytes, int]] = {}
+        self._shared: dict[int, Any] = {}
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._scratch = ""
@@ -78,6 +84,8 @@ class Launcher:
                     callback()
             if not ready:
                 self._idle()
+            elif len(self._garbage) > MAX_GARBAGE:
+                self._collect()
         while self._garbage:
             self._collect()
         if self._scratch:
@@ -118,13 +126,16 @@ class Launcher:
         """Remove one dead container's traces, when nothing else is to be done."""
         container = self._garbage.pop()
         try:
-            container.cgroup.remove()
+            # Busy for a moment if a process that was executed in it is not reaped yet.
+            if not container.cgroup.remove() and container.cgroup.wait_empty(REMOVE_TIMEOUT_S):
+                container.cgroup.remove()
             for directory in container.directories:
-                tree.remove_tree(directory)
+                remove_path(directory)
             if container.layer is not None:
                 self._layers.give_back(container.layer, private=container.shares_nothing())
-        except OSError as error:
-            print(f"gocker launcher: {container.id}: {error}", file=sys.stderr)  # noqa: T201  # best effort: gc finds it again
+        except (OSError, GockerError) as error:
+            # Best effort: `gocker down` and the next `up` find it again.
+            print(f"gocker launcher: {container.id}: {error}", file=sys.stderr)  # noqa: T201  # no log here
 
     def _receive(self) -> None:
         received = None
@@ -178,13 +189,17 @@ class Launcher:
                    cgroups=self._manager.names())  # fmt: skip
 
     def _define(self, message: Message, _: list[int]) -> None:
-        """Compile a seccomp profile that many configurations name by ``key``."""
-        self._seccomp[message["key"]] = seccomp.program(message["seccomp"])
+        """Keep a ``value`` that many requests name by its ``key``; compile a seccomp profile."""
+        value = message["value"]
+        if message["name"] == "seccomp":
+            value = seccomp.program(value)
+        self._shared[message["key"]] = value
 
     def _start(self, message: Message, fds: list[int]) -> None:
         container_id: str = message["id"]
         config = message["config"]
         linux = config["linux"]
+        program = self._program(message)
         resources = linux.get("resources", {})
         group = self._manager.create(
             linux["cgroupsPath"], resources, best_effort=message.get("best_effort", False)
@@ -206,7 +221,7 @@ class Launcher:
             stdio=fds[:3],
             status_fd=-1,
             launcher_pidfd=self._self_pidfd,
-            seccomp=self._program(message, linux),
+            seccomp=program,
             init=message.get("init", False),
             files=message.get("files", []),
             grants=message.get("grants", []),
@@ -227,10 +242,19 @@ class Launcher:
         self._watch(container.status_fd, lambda: self._executed(container))
         self._watch(container.pidfd, lambda: self._exited(container))
 
-    def _program(self, message: Message, linux: Any) -> tuple[bytes, int] | None:
-        if "seccomp" in message:
-            return self._seccomp[message["seccomp"]]
-        return seccomp.program(linux["seccomp"]) if "seccomp" in linux else None
+    def _program(self, message: Message) -> tuple[bytes, int] | None:
+        """Put the shared parts into the configuration; return the seccomp program."""
+        config = message["config"]
+        program: tuple[bytes, int] | None = None
+        for name, key in message.get("shared", {}).items():
+            if name == "seccomp":
+                program = self._shared[key]
+            else:
+                part = config if name == "mounts" else config["linux"]
+                part[name] = self._shared[key]
+        if "seccomp" in config["linux"]:
+            program = seccomp.program(config["linux"]["seccomp"])
+        return program
 
     def _executed(self, container: Container) -> None:
         """The status pipe ended: the program was executed, or the first process said why not."""
@@ -294,7 +318,7 @@ class Launcher:
         names, unknown = set(message["names"]), set(message["unknown"])
         removed = self._manager.sweep(names.__contains__, unknown.__contains__)
         for directory in message["directories"]:
-            tree.remove_tree(directory)
+            remove_path(directory)
             removed.append(directory)
         self._emit("swept", removed=removed)
 

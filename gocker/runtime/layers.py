@@ -15,9 +15,9 @@ from __future__ import annotations
 import os
 from errno import EINVAL, EPERM
 
-from gocker import tree
 from gocker.errors import SyscallError
 from gocker.linux import mount as m
+from gocker.tree import remove_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Layer:
                 m.umount(mountpoint, m.MNT_DETACH)
             self._stamp = self._read_stamp()
         except BaseException:
-            tree.remove_tree(directory)
+            remove_path(directory)
             raise
 
     def _read_stamp(self) -> tuple[int, ...]:
@@ -82,7 +82,7 @@ class Layer:
         if self._mount_fd >= 0:
             os.close(self._mount_fd)
             self._mount_fd = -1
-        tree.remove_tree(self.directory)
+        remove_path(self.directory)
 
 
 class Layers:

@@ -6,10 +6,10 @@ import os
 import socket
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gocker.errors import HostError, from_wire
-from gocker.wire import Connection
+from gocker.errors import GockerError, HostError, from_wire
+from gocker.wire import Connection, encode
 
 if TYPE_CHECKING:
     from gocker.wire import Message
@@ -36,7 +36,7 @@ class Launcher:
         theirs.close()
         self.connection = Connection(ours)
         self._socket = ours
-        self._outgoing: deque[tuple[Message, tuple[int, ...], tuple[int, ...]]] = deque()
+        self._outgoing: deque[tuple[bytes, tuple[int, ...], tuple[int, ...]]] = deque()
 
     def fileno(self) -> int:
         """Return the socket's descriptor, for a selector."""
@@ -66,16 +66,25 @@ class Launcher:
     def send(
         self, message: Message, fds: tuple[int, ...] = (), *, close: tuple[int, ...] = ()
     ) -> None:
-        """Queue a request and send what the socket takes now; own and close `close` after it."""
-        self._outgoing.append((message, fds, close))
+        """Queue a request and send what the socket takes now; own and close `close` after it.
+
+        Raises:
+            HostError: if the request is too long; `close` is closed then, too.
+        """
+        try:
+            self._outgoing.append((encode(message), fds, close))
+        except GockerError:
+            for fd in close:
+                os.close(fd)
+            raise
         self.flush()
 
     def flush(self) -> bool:
         """Send queued requests; return whether all are sent."""
         while self._outgoing:
-            message, fds, close = self._outgoing[0]
+            data, fds, close = self._outgoing[0]
             try:
-                self.connection.send(message, fds)
+                self.connection.send_encoded(data, fds)
             except BlockingIOError:
                 return False
             except (BrokenPipeError, ConnectionResetError):
@@ -116,12 +125,3 @@ def lost() -> HostError:
         "the launcher process is gone, and every container with it",
         hint="see the kernel's log (dmesg) for an OOM kill; `gocker down` cleans up",
     )
-
-
-def seccomp_key(seccomp: Any) -> str:
-    """Return a name for a seccomp profile, equal for equal profiles."""
-    import hashlib
-    import json
-
-    text = json.dumps(seccomp, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -12,12 +12,14 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from gocker import events, oci
+from gocker.errors import GockerError, HostError
 from gocker.plan.model import Container, Plan
-from gocker.scheduler.launcher import Launcher, lost, seccomp_key
+from gocker.scheduler.launcher import Launcher, lost
 from gocker.scheduler.machine import Machine
 from gocker.scheduler.messages import (
     Command,
@@ -42,6 +44,7 @@ from gocker.scheduler.output import Feed, Streams
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PROBE_OUTPUT = 4096
+_SHARED_LINUX = ("seccomp", "maskedPaths", "readonlyPaths", "sysctl")
 _EVIDENCE = tuple(
     key for key in events.EVENTS["container.exited"][1]
     if key.split(".")[0] in ("cpu", "memory", "pids", "io")
@@ -110,12 +113,12 @@ class Loop:
         self._attempts: dict[str, Attempt] = {}
         self._current: dict[tuple[str, int], Attempt] = {}
         self._probes: dict[str, tuple[str, int, int]] = {}
-        self._seccomp: dict[int, str] = {}
-        self._defined: set[str] = set()
+        self._defined: set[int] = set()
         self._serial = 0
         self._began = 0.0
         self._writing = False
         self._waiting_sinks: set[int] = set()
+        self._failures: deque[Event] = deque()
         self._events = {
             "started": self._on_started, "failed": self._on_failed, "exited": self._on_exited,
             "signalled": lambda _: None, "exec_exited": self._on_probe_exited,
@@ -169,14 +172,27 @@ class Loop:
         self._obey(self._machine.handle(event, time.monotonic()))
 
     def _obey(self, commands: list[Command]) -> None:
+        """Carry out commands in their order, then tell what went wrong meanwhile."""
         for command in commands:
             handler = self._commands.get(type(command))
             if handler is not None:
                 handler(command)
+        while self._failures:
+            self._tell(self._failures.popleft())
 
     # -- commands ------------------------------------------------------------------------------
 
     def _start(self, command: Start) -> None:
+        try:
+            self._request_start(command)
+        except (GockerError, OSError) as error:
+            attempt = self._current[command.unit, command.attempt]
+            attempt.ended = {"error": _wire_error(error)}
+            self._failures.append(
+                StartFailed(command.unit, command.attempt, attempt.ended["error"])
+            )
+
+    def _request_start(self, command: Start) -> None:
         unit = self._plan.units[command.unit]
         made = self._plan.containers[command.unit]
         self._serial += 1
@@ -184,13 +200,17 @@ class Loop:
         self._attempts[attempt.id] = attempt
         self._current[command.unit, command.attempt] = attempt
         anonymous = self._around.prepare(made, attempt.id)
-        log_fd = self._around.open_log(command.unit, command.attempt)
-        feed = self._around.feed(command.unit) if made.attach else None
-        attempt.streams = Streams(self._selector, log_fd, feed, lambda: self._complete(attempt))
+        attempt.streams = Streams(
+            self._selector,
+            lambda: self._around.open_log(command.unit, command.attempt),
+            lambda: self._around.feed(command.unit) if made.attach else None,
+            lambda: self._complete(attempt),
+        )
         fds = (self._around.stdin(command.unit), attempt.streams.pipe(1), attempt.streams.pipe(2))
         message: dict[str, Any] = {"op": "start", "id": attempt.id}
         message |= self._configuration(made, attempt.id)
         if anonymous:
+            del message["shared"]["mounts"]
             message["config"]["mounts"] = _place(made.config["mounts"], anonymous)
             message["directories"] = list(anonymous.values())
         if unit.best_effort:
@@ -198,30 +218,35 @@ class Loop:
         self._send(message, fds)
 
     def _configuration(self, made: Container, container_id: str) -> dict[str, Any]:
-        """Return the parts of the request that make the container; profiles go by name."""
+        """Return the parts of the request that make the container."""
         linux: oci.Linux = {**made.config["linux"], "cgroupsPath": container_id}
+        config: oci.Config = {**made.config, "linux": linux}
         message: dict[str, Any] = {
-            "config": {**made.config, "linux": linux},
+            "config": config,
             "overlay": {"lower": made.lower, "hidden": made.hidden},
             "files": made.files,
+            "shared": self._share(linux, _SHARED_LINUX) | self._share(config, ("mounts",)),
         }
-        seccomp = linux.pop("seccomp", None)
-        if seccomp is not None:
-            message["seccomp"] = self._define(seccomp)
         if made.grants:
             message["grants"] = made.grants
         if made.init:
             message["init"] = True
         return message
 
-    def _define(self, seccomp: oci.Seccomp) -> str:
-        key = self._seccomp.get(id(seccomp))
-        if key is None:
-            key = self._seccomp[id(seccomp)] = seccomp_key(seccomp)
-        if key not in self._defined:
-            self._defined.add(key)
-            self._send({"op": "define", "key": key, "seccomp": seccomp})
-        return key
+    def _share(self, part: Any, names: Iterable[str]) -> dict[str, int]:
+        """Take what many containers have in common out of `part`; return its keys by name.
+
+        The plan uses the same object for equal values, and keeps it: its id is its key.
+        """
+        keys = {}
+        for name in names:
+            value = part.pop(name, None)
+            if value is not None:
+                keys[name] = id(value)
+                if id(value) not in self._defined:
+                    self._defined.add(id(value))
+                    self._send({"op": "define", "key": id(value), "name": name, "value": value})
+        return keys
 
     def _stop(self, command: Stop) -> None:
         attempt = self._current[command.unit, command.attempt]
@@ -391,6 +416,14 @@ class Loop:
 
     def _interrupted(self, number: int) -> None:
         self._tell(Interrupted(number))
+
+
+def _wire_error(error: GockerError | OSError) -> dict[str, Any]:
+    """Return an error of ours or the kernel's as it goes into the log."""
+    if isinstance(error, GockerError):
+        return error.to_wire()
+    where = f"{error.filename!r}: " if error.filename else ""
+    return HostError(f"cannot prepare a container: {where}{error.strerror}").to_wire()
 
 
 def _place(mounts: list[oci.Mount], sources: dict[str, str]) -> list[oci.Mount]:

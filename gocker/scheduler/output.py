@@ -21,17 +21,22 @@ class Feed(Protocol):
 
 
 class Streams:
-    """The two pipes of one container. Owns their read ends and the log's descriptor."""
+    """The two pipes of one container. Owns their read ends and the log's descriptor.
 
-    __slots__ = ("_feed", "_log_fd", "_on_end", "_open", "_selector", "tail")
+    The log is opened with the first output: making a file costs more than most of a start.
+    """
+
+    __slots__ = ("_feed", "_log_fd", "_make_feed", "_on_end", "_open", "_open_log", "_selector")
 
     def __init__(
-        self, selector: selectors.BaseSelector, log_fd: int, feed: Feed | None,
-        on_end: Callable[[], None],
+        self, selector: selectors.BaseSelector, open_log: Callable[[], int],
+        feed: Callable[[], Feed | None], on_end: Callable[[], None],
     ) -> None:  # fmt: skip
         self._selector = selector
-        self._log_fd = log_fd
-        self._feed = feed
+        self._open_log = open_log
+        self._log_fd = -1
+        self._feed: Feed | None = None
+        self._make_feed = feed
         self._on_end = on_end
         self._open: dict[int, int] = {}
 
@@ -61,6 +66,9 @@ class Streams:
             self._end(fd)
 
     def _take(self, chunk: bytes, stream: int) -> None:
+        if self._log_fd < 0:
+            self._log_fd = self._open_log()
+            self._feed = self._make_feed()
         if self._feed is not None:
             self._feed.feed(chunk, stream)
         while chunk:
@@ -73,7 +81,8 @@ class Streams:
         if not self._open:
             if self._feed is not None:
                 self._feed.close()
-            os.close(self._log_fd)
+            if self._log_fd >= 0:
+                os.close(self._log_fd)
             self._on_end()
 
     def drain(self) -> None:

@@ -309,6 +309,8 @@ def _without_model(key: str, branch: Branch) -> Schema:
     row = branch.row
     if row.status == "honoured":
         return CONSUMED.get(key, STRING)
+    if row.unless is not None:
+        return {"description": f"refused without {row.unless[0]}: {row.reason}"}
     if row.status == "warned":
         return {"description": f"no effect: {row.reason}"}
     kind = "not built yet" if row.status == "later" else "refused"

@@ -20,8 +20,8 @@ HONOURED = {
         dns_search domainname entrypoint env_file environment expose extends extra_hosts
         group_add healthcheck hostname image init label_file labels mem_limit mem_reservation
         memswap_limit network_mode oom_score_adj pids_limit platform profiles
-        pull_policy read_only restart scale secrets security_opt shm_size stdin_open
-        stop_grace_period stop_signal sysctls tmpfs tty ulimits user volumes working_dir
+        pull_policy read_only restart scale secrets security_opt shm_size
+        stop_grace_period stop_signal sysctls tmpfs ulimits user volumes working_dir
         x-gocker""",
     "services.*.blkio_config": """
         weight weight_device device_read_bps device_write_bps device_read_iops
@@ -196,6 +196,9 @@ CHECKED = {
     "services.*.volumes[].type": "bind, volume, tmpfs; image not yet, npipe, cluster refused",
 }
 
+# Key -> the key beside it that makes it superfluous, and why it then has no effect.
+UNLESS = {"services.*.build": ("image", "the image is used, nothing is built")}
+
 # Values with which a key without support changes nothing. Empty ones never do.
 HARMLESS: dict[str, frozenset[Any]] = {
     "services.*.cgroup": frozenset({"private"}),
@@ -205,8 +208,6 @@ HARMLESS: dict[str, frozenset[Any]] = {
     "services.*.pid": frozenset({"private"}),
     "services.*.runtime": frozenset({"gocker"}),
     "services.*.userns_mode": frozenset({"host"}),
-    "services.*.stdin_open": frozenset({False}),
-    "services.*.tty": frozenset({False}),
     "services.*.x-gocker.profile": frozenset({"default"}),
     "networks.*.driver": frozenset({"bridge", "default"}),
     "networks.*.enable_ipv4": frozenset({True}),
@@ -233,6 +234,7 @@ class Row(NamedTuple):
     reason: str = ""
     harmless: frozenset[Any] = frozenset()
     typed: bool = False
+    unless: tuple[str, str] | None = None
 
 
 class Branch:
@@ -263,7 +265,8 @@ def tree() -> Branch:
             _put(root, path, Row("honoured", CHECKED.get(path, ""), typed=path not in CONSUMED))
     for status, rows in (("refused", REFUSED), ("warned", WARNED), ("later", LATER)):
         for path, reason in rows.items():
-            _put(root, path, Row(status, reason, HARMLESS.get(path, frozenset()), path in TYPED))
+            harmless = HARMLESS.get(path, frozenset())
+            _put(root, path, Row(status, reason, harmless, path in TYPED, UNLESS.get(path)))
     job = root.below["jobs"].below["*"].below
     for key, branch in root.below["services"].below["*"].below.items():
         job.setdefault(key, branch)

@@ -13,7 +13,7 @@ from gocker.state.directory import list_names
 from gocker.state.names import is_run_id, run_of
 from gocker.state.roots import Roots
 from gocker.state.run import Run
-from gocker.state.tree import remove_tree
+from gocker.tree import remove_tree
 
 
 def container_path(roots: Roots, container_id: str) -> str:

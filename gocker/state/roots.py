@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from gocker.errors import HostError
 from gocker.state.directory import list_names, open_private, verify_ancestors
 from gocker.state.holder import boot_id
-from gocker.state.tree import remove_tree
+from gocker.tree import remove_tree
 
 DEFAULT_DATA = "/var/lib/gocker"
 _BOOT_ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"

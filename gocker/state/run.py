@@ -21,7 +21,7 @@ from gocker.state.holder import Holder
 from gocker.state.locks import Lock, acquire, is_held
 from gocker.state.names import checked, is_run_id, log_name, new_run_id
 from gocker.state.roots import Roots
-from gocker.state.tree import remove_tree
+from gocker.tree import remove_tree
 
 SCHEMA_VERSION = 1
 KEEP = 20  # finished runs per project

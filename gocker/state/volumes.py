@@ -16,7 +16,7 @@ from gocker.errors import HostError
 from gocker.state.directory import list_names, open_private, read_small, write_atomic
 from gocker.state.names import checked
 from gocker.state.roots import Roots
-from gocker.state.tree import remove_tree
+from gocker.tree import remove_tree
 
 _OWNERS = ".owner"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,3 +107,13 @@ def test_the_table_names_every_case(run: object, roots: Path) -> None:
     table = again.stderr[again.stderr.index("\nSERVICE ") :]
     for case in ("oom (allowed)", "32 MiB / 32 MiB", "pids (allowed)", "12 / 12", "(timeout)"):
         assert case in table
+
+
+def test_the_readmes_first_spec_runs(roots: Path, tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(.+?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    spec = tmp_path / "first.yaml"
+    spec.write_text(text)
+    run = gocker(roots, "up", str(spec))
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"^test +\| \w", run.stdout, re.MULTILINE)
+    assert gocker(roots, "down", str(spec), "--volumes").returncode == 0

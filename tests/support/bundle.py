@@ -39,7 +39,7 @@ class Bundle:
 
 
 def make_rootfs(directory: Path) -> Path:
-    """Fill a directory with busybox, its applets and the files of users."""
+    """Fill a directory with busybox, its applets, and what every image has in /etc."""
     busybox = shutil.which("busybox")
     assert busybox, "this needs busybox-static"
     for name in ("bin", "etc", "proc", "sys", "dev", "tmp"):
@@ -47,6 +47,8 @@ def make_rootfs(directory: Path) -> Path:
     shutil.copy(busybox, directory / "bin/busybox")
     for name in APPLETS:
         (directory / "bin" / name).symlink_to("busybox")
+    for name in ("hosts", "hostname", "resolv.conf"):
+        (directory / "etc" / name).touch()
     (directory / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (directory / "etc/group").write_text("root:x:0:\n")
     return directory

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gocker.spec.model.entry import load
+    from gocker.spec.model.forms import expand
     from gocker.spec.model.places import Ignored
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Service
@@ -26,9 +27,15 @@ if "pydantic" not in sys.modules:
     _no_plugins.get_plugins = tuple  # type: ignore[attr-defined]  # a module made by hand
     sys.modules[_no_plugins.__name__] = _no_plugins
 
-__all__ = ["Ignored", "Project", "Service", "load"]
+__all__ = ["Ignored", "Project", "Service", "expand", "load"]
 
-_MODULES = {"Ignored": "places", "Project": "project", "Service": "service", "load": "entry"}
+_MODULES = {
+    "Ignored": "places",
+    "Project": "project",
+    "Service": "service",
+    "expand": "forms",
+    "load": "entry",
+}
 
 
 def __getattr__(name: str) -> Any:

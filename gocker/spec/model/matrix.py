@@ -6,7 +6,6 @@ from pydantic import BeforeValidator, Field
 
 from gocker.spec.model import forms
 from gocker.spec.model.base import Matching, Model, check, short
-from gocker.spec.model.forms import expand
 
 Text = Annotated[str, BeforeValidator(forms.to_text)]
 Variable = Annotated[str, Matching("[_a-zA-Z][_a-zA-Z0-9]*", "a name of a Compose variable")]
@@ -24,6 +23,3 @@ class Matrix(Model):
 
     _short = short(forms.matrix)
     _check = check(forms.combinations)
-
-
-__all__ = ["Matrix", "expand"]

@@ -84,7 +84,12 @@ def _validate(kind: type[P], model: dict[str, Any]) -> tuple[P | None, list[Foun
     try:
         return kind.model_validate(model), [], frozenset()
     except ValidationError as err:
-        errors = err.errors(include_url=False)
+        # A list that is short only because its items are wrong is not a mistake of its own.
+        errors = [
+            each
+            for each in err.errors(include_url=False)
+            if each["type"] != "too_short" or not each["input"]
+        ]
     found = [wording.problem(error) for error in errors]
     without = set()
     for error in errors:

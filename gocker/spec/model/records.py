@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from math import isfinite
-from typing import Any
+from typing import Any, Self
 
 from gocker.spec.model import forms, units
 from gocker.spec.model.table import TABLE
@@ -41,6 +41,18 @@ class Record:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
         return {name: getattr(self, name) for name in type(self).__slots__}
+
+    def model_copy(self, *, update: dict[str, Any]) -> Self:
+        """Return a copy with other values, which are not checked; as pydantic's.
+
+        What is no field here is left out, so that services and jobs take the same update.
+        """
+        kind = type(self)
+        copy = object.__new__(kind)
+        for name in kind.__slots__:
+            value = update[name] if name in update else getattr(self, name)
+            object.__setattr__(copy, name, value)
+        return copy
 
 
 # Properties of the models.

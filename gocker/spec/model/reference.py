@@ -118,6 +118,8 @@ def _cell(row: Row, about: str) -> str:
         f"`{units.shown(each)}`".replace("'", "") for each in sorted(row.harmless, key=str)
     )
     said = row.reason if row.status != "honoured" else about
+    if row.unless is not None:
+        said += f"; warned beside `{row.unless[0]}`: {row.unless[1]}"
     return f"{said}; accepted: {harmless}" if harmless else said
 
 

@@ -164,8 +164,6 @@ class Container(Model):
     stop_grace_period: Seconds | None = Field(
         None, ge=0, description="seconds between the stop signal and SIGKILL; default 10"
     )
-    stdin_open: bool = Field(False, description="keep stdin open in `run`")
-    tty: bool = Field(False, description="allocate a pseudo-terminal")
     attach: bool = Field(True, description="false: its output is only in the log")
 
     labels: dict[str, str] = Field({}, description="metadata, in every event")

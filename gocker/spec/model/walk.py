@@ -48,11 +48,13 @@ class Walk:
             elif below.row.status == "honoured":
                 continue
             elif item and not _harmless(item, below.row.harmless):
-                self._unsupported(below.row, at)
+                self._unsupported(below.row, at, value)
         return result
 
-    def _unsupported(self, row: support.Row, path: str) -> None:
-        if row.status == "warned":
+    def _unsupported(self, row: support.Row, path: str, beside: dict[str, Any]) -> None:
+        if row.unless is not None and beside.get(row.unless[0]):
+            self.ignored.append((path, row.unless[1]))
+        elif row.status == "warned":
             self.ignored.append((path, row.reason))
         elif row.status == "later":
             self.problems.append((path, f"not built yet: {row.reason}", None))

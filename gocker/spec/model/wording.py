@@ -45,6 +45,8 @@ def problem(error: ErrorDetails) -> tuple[str, str, str | None]:
         message, hint = _choice(value, context["expected"])
     elif kind == "extra_forbidden":
         message = "unknown key"
+    elif kind == "too_short":
+        message = "must not be empty"
     elif kind == "value_error":
         message = str(context["error"])
     else:

@@ -21,7 +21,9 @@ class Project:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path
 
-    def load(self, *texts: str | bytes, env: dict[str, str] | None = None, **options: Any) -> Loaded:
+    def load(
+        self, *texts: str | bytes, env: dict[str, str] | None = None, **options: Any
+    ) -> Loaded:
         """Load texts as files given with -f; without texts, what is in the directory."""
         files = [str(self.write(f"f{i}.yaml", text)) for i, text in enumerate(texts)]
         options.setdefault("project_name", "p")

@@ -51,7 +51,10 @@ def test_text_becomes_what_the_key_wants(
         ("init: '${X}'", "services.web.init: 'lots' is not a boolean"),
         ("cpus: '${X}'", "services.web.cpus: 'lots' is not a number"),
         ("scale: '${Y}'", "services.web.scale: '' is not an integer"),
-        ("user: '${Y?pass it}'", "services.web.user: required variable Y is missing a value: pass it"),
+        (
+            "user: '${Y?pass it}'",
+            "services.web.user: required variable Y is missing a value: pass it",
+        ),
         ("user: '${Y/a/b}'", "services.web.user: invalid interpolation format '${Y/a/b}'"),
         ("user: '${Y'", "services.web.user: invalid interpolation format '${Y'"),
         ("x-a: {b: ['${Y:?x}']}", "services.web.x-a.b[0]: required variable Y"),

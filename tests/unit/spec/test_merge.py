@@ -80,9 +80,7 @@ def port(target: int, published: str | None = None, **more: str) -> dict[str, An
     ],
 )  # fmt: skip
 def test_rules(project: Project, key: str, base: str, over: str, expected: Any) -> None:
-    rest = (
-        "\nnetworks: {n: {}}\nvolumes: {a: {}, b: {}}\nconfigs: {c: {content: x}}\n"
-    )
+    rest = "\nnetworks: {n: {}}\nvolumes: {a: {}, b: {}}\nconfigs: {c: {content: x}}\n"
     texts = [
         f"services: {{web: {{image: x, {key}: {base}}}, o: {{image: x}}, q: {{image: x}}}}" + rest,
         f"services: {{web: {{{key}: {over}}}}}",
@@ -133,9 +131,7 @@ def test_pools_of_one_subnet_merge(project: Project) -> None:
 )  # fmt: skip
 def test_reset_and_override(project: Project, over: str, key: str, expected: Any) -> None:
     base = "image: x, hostname: h, environment: {KEEP: 1, DROP: 2}, ports: ['80:80'], command: [a]"
-    model = project.model(
-        f"services: {{web: {{{base}}}}}", f"services: {{web: {{{over}}}}}"
-    )
+    model = project.model(f"services: {{web: {{{base}}}}}", f"services: {{web: {{{over}}}}}")
     assert model["services"]["web"].get(key) == expected
 
 
@@ -159,12 +155,18 @@ def test_relative_paths_of_every_file_are_those_of_the_first(project: Project) -
 
 VALUES = st.recursive(
     st.text("ab", max_size=2),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 # Extension fields follow the general rule alone: mappings merge, lists append, values replace.
-PROJECTS = st.dictionaries(st.sampled_from(["x-a", "x-b"]), st.dictionaries(
-    st.sampled_from("abc"), st.lists(st.text("ab", max_size=2), max_size=3), max_size=3))
+PROJECTS = st.dictionaries(
+    st.sampled_from(["x-a", "x-b"]),
+    st.dictionaries(
+        st.sampled_from("abc"), st.lists(st.text("ab", max_size=2), max_size=3), max_size=3
+    ),
+)
 
 
 @given(PROJECTS, PROJECTS, PROJECTS)

@@ -125,7 +125,6 @@ def test_the_example_specs_are_accepted() -> None:
     "service",
     [
         {"comand": "x"},
-        {"build": "."},
         {"privileged": True},
         {"cpus": []},
         {"depends_on": {"a": {"condition": "service_helthy"}}},

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gocker.spec.model.matrix import Matrix, expand
+from gocker.spec.model import expand
+from gocker.spec.model.matrix import Matrix
 
 
 def combinations(matrix: dict[str, Any]) -> list[dict[str, str]]:

@@ -295,3 +295,13 @@ def test_a_wrong_service_is_not_also_reported_as_missing() -> None:
     }  # fmt: skip
     found = problems({"services": services, "volumes": {"data": {"name": 5}}})
     assert [path for path, *_ in found] == ["services.db.cpus", "volumes.data.name"]
+
+
+def test_build_is_refused_unless_there_is_an_image_to_use() -> None:
+    build = {"context": "."}
+    assert [each.path for each in load({"services": {"a": {**IMAGE, "build": build}}}).ignored] == [
+        "services.a.build"
+    ]
+    ((path, message, _),) = problems({"services": {"a": {"build": build}}})
+    assert path == "services.a.build"
+    assert message.startswith("refused: gocker does not build images yet")

@@ -172,6 +172,7 @@ def part(name: str) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def model_of(name: str) -> type[BaseModel]:
+    tables.Tables()  # imports all of them
     found = {each.__name__: each for each in subclasses(BaseModel)}
     return found[name]
 
@@ -190,3 +191,13 @@ def test_what_is_accepted_is_what_the_model_gives(name: str, data: st.DataObject
     except Unsure:
         return
     assert plain(fast) == plain(model_of(name).model_validate(value))
+
+
+@pytest.mark.parametrize("way", [load, Project.from_canonical])
+def test_a_copy_has_other_values(way: Any) -> None:
+    project = way(SPEC, nowhere)
+    service = project.services["test"].model_copy(update={"command": ("other",), "scale": 2})
+    copy = project.model_copy(update={"services": {"test": service}})
+    assert (copy.services["test"].command, copy.services["test"].replicas) == (("other",), 2)
+    assert copy.services["test"].cpus == 1.0
+    assert project.services["test"].command == ("sh", "-c", "exit 0")

@@ -127,3 +127,10 @@ def test_podmans_rootfs_is_read_too() -> None:
     extension = it.services["job"].x_gocker
     assert extension is not None
     assert (extension.rootfs, extension.retry is not None) == ("/srv/root", True)
+
+
+def test_wrong_values_of_a_matrix_are_told_once() -> None:
+    assert problem({"matrix": {"PY": [3.1]}})[0] == "services.job.x-gocker.matrix.PY[0]"
+    assert problem({"matrix": {"PY": []}})[:2] == (
+        "services.job.x-gocker.matrix.PY", "must not be empty"
+    )  # fmt: skip

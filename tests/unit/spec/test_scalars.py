@@ -60,9 +60,7 @@ def test_a_service_may_be_called_x_ray(project: Project) -> None:
 
 
 def test_extensions_are_kept_at_any_level(project: Project) -> None:
-    model = project.model(
-        "x-a: {b: 1}\nservices: {web: {image: x, x-c: [1], deploy: {x-d: null}}}"
-    )
+    model = project.model("x-a: {b: 1}\nservices: {web: {image: x, x-c: [1], deploy: {x-d: null}}}")
     assert model["x-a"] == {"b": 1}
     assert model["services"]["web"]["x-c"] == [1]
     assert model["services"]["web"]["deploy"]["x-d"] is None

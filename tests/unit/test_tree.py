@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gocker.state.directory import DIRECTORY
-from gocker.state.tree import remove_tree
+from gocker.tree import remove_tree
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def remove(parent: Path, name: str = "tree") -> None:
@@ -96,7 +96,7 @@ def test_a_bind_mount_of_the_same_disk_stops_the_removal(tmp_path: Path) -> None
     program = f"""
 import os
 from gocker.errors import HostError
-from gocker.state.tree import remove_tree
+from gocker.tree import remove_tree
 try:
     remove_tree(os.open({str(tmp_path)!r}, os.O_RDONLY), "tree")
 except HostError as err:
