@@ -152,6 +152,7 @@ def prepare_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> dict[
         "layers": os.path.join(roots.data, "containers"),
         "prefix": run.id if run is not None else "none",
         "cgroup": roots.cgroup_name,
+        "everywhere": run is None,
     }
     return launcher.call(message, (run.lock_fd,) if run is not None else ())
 
