@@ -67,6 +67,8 @@ class Launcher:
         self._pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._scratch = ""
         self._manager: Manager
+        # The one in use, and those of the same name in other places.
+        self._managers: list[Manager] = []
         self._layers: Layers
         self._kept_fds: list[int] = []
         self._closing = False
@@ -96,7 +98,8 @@ class Launcher:
             self._collect()
         if self._scratch:
             self._layers.close()
-            self._manager.close()
+            for manager in self._managers:
+                manager.close()
 
     # -- the loop's own ------------------------------------------------------------------------
 
@@ -181,8 +184,9 @@ class Launcher:
         """Prepare for containers; fds: locks to hold while this process lives.
 
         ``scratch``: a directory to mount on; ``layers``: where upper layers are made, with
-        names that begin with ``prefix``; ``cgroup``: name of all containers' parent cgroup;
-        ``vfork``: whether children may share memory with this process until they execute.
+        names that begin with ``prefix``; ``cgroup``: name of all containers' parent cgroup,
+        looked for ``everywhere`` and not only where this process is, to sweep it; ``vfork``:
+        whether children may share memory with this process until they execute.
         """
         self._kept_fds = [os.dup(fd) for fd in fds]
         self._scratch = message["scratch"]
@@ -191,11 +195,14 @@ class Launcher:
         _prepare_scratch(self._scratch)
         self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
         self._manager = cgroup.open_manager(name=message["cgroup"])
+        self._managers = [self._manager]
+        if message.get("everywhere"):
+            self._managers += cgroup.other_managers(self._manager)
         gc.collect()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
-        self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode,
-                   cgroups=self._manager.names())  # fmt: skip
+        names = {name for manager in self._managers for name in manager.names()}
+        self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode, cgroups=sorted(names))
 
     def _define(self, message: Message, _: list[int]) -> None:
         """Keep a ``value`` that many requests name by its ``key``; compile a seccomp profile."""
@@ -345,7 +352,10 @@ class Launcher:
         Cgroups of ``unknown`` runs are removed if they are empty.
         """
         names, unknown = set(message["names"]), set(message["unknown"])
-        removed = self._manager.sweep(names.__contains__, unknown.__contains__)
+        removed: list[str] = []
+        for manager in self._managers:
+            removed += manager.sweep(names.__contains__, unknown.__contains__)
+        removed = sorted(set(removed))
         for directory in message["directories"]:
             remove_path(directory)
             removed.append(directory)

@@ -168,7 +168,7 @@ def scalar(value: Any) -> str:
             return value
     if isinstance(value, (dict, list)):
         return "{}" if isinstance(value, dict) else "[]"
-    text = json.dumps(value, ensure_ascii=False)
+    text: str = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
