@@ -203,6 +203,8 @@ def prepare_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> dict[
         "layers": os.path.join(roots.data, "containers"),
         "prefix": run.id if run is not None else "none",
         "cgroup": roots.cgroup_name,
+        "vfork": not os.environ.get("GOCKER_NO_VFORK"),
+        "everywhere": run is None,
     }
     return launcher.call(message, (run.lock_fd,) if run is not None else ())
 

@@ -20,7 +20,7 @@ from gocker.spec.ignored import ignored
 from gocker.spec.interpolate import unset
 from gocker.spec.nodes import Mapping, Place, Scalar, Sequence, plain
 from gocker.spec.normalize import normalize
-from gocker.spec.problems import Problems, failure, suggest
+from gocker.spec.problems import Near, Problems, failure, suggest
 from gocker.spec.schema_data import PROJECT
 
 TYPE_CHECKING = False
@@ -191,7 +191,7 @@ def place_of(root: Node, parts: tuple[str | int, ...]) -> Place:
         if below is None:
             break
         last = index == len(parts) - 1
-        if isinstance(node, Mapping) and not (last and isinstance(below, Scalar)):
+        if isinstance(node, Mapping) and not (last and not isinstance(below, Mapping)):
             place = node.key_place(str(part))
         elif below.place.line:
             place = below.place
@@ -300,9 +300,10 @@ class Loading:
         if options.consistency and options.resolve_paths:
             consistency.check_secret_files(model, report)
         self.problems.check()
-        for service in [*model["services"].values(), *(model.get("jobs") or {}).values()]:
-            self.environment_of(service, loaded)
-            self.labels_of(service, loaded)
+        for section in ("services", "jobs"):
+            for name, service in (model.get(section) or {}).items():
+                self.environment_of(service, (section, name), loaded)
+                self.labels_of(service, (section, name), loaded)
         loaded.model = model
         loaded.ignored = [
             (join_path(path), place_of(loaded.root, path), reason)
@@ -314,7 +315,7 @@ class Loading:
     def reporter(self, loaded: Loaded) -> consistency.Report:
         """Return what notes a problem at the parts of a path."""
 
-        def report(parts: tuple[str | int, ...], message: str, hint: str | None) -> None:
+        def report(parts: tuple[str | int, ...], message: str, hint: str | Near | None) -> None:
             self.problems.add(place_of(loaded.root, parts), join_path(parts), message, hint)
 
         return report
@@ -334,7 +335,9 @@ class Loading:
         text = variable(self.environment, "PROFILES") or ""
         return [name.strip() for name in text.split(",") if name.strip()]
 
-    def environment_of(self, service: dict[str, Any], loaded: Loaded) -> None:
+    def environment_of(
+        self, service: dict[str, Any], parts: tuple[str, str], loaded: Loaded
+    ) -> None:
         """Put the variables of ``env_file`` below those of ``environment``."""
         own: dict[str, str | None] = service.get("environment") or {}
         for name, value in own.items():
@@ -347,27 +350,31 @@ class Loading:
         lookup = {**found, **self.environment}
         for entry in named:
             if entry.get("required", True) or files.exists(entry["path"]):
-                self.env_file(entry, found, lookup, loaded)
+                self.env_file(entry, found, lookup, place_of(loaded.root, (*parts, "env_file")),
+                              f"{join_path(parts)}.env_file")  # fmt: skip
         merged = {**found, **own}
         if merged:
             service["environment"] = merged
 
     def env_file(
-        self, entry: dict[str, Any], into: dict[str, str], lookup: dict[str, str], loaded: Loaded
-    ) -> None:
+        self, entry: dict[str, Any], into: dict[str, str], lookup: dict[str, str], place: Place,
+        path: str,
+    ) -> None:  # fmt: skip
         """Read one entry of ``env_file`` into `into`."""
         form = entry.get("format") or ""
-        place, path = self.named_in(loaded, "env_file", entry["path"])
         if form not in ("", ".env", "raw"):
             raise failure(place, path, f"unsupported env_file format {form!r}")
         read_env_file(entry["path"], into, lookup, self.problems, place, path, raw=form == "raw")
 
-    def labels_of(self, service: dict[str, Any], loaded: Loaded) -> None:
+    def labels_of(self, service: dict[str, Any], parts: tuple[str, str], loaded: Loaded) -> None:
         """Put the labels of ``label_file`` below those of ``labels``."""
         named = service.get("label_file") or ()
         labels: dict[str, str] = {}
         for name in named:
-            place, path = self.named_in(loaded, "label_file", name)
+            place, path = (
+                place_of(loaded.root, (*parts, "label_file")),
+                f"{join_path(parts)}.label_file",
+            )
             try:
                 # Earlier files are all that a value may refer to.
                 dotenv.parse(files.read(name), labels, dict(labels).get)
@@ -380,18 +387,6 @@ class Loading:
             labels.update(service.get("labels") or {})
             if labels:
                 service["labels"] = labels
-
-    def named_in(self, loaded: Loaded, key: str, name: str) -> tuple[Place, str]:
-        """Return the place and path of the entry of `key` that names a file."""
-        for section in ("services", "jobs"):
-            services = loaded.root.get(section)
-            for service, node in services.items.items() if isinstance(services, Mapping) else ():
-                listed = node.get(key) if isinstance(node, Mapping) else None
-                for item in listed.items if isinstance(listed, Sequence) else ():
-                    path = item.value("path") if isinstance(item, Mapping) else None
-                    if name in (path, getattr(item, "value", None)):
-                        return item.place, f"{section}.{service}.{key}"
-        return loaded.root.place, key
 
 
 def _matrix_variables(model: dict[str, Any]) -> set[str]:

@@ -54,8 +54,8 @@ class Variants:
         service = decoded[section][name]
         assert service is not UNSET  # noqa: S101  # the base has it
         service = self._checked(loading, loaded, section, name, service)
-        loading.environment_of(service, loaded)
-        loading.labels_of(service, loaded)
+        loading.environment_of(service, (section, name), loaded)
+        loading.labels_of(service, (section, name), loaded)
         loading.problems.check()
         loaded.model = {section: {name: service}}
         return loaded
