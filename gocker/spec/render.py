@@ -163,9 +163,10 @@ def scalar(value: Any) -> str:
     import json
 
     if isinstance(value, str):
-        value = _printable(value)
-        if _is_plain(value):
-            return value
+        plain = _printable(value)
+        if _is_plain(plain):
+            return plain
+        value = plain
     if isinstance(value, (dict, list)):
         return "{}" if isinstance(value, dict) else "[]"
     text = json.dumps(value, ensure_ascii=False)

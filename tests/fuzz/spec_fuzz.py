@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from gocker.errors import SpecError, UsageError  # noqa: E402  # the path comes first
+from gocker.spec import explain, render  # noqa: E402  # same
 from gocker.spec.load import LoadOptions, load  # noqa: E402  # same
 
 SEED = b"""name: demo
@@ -77,12 +78,34 @@ def mutate(rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def check(path: Path, data: bytes) -> str | None:
-    """Load one input; return what is wrong with how that ended."""
+FLAGS = ("interpolate", "normalize", "resolve_paths", "consistency", "all_resources")
+
+
+def options_for(path: Path, rng: random.Random) -> LoadOptions:
+    """Return the usual options, or once in a while some of `config`'s rarer ones."""
+    flags = {flag: rng.random() < 0.8 for flag in FLAGS} if rng.random() < 0.2 else {}
+    return LoadOptions(
+        [str(path)],
+        environ={"A": "x", "HOME": "/h"},
+        project_name=None if rng.random() < 0.1 else "p",
+        profiles=["p"] if rng.random() < 0.2 else [],
+        services=["web"] if rng.random() < 0.1 else [],
+        **flags,
+    )
+
+
+def check(path: Path, data: bytes, rng: random.Random) -> str | None:
+    """Load and print one input; return what is wrong with how that ended."""
     path.write_bytes(data)
+    options = options_for(path, rng)
     started = time.monotonic()
     try:
-        load(LoadOptions([str(path)], environ={"A": "x", "HOME": "/h"}, project_name="p"))
+        loaded = load(options)
+        render.json_text(loaded.model, interpolated=options.interpolate)
+        render.yaml_text(loaded.model, interpolated=options.interpolate)
+        explain.explain(loaded)
+        render.hashes(loaded)
+        render.services(loaded)
     except (SpecError, UsageError):
         pass
     except BaseException:  # every other end is the finding
@@ -106,7 +129,7 @@ def main() -> int:
         path = Path(directory) / "compose.yaml"
         while done < options.count if options.count else time.monotonic() < end:
             data = mutate(rng)
-            problem = check(path, data)
+            problem = check(path, data, rng)
             done += 1
             if problem is not None:
                 failed += 1
