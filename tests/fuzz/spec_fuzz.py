@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import argparse
 import random
+import resource
+import signal
 import sys
 import tempfile
 import time
 import traceback
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -99,6 +102,7 @@ def check(path: Path, data: bytes, rng: random.Random) -> str | None:
     path.write_bytes(data)
     options = options_for(path, rng)
     started = time.monotonic()
+    signal.alarm(10)
     try:
         loaded = load(options)
         render.json_text(loaded.model, interpolated=options.interpolate)
@@ -114,6 +118,11 @@ def check(path: Path, data: bytes, rng: random.Random) -> str | None:
     return f"took {took:.1f} s" if took > 1 else None
 
 
+def timed_out(number: int, frame: FrameType | None) -> None:
+    """End a load that does not."""
+    raise TimeoutError(f"signal {number}: no end after 10 s")
+
+
 def main() -> int:
     """Run until the count or the time is reached."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -122,6 +131,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path())
     options = parser.parse_args()
+    # An endless loop must end with a traceback, not with the machine.
+    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+    signal.signal(signal.SIGALRM, timed_out)
     rng = random.Random(options.seed)  # noqa: S311  # repeatable, not secret
     end = time.monotonic() + options.seconds
     done = failed = 0
