@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from gocker.errors import UsageError
+from gocker.errors import PlanError, UsageError
 
 if TYPE_CHECKING:
     from gocker.plan.model import Plan
@@ -113,7 +113,15 @@ def make_plan(loaded: Loaded, project: Project, roots: Roots, job: str | None = 
         from gocker.spec.expand import expand
 
         matrices = expand(loaded, project, inferred)
-    return build(project, inferred, host(roots, loaded), loaded.files, matrices, loaded.working_dir)
+    try:
+        return build(
+            project, inferred, host(roots, loaded), loaded.files, matrices, loaded.working_dir
+        )
+    except PlanError as error:
+        if "path" not in error.context:
+            raise
+        message = f"{loaded.place(error.context['path'])}: {error.context['path']}: {error.message}"
+        raise PlanError(message, hint=error.hint) from error
 
 
 def _has_matrix(service: Container) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gocker
 from gocker.log import Console, RunLog
 from gocker.plan.files import ANONYMOUS
+from gocker.report.mask import Mask
 from gocker.report.output import Prefixer, QueueSink
 from gocker.report.summary import Summary
 from gocker.scheduler.loop import Loop
@@ -51,6 +52,7 @@ class Session:
         self._sink = QueueSink(1)
         self._width = max((len(name) for name in plan.units), default=0)
         self._index = {name: number for number, name in enumerate(plan.units)}
+        self.mask = Mask(plan.mask)
         self._owner = artifacts.owner(os.environ)
         self._log: RunLog
         self.summary = Summary()
@@ -95,7 +97,7 @@ class Session:
 
     def record(self, event: str, fields: dict[str, Any]) -> object:
         """Append an event to the run's log and to the summary."""
-        record = self._log.record(event, fields)
+        record = self._log.record(event, self.mask.fields(fields) if self.mask else fields)
         self.summary.add(record)
         return record
 
@@ -110,7 +112,8 @@ class Session:
         name = instance if self._prefix else ""
         colour = self._index[instance] if self._colour else None
         return Prefixer(self._sink, name, self._width, colour=colour,
-                        timestamps=self._timestamps, clean=self._sink.isatty())  # fmt: skip
+                        timestamps=self._timestamps, clean=self._sink.isatty(),
+                        mask=self.mask.data if self.mask else None)  # fmt: skip
 
     def prepare(self, container: Container, container_id: str) -> dict[str, str]:
         """Make a container's directories; return those of its anonymous volumes by source."""
@@ -143,7 +146,17 @@ class Session:
     def collect(
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
     ) -> None:
-        """Copy a container's artifacts and reports."""
+        """Copy a container's artifacts and reports; keep its layer if the spec says so."""
+        self._copy_artifacts(ended, verdict, record)
+        failed = verdict.verdict not in ("ok", "cancelled")
+        if self._plan.keep == "always" or (failed and self._plan.keep == "on_failure"):
+            record(
+                "layer.kept", {"path": self.run.keep(ended.upper, ended.instance, ended.attempt)}
+            )
+
+    def _copy_artifacts(
+        self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
+    ) -> None:
         wanted = self._plan.containers[ended.instance].artifacts
         if wanted is None:
             return

@@ -24,12 +24,13 @@ from gocker.plan.model import (
     MatrixGroup,
     Plan,
     Ready,
+    Reservation,
     Restart,
     Retry,
     Role,
     Unit,
 )
-from gocker.plan.resources import limits
+from gocker.plan.resources import limits, reservation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -97,6 +98,10 @@ def build(
             units[instance] = replace(unit, matrix=matrix) if matrix else unit
             notes += _relaxed(service, name, instance)
     top = project.x_gocker
+    capacity = None
+    if top is not None and top.admission == "reserve":
+        capacity = Reservation(host.cpus, host.memory)
+        _check_reservations(units.values(), capacity)
     return Plan(
         project=project.name,
         units=order_units(units),
@@ -106,6 +111,9 @@ def build(
         fail_fast=top.fail_fast if top else False,
         files=tuple(files),
         directory=directory,
+        keep=(top.keep if top else None) or "never",
+        capacity=capacity,
+        mask=_masked(project, made, containers, host),
         notes=tuple(notes),
         matrices=_matrices({name: services[name] for name in matrices}),
     )
@@ -160,6 +168,7 @@ def _unit(
         stop_grace_s=10.0 if service.stop_grace_period is None else service.stop_grace_period,
         health=_health(service),
         limits=limits(made.config["linux"]["resources"]),
+        reserve=reservation(service),
     )
     extension = service.x_gocker
     if extension is None:
@@ -177,6 +186,50 @@ def _unit(
         fail_on=policy.fail_on if policy is not None else (),
         best_effort=policy is not None and policy.enforce == "best-effort",
     )
+
+
+def _check_reservations(units: Iterable[Unit], capacity: Reservation) -> None:
+    """Refuse a reservation that does not fit the host beside those of all support services.
+
+    Then every job can start at the latest when no other one runs.
+
+    Raises:
+        PlanError: with `path` of the service's reservations in its context.
+    """
+    cpus, memory = capacity.cpus, capacity.memory
+    for unit in sorted(units, key=lambda unit: unit.role == "job"):
+        wanted = unit.reserve
+        fits = wanted.cpus <= cpus + 0.0005 and wanted.memory <= memory
+        if not fits:
+            raise PlanError(
+                f"{unit.name!r} reserves {wanted.cpus:g} CPUs and {wanted.memory} bytes; with all "
+                f"support services running {cpus:g} CPUs and {memory} bytes are left",
+                hint="lower deploy.resources.reservations, or leave x-gocker.admission out",
+                path=f"services.{unit.service}.deploy.resources.reservations",
+            )
+        if unit.role == "support":
+            cpus, memory = cpus - wanted.cpus, memory - wanted.memory
+
+
+def _masked(
+    project: Project, made: Mapping[str, list[_Made]], containers: Mapping[str, Container],
+    host: Host,
+) -> tuple[str, ...]:  # fmt: skip
+    """Return the values of secrets, and of the variables that the spec names."""
+    top = project.x_gocker.mask if project.x_gocker else ()
+    found = {host.environ[name] for name in top if name in host.environ}
+    for items in made.values():
+        for instance, service, _ in items:
+            names = {*top, *(service.x_gocker.mask if service.x_gocker else ())}
+            if names:
+                lines = containers[instance].config["process"]["env"]
+                pairs = (line.partition("=") for line in lines)
+                found |= {value for name, _, value in pairs if name in names}
+                found |= {host.environ[name] for name in names if name in host.environ}
+            # The secrets come first.
+            grants = containers[instance].grants[: len(service.secrets)]
+            found |= {grant["content"] for grant in grants}
+    return tuple(sorted(found))
 
 
 def _artifacts(service: Service) -> Artifacts | None:

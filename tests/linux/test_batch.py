@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -187,3 +189,53 @@ def test_artifacts_belong_to_who_called_sudo(gocker: Gocker) -> None:
     assert saved(gocker, result) == {"/out/a": "a\n"}
     owners = {(p.stat().st_uid, p.stat().st_gid) for p in (gocker.root / ".gocker").rglob("*")}
     assert owners == {(1234, 2345)}
+
+
+def test_secrets_and_named_variables_are_not_shown(gocker: Gocker) -> None:
+    token = sh('echo "$TOKEN"; cat /run/secrets/key; echo "$OPEN" >&2; exit 1',
+               environment={"TOKEN": "t0ken", "OPEN": "seen"}, secrets=["key"],
+               ready={"log": "t0k"}, role="support")  # fmt: skip
+    app = sh("true", depends_on={"db": HEALTHY})
+    spec = {"services": {"db": token, "app": app}, "x-gocker": {"mask": ["TOKEN"]},
+            "secrets": {"key": {"environment": "KEY"}}}  # fmt: skip
+    result = gocker.up(spec, environ={"KEY": "k3y\n"})
+    assert {"db  | ***", "db  | seen"} <= set(result.out.splitlines())
+    assert result.run is not None
+    everything = (result.run / "run.jsonl").read_text() + result.out + result.err
+    assert "t0ken" not in everything
+    assert "k3y" not in everything
+    assert "***" in [record["output"] for record in result.events("container.health", "db")]
+    assert sorted(result.log("db").split()) == ["k3y", "seen", "t0ken"]
+
+
+def test_what_a_failed_job_wrote_is_kept_until_down(gocker: Gocker) -> None:
+    spec = {"services": {"bad": sh("echo trace >/core; exit 1"), "good": sh("echo x >/core")},
+            "x-gocker": {"keep": "on_failure"}}  # fmt: skip
+    result = gocker.up(spec)
+    record = result.event("layer.kept")
+    assert record["instance"] == "bad"
+    assert (Path(record["path"]) / "core").read_text() == "trace\n"
+    assert gocker.down().code == 0
+    assert not Path(record["path"]).exists()
+
+
+def test_the_flag_says_what_to_keep(gocker: Gocker) -> None:
+    result = gocker.up({"services": {"good": sh("echo x >/core")}}, "--keep", "always")
+    assert (Path(result.event("layer.kept")["path"]) / "core").exists()
+
+
+def test_jobs_wait_for_what_they_reserve(gocker: Gocker) -> None:
+    cpus = len(os.sched_getaffinity(0))
+    resources = {"reservations": {"cpus": cpus / 2 + 0.1}}
+    jobs = {name: sh("sleep 0.1", deploy={"resources": resources}) for name in ("a", "b")}
+    result = gocker.up({"services": jobs, "x-gocker": {"admission": "reserve", "parallel": 9}})
+    ends = result.event("container.exited", "a")["seq"]
+    assert result.event("container.started", "b")["seq"] > ends
+
+
+def test_a_reservation_that_never_fits_has_its_place(gocker: Gocker) -> None:
+    job = sh("true", deploy={"resources": {"reservations": {"cpus": 5000}}})
+    result = gocker.up({"services": {"a": job}, "x-gocker": {"admission": "reserve"}})
+    assert result.code == 2
+    assert f"{gocker.root}/spec.yaml:" in result.err
+    assert "services.a.deploy.resources.reservations: 'a' reserves 5000 CPUs" in result.err
