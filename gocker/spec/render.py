@@ -165,7 +165,7 @@ def scalar(value: Any) -> str:
     if isinstance(value, str):
         value = _printable(value)
         if _is_plain(value):
-            return value
+            return str(value)
     if isinstance(value, (dict, list)):
         return "{}" if isinstance(value, dict) else "[]"
     text: str = json.dumps(value, ensure_ascii=False)

@@ -125,9 +125,9 @@ def test_a_reservation_that_never_fits_is_refused(wanted: tuple[float, str]) -> 
 
 
 def test_a_job_has_to_fit_beside_all_support_services() -> None:
-    started = {"condition": "service_started", "required": True}
-    services = {"db": reserving(1), "a": reserving(1.5, depends_on={"db": started})}
-    with pytest.raises(PlanError, match=r"'a' reserves 1\.5 CPUs .* 1 CPUs"):
+    services = {"db": reserving(1), "a": reserving(1.5, depends_on={"db": {
+        "condition": "service_started", "required": True}})}  # fmt: skip
+    with pytest.raises(PlanError, match=r"'a' reserves 1.5 CPUs .* 1 CPUs"):
         plan(services, top=RESERVE, memory=1000)
 
 
