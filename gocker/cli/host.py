@@ -43,6 +43,7 @@ def facts(roots: Roots, environ: Mapping[str, str], rootfs: Callable[[str], Root
         capabilities=_capabilities(),
         ipv6=os.path.exists("/proc/sys/net/ipv6"),
         cpus=len(os.sched_getaffinity(0)),
+        memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         resolv_conf=_read("/etc/resolv.conf"),
     )
 

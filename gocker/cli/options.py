@@ -7,12 +7,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from gocker.errors import UsageError
+from gocker.errors import PlanError, UsageError
 
 if TYPE_CHECKING:
     from gocker.plan.model import Plan
     from gocker.spec.load import Loaded, LoadOptions
     from gocker.spec.model import Project
+    from gocker.spec.model.service import Container
     from gocker.state.roots import Roots
 
 
@@ -107,7 +108,24 @@ def make_plan(loaded: Loaded, project: Project, roots: Roots, job: str | None = 
     inferred = roles(project)
     if job is not None:
         inferred[job] = "job"
-    return build(project, inferred, host(roots, loaded), loaded.files)
+    matrices = None
+    if any(_has_matrix(it) for it in (*project.services.values(), *project.jobs.values())):
+        from gocker.spec.expand import expand
+
+        matrices = expand(loaded, project, inferred)
+    try:
+        return build(
+            project, inferred, host(roots, loaded), loaded.files, matrices, loaded.working_dir
+        )
+    except PlanError as error:
+        if "path" not in error.context:
+            raise
+        message = f"{loaded.place(error.context['path'])}: {error.context['path']}: {error.message}"
+        raise PlanError(message, hint=error.hint) from error
+
+
+def _has_matrix(service: Container) -> bool:
+    return service.x_gocker is not None and service.x_gocker.matrix is not None
 
 
 def colour(arguments: argparse.Namespace, fd: int) -> bool:

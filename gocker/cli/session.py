@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, Any
 import gocker
 from gocker.log import Console, RunLog
 from gocker.plan.files import ANONYMOUS
+from gocker.report.mask import Mask
 from gocker.report.output import Prefixer, QueueSink
 from gocker.report.summary import Summary
 from gocker.scheduler.loop import Loop
 from gocker.scheduler.machine import Machine
-from gocker.state import leftovers, volumes
+from gocker.state import artifacts, leftovers, volumes
 from gocker.state.names import run_of
 from gocker.state.run import Run, prune, runs
+from gocker.state.view import View
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gocker.plan.model import Container, Plan
     from gocker.scheduler.launcher import Launcher
-    from gocker.scheduler.messages import Options, Result
+    from gocker.scheduler.loop import Ended
+    from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.output import Feed
     from gocker.state.roots import Roots
 
@@ -47,6 +52,8 @@ class Session:
         self._sink = QueueSink(1)
         self._width = max((len(name) for name in plan.units), default=0)
         self._index = {name: number for number, name in enumerate(plan.units)}
+        self.mask = Mask(plan.mask)
+        self._owner = artifacts.owner(os.environ)
         self._log: RunLog
         self.summary = Summary()
 
@@ -90,7 +97,7 @@ class Session:
 
     def record(self, event: str, fields: dict[str, Any]) -> object:
         """Append an event to the run's log and to the summary."""
-        record = self._log.record(event, fields)
+        record = self._log.record(event, self.mask.fields(fields) if self.mask else fields)
         self.summary.add(record)
         return record
 
@@ -105,7 +112,8 @@ class Session:
         name = instance if self._prefix else ""
         colour = self._index[instance] if self._colour else None
         return Prefixer(self._sink, name, self._width, colour=colour,
-                        timestamps=self._timestamps, clean=self._sink.isatty())  # fmt: skip
+                        timestamps=self._timestamps, clean=self._sink.isatty(),
+                        mask=self.mask.data if self.mask else None)  # fmt: skip
 
     def prepare(self, container: Container, container_id: str) -> dict[str, str]:
         """Make a container's directories; return those of its anonymous volumes by source."""
@@ -135,6 +143,49 @@ class Session:
         """Return the writers to standard output and standard error."""
         return (self._sink, self._stderr)
 
+    def collect(
+        self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        """Copy a container's artifacts and reports; keep its layer if the spec says so."""
+        self._copy_artifacts(ended, verdict, record)
+        failed = verdict.verdict not in ("ok", "cancelled")
+        if self._plan.keep == "always" or (failed and self._plan.keep == "on_failure"):
+            record(
+                "layer.kept", {"path": self.run.keep(ended.upper, ended.instance, ended.attempt)}
+            )
+
+    def _copy_artifacts(
+        self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        wanted = self._plan.containers[ended.instance].artifacts
+        if wanted is None:
+            return
+        patterns = list(wanted.reports)
+        if wanted.when == "always" or (wanted.when == "on_success") == (verdict.verdict == "ok"):
+            patterns += wanted.paths
+        if not patterns:
+            return
+        shelf = artifacts.Shelf(
+            self._plan.directory, self.run.id, ended.instance, ended.attempt, self._owner
+        )
+        copied = artifacts.copy(self._view(ended), patterns, shelf, wanted.max_size)
+        for file in copied.files:
+            record("artifact.saved", {"path": file.path, "file": file.file, "bytes": file.bytes})
+        for note in copied.notes:
+            record("job.warned", {"message": note, "hint": None})
+
+    def _view(self, ended: Ended) -> View:
+        """Return where a container's files are; of the host's own root only what it wrote."""
+        made = self._plan.containers[ended.instance]
+        is_host = self._plan.units[ended.instance].image.startswith("host:")
+        mounts: dict[str, str | None] = {item["path"]: None for item in (*made.files, *made.grants)}
+        for mount in made.config["mounts"]:
+            source = mount.get("source", "")
+            source = ended.anonymous.get(source, source)
+            mounts[mount["destination"]] = source if mount.get("type") == "bind" else None
+        layers = (ended.upper,) if is_host else (ended.upper, *made.lower)
+        return View(layers, mounts, frozenset(path for path, _ in made.hidden))
+
     def stdin(self, instance: str) -> int:
         """Return a descriptor for standard input: nothing to read, unless told otherwise."""
         if self._stdin is not None and instance == self._only:
@@ -152,6 +203,8 @@ def prepare_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> dict[
         "layers": os.path.join(roots.data, "containers"),
         "prefix": run.id if run is not None else "none",
         "cgroup": roots.cgroup_name,
+        "vfork": not os.environ.get("GOCKER_NO_VFORK"),
+        "everywhere": run is None,
     }
     return launcher.call(message, (run.lock_fd,) if run is not None else ())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gocker.cli.options import add_run_options, colour, load, make_plan
@@ -25,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     add("--parallel", type=int, metavar="N", help="jobs at once; default: the CPUs")
     add("--max-time", type=_duration, metavar="TIME", help="limit of the whole run, as 30m")
     add("--fail-fast", action="store_true", default=None, help="stop at the first failed job")
+    add("--keep", choices=("never", "on_failure", "always"), help="root file systems to keep")
     add("--exit-code-from", metavar="SERVICE")
     add("--abort-on-container-exit", action="store_true")
     add("--abort-on-container-failure", action="store_true")
@@ -63,6 +65,8 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
     from gocker.scheduler.messages import Options
     from gocker.state.run import project_lock
 
+    if arguments.keep is not None:
+        plan = replace(plan, keep=arguments.keep)
     width = max((len(name) for name in plan.units), default=0)
     level = "warning" if arguments.quiet else "info"
     stderr = QueueSink(2)

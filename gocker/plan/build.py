@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gocker.errors import GockerError, PlanError
 from gocker.plan import posture
@@ -17,54 +17,91 @@ from gocker.plan.container import (
 )
 from gocker.plan.graph import order_units
 from gocker.plan.model import (
+    Artifacts,
     Container,
     Dependency,
     Healthcheck,
     MatrixGroup,
     Plan,
+    Ready,
+    Reservation,
     Restart,
     Retry,
     Role,
     Unit,
 )
-from gocker.plan.resources import limits
+from gocker.plan.resources import limits, reservation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from gocker.spec.expand import Instance
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 
 _RESTART = {"none": "no", "on-failure": "on-failure", "any": "always"}
 
 
+# What a replica, and an instance of a matrix, finds in its environment.
+REPLICA = "GOCKER_REPLICA"
+MATRIX = "GOCKER_MATRIX_"
+
+
+class _Made(NamedTuple):
+    """An instance to plan: its name, its service, and variables of its own."""
+
+    name: str
+    service: Service
+    variables: dict[str, str]
+
+
 def build(
-    project: Project, roles: Mapping[str, Role], host: Host, files: Iterable[str] = ()
-) -> Plan:
+    project: Project, roles: Mapping[str, Role], host: Host, files: Iterable[str] = (),
+    matrices: Mapping[str, Sequence[Instance]] | None = None, directory: str = "",
+) -> Plan:  # fmt: skip
     """Return the plan of a project's services and selected jobs.
+
+    Args:
+        project: the spec.
+        roles: of every service.
+        host: facts about this machine.
+        files: the spec's, for the record.
+        matrices: the combinations of services that have a matrix.
+        directory: the project's.
 
     Raises:
         PlanError: naming the service and what is wrong; or the cycle.
     """
     services: dict[str, Service] = {**project.services, **project.jobs}
-    instances = {name: _instances(name, service) for name, service in services.items()}
+    matrices = matrices or {}
+    made = {name: _instances(name, it, matrices.get(name)) for name, it in services.items()}
+    instances = {name: [item.name for item in items] for name, items in made.items()}
     units: dict[str, Unit] = {}
     containers: dict[str, Container] = {}
     notes: list[tuple[str, dict[str, Any]]] = [
         ("key.ignored", {"path": item.path, "place": item.place, "reason": item.reason})
         for item in project.ignored
     ]
-    for name, service in services.items():
+    for name, items in made.items():
         role = roles.get(name, "job")
-        for instance in instances[name]:
+        matrix = name if name in matrices else None
+        for instance, service, variables in items:
+            if instance in units:
+                raise PlanError(f"services.{name}: {instance!r} is the name of two instances",
+                                hint="rename one of the services")  # fmt: skip
             try:
-                made = container(service, instance, project, host, job=role == "job")
+                found = container(service, instance, project, host, variables, job=role == "job")
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
-            containers[instance] = made
-            units[instance] = _unit(service, name, instance, role, instances, made)
+            containers[instance] = replace(found, artifacts=_artifacts(service))
+            unit = _unit(service, name, instance, role, instances, found)
+            units[instance] = replace(unit, matrix=matrix) if matrix else unit
             notes += _relaxed(service, name, instance)
     top = project.x_gocker
+    capacity = None
+    if top is not None and top.admission == "reserve":
+        capacity = Reservation(host.cpus, host.memory)
+        _check_reservations(units.values(), capacity)
     return Plan(
         project=project.name,
         units=order_units(units),
@@ -73,16 +110,34 @@ def build(
         parallel=(top.parallel if top else None) or host.cpus,
         fail_fast=top.fail_fast if top else False,
         files=tuple(files),
+        directory=directory,
+        keep=(top.keep if top else None) or "never",
+        capacity=capacity,
+        mask=_masked(project, made, containers, host),
         notes=tuple(notes),
-        matrices=_matrices(services),
+        matrices=_matrices({name: services[name] for name in matrices}),
     )
 
 
-def _instances(name: str, service: Service) -> list[str]:
-    replicas = getattr(service, "replicas", 1)
-    if replicas == 1:
-        return [name]
-    return [f"{name}-{number}" for number in range(1, replicas + 1)]
+def _instances(name: str, service: Service, matrix: Sequence[Instance] | None) -> list[_Made]:
+    """Return the instances of a service: its combinations, and the replicas of each."""
+    if matrix is None:
+        return _replicas(_Made(name, service, {}))
+    found = []
+    for item in matrix:
+        variables = {f"{MATRIX}{key}": value for key, value in item.values.items()}
+        found += _replicas(_Made(item.name, item.service, variables))
+    return found
+
+
+def _replicas(one: _Made) -> list[_Made]:
+    count = getattr(one.service, "replicas", 1)
+    if count == 1:
+        return [one]
+    return [
+        _Made(f"{one.name}-{number}", one.service, {**one.variables, REPLICA: str(number)})
+        for number in range(1, count + 1)
+    ]
 
 
 def _matrices(services: Mapping[str, Service]) -> dict[str, MatrixGroup]:
@@ -113,6 +168,7 @@ def _unit(
         stop_grace_s=10.0 if service.stop_grace_period is None else service.stop_grace_period,
         health=_health(service),
         limits=limits(made.config["linux"]["resources"]),
+        reserve=reservation(service),
     )
     extension = service.x_gocker
     if extension is None:
@@ -126,9 +182,65 @@ def _unit(
         success_codes=frozenset({0, *extension.success_codes}),
         allow_failure=allow.any if allow else False,
         allow_failure_codes=frozenset(allow.exit_codes) if allow else frozenset(),
+        ready=Ready(extension.ready.log, extension.ready.port) if extension.ready else None,
+        fail_on=policy.fail_on if policy is not None else (),
         best_effort=policy is not None and policy.enforce == "best-effort",
-        matrix=name if extension.matrix is not None else None,
     )
+
+
+def _check_reservations(units: Iterable[Unit], capacity: Reservation) -> None:
+    """Refuse a reservation that does not fit the host beside those of all support services.
+
+    Then every job can start at the latest when no other one runs.
+
+    Raises:
+        PlanError: with `path` of the service's reservations in its context.
+    """
+    cpus, memory = capacity.cpus, capacity.memory
+    for unit in sorted(units, key=lambda unit: unit.role == "job"):
+        wanted = unit.reserve
+        fits = wanted.cpus <= cpus + 0.0005 and wanted.memory <= memory
+        if not fits:
+            raise PlanError(
+                f"{unit.name!r} reserves {wanted.cpus:g} CPUs and {wanted.memory} bytes; with all "
+                f"support services running {cpus:g} CPUs and {memory} bytes are left",
+                hint="lower deploy.resources.reservations, or leave x-gocker.admission out",
+                path=f"services.{unit.service}.deploy.resources.reservations",
+            )
+        if unit.role == "support":
+            cpus, memory = cpus - wanted.cpus, memory - wanted.memory
+
+
+def _masked(
+    project: Project, made: Mapping[str, list[_Made]], containers: Mapping[str, Container],
+    host: Host,
+) -> tuple[str, ...]:  # fmt: skip
+    """Return the values of secrets, and of the variables that the spec names."""
+    top = project.x_gocker.mask if project.x_gocker else ()
+    found = {host.environ[name] for name in top if name in host.environ}
+    for items in made.values():
+        for instance, service, _ in items:
+            names = {*top, *(service.x_gocker.mask if service.x_gocker else ())}
+            if names:
+                lines = containers[instance].config["process"]["env"]
+                pairs = (line.partition("=") for line in lines)
+                found |= {value for name, _, value in pairs if name in names}
+                found |= {host.environ[name] for name in names if name in host.environ}
+            # The secrets come first.
+            grants = containers[instance].grants[: len(service.secrets)]
+            found |= {grant["content"] for grant in grants}
+    return tuple(sorted(found))
+
+
+def _artifacts(service: Service) -> Artifacts | None:
+    extension = service.x_gocker
+    if extension is None or not (extension.artifacts or extension.reports):
+        return None
+    reports = extension.reports.junit if extension.reports else ()
+    wanted = extension.artifacts
+    if wanted is None:
+        return Artifacts(reports=reports)
+    return Artifacts(wanted.paths, reports, wanted.when, wanted.max_size)
 
 
 def _restart(service: Service) -> Restart:

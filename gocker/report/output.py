@@ -12,6 +12,7 @@ import os
 import select
 import time
 from collections import deque
+from collections.abc import Callable
 
 from gocker.events import timestamp
 from gocker.report.human import safe, safe_output
@@ -129,6 +130,7 @@ class Prefixer:
         colour: index of the container for a coloured prefix, None for none.
         timestamps: put the time of arrival before each line.
         clean: take out everything but colours; for terminals.
+        mask: hides secret values in whole lines.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class Prefixer:
         colour: int | None = None,
         timestamps: bool = False,
         clean: bool = False,
+        mask: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._write = sink.write
         prefix = f"{safe(name):<{width}} | " if name else ""
@@ -148,6 +151,7 @@ class Prefixer:
         self._prefix = prefix.encode()
         self._timestamps = timestamps
         self._clean = clean
+        self._mask = mask
         # Standard output and error are different streams: half a line of one must not be
         # finished with half a line of the other.
         self._partial: dict[int, bytes] = {}
@@ -175,6 +179,8 @@ class Prefixer:
 
     def _lines(self, block: bytes) -> None:
         """Write `block`, lines without the last newline."""
+        if self._mask is not None:
+            block = self._mask(block)
         if self._clean:
             block = _clean(block)
         prefix = self._prefix

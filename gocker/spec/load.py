@@ -17,6 +17,7 @@ from gocker.spec.documents import Documents, Settings
 from gocker.spec.dotenv import read_env_file
 from gocker.spec.find import find_files, project_name, variable
 from gocker.spec.ignored import ignored
+from gocker.spec.interpolate import unset
 from gocker.spec.nodes import Mapping, Place, Scalar, Sequence, plain
 from gocker.spec.normalize import normalize
 from gocker.spec.problems import Near, Problems, failure, suggest
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker.spec.nodes import Node
+    from gocker.spec.parse import Document
 
 
 class LoadOptions:
@@ -81,6 +83,19 @@ class LoadOptions:
         self.all_resources = all_resources
 
 
+class Source:
+    """What a project was made of: `parsed` has the documents by file, `names` the first files."""
+
+    __slots__ = ("names", "options", "parsed")
+
+    def __init__(
+        self, options: LoadOptions, names: list[str], parsed: dict[str, list[Document]]
+    ) -> None:
+        self.options = options
+        self.names = names
+        self.parsed = parsed
+
+
 class Loaded:
     """A loaded project.
 
@@ -95,12 +110,14 @@ class Loaded:
         variables: name -> value (None: not set) of the variables that the files use.
         warnings: sentences for people.
         root: the tree behind the model, before profiles and selection.
+        source: what it was made of.
     """
 
-    def __init__(self, name: str, working_dir: str, root: Mapping) -> None:
+    def __init__(self, name: str, working_dir: str, root: Mapping, source: Source) -> None:
         self.name = name
         self.working_dir = working_dir
         self.root = root
+        self.source = source
         self.files: list[str] = []
         self.model: dict[str, Any] = {}
         self.disabled: dict[str, Any] = {}
@@ -194,13 +211,15 @@ def load(options: LoadOptions) -> Loaded:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _Load(options).run()
+        return Loading(options).run()
     finally:
         if collecting:
             gc.enable()
 
 
-class _Load:
+class Loading:
+    """One load: its options, its variables and the problems found."""
+
     def __init__(self, options: LoadOptions) -> None:
         self.options = options
         self.problems = Problems()
@@ -208,6 +227,7 @@ class _Load:
         self.environment.setdefault("PWD", options.cwd)
 
     def run(self) -> Loaded:
+        """Load the project."""
         options, problems = self.options, self.problems
         names, directory = find_files(options, self.environment, problems)
         settings = Settings(
@@ -226,7 +246,7 @@ class _Load:
             )
         if options.normalize:
             root = normalize(root, name, self.environment)
-        loaded = Loaded(name, directory, root)
+        loaded = Loaded(name, directory, root, Source(options, names, settings.parsed))
         loaded.files = settings.read
         loaded.environment = self.environment
         loaded.variables = settings.used
@@ -238,7 +258,8 @@ class _Load:
             if options.normalize:
                 loaded.model["name"] = name
         problems.check()
-        loaded.warnings = problems.warnings
+        by_matrix = {unset(name) for name in _matrix_variables(loaded.model)}
+        loaded.warnings = [text for text in problems.warnings if text not in by_matrix]
         return loaded
 
     def model(self, loaded: Loaded) -> None:
@@ -292,12 +313,15 @@ class _Load:
         loaded.profiles = profiles
 
     def reporter(self, loaded: Loaded) -> consistency.Report:
+        """Return what notes a problem at the parts of a path."""
+
         def report(parts: tuple[str | int, ...], message: str, hint: str | Near | None) -> None:
             self.problems.add(place_of(loaded.root, parts), join_path(parts), message, hint)
 
         return report
 
     def selected(self, model: dict[str, Any], names: list[str]) -> dict[str, Any]:
+        """Return the model with the named services and what they depend on."""
         try:
             return select.select(model, names)
         except select.NoSuchService as error:
@@ -305,6 +329,7 @@ class _Load:
             raise UsageError(str(error), hint=suggest(error.name, known)) from error
 
     def profiles(self) -> list[str]:
+        """Return the profiles asked for."""
         if self.options.profiles:
             return self.options.profiles
         text = variable(self.environment, "PROFILES") or ""
@@ -335,6 +360,7 @@ class _Load:
         self, entry: dict[str, Any], into: dict[str, str], lookup: dict[str, str], place: Place,
         path: str,
     ) -> None:  # fmt: skip
+        """Read one entry of ``env_file`` into `into`."""
         form = entry.get("format") or ""
         if form not in ("", ".env", "raw"):
             raise failure(place, path, f"unsupported env_file format {form!r}")
@@ -362,6 +388,18 @@ class _Load:
             labels.update(service.get("labels") or {})
             if labels:
                 service["labels"] = labels
+
+
+def _matrix_variables(model: dict[str, Any]) -> set[str]:
+    """Return the variables to which a matrix gives values: nobody has to set them."""
+    found: set[str] = set()
+    for section in ("services", "jobs"):
+        services = model.get(section)
+        for service in services.values() if isinstance(services, dict) else ():
+            extension = service.get("x-gocker") if isinstance(service, dict) else None
+            matrix = extension.get("matrix") if isinstance(extension, dict) else None
+            found.update(matrix if isinstance(matrix, dict) else ())
+    return found
 
 
 def join_path(parts: Iterable[str | int]) -> str:
