@@ -11,7 +11,8 @@ from tests.support.command import ROOT, Gocker
 
 pytestmark = pytest.mark.root
 
-DECOY = "open('/sentinel', 'w').write('executed'); raise SystemExit(99)\n"
+# Into the job's own output, which nothing throws away.
+DECOY = "__import__('os').write(2, b'executed by gocker\\n'); raise SystemExit(99)\n"
 
 
 @pytest.fixture
@@ -47,15 +48,13 @@ def image(tmp_path: Path) -> Path:
 def test_no_module_is_taken_from_an_image(
     gocker: Gocker, image: Path, service: dict[str, object], vfork: str
 ) -> None:
-    script = "test -e /sentinel && echo executed; echo done"
-    job = {"image": f"rootfs:{image}", "command": ["/bin/busybox", "sh", "-c", script], **service}
+    command = ["/bin/busybox", "echo", "done"]
+    job = {"image": f"rootfs:{image}", "command": command, **service}
     # The second one runs after whatever the first one loaded.
-    second = {"image": f"rootfs:{image}", "command": ["/bin/busybox", "sh", "-c", script],
+    second = {"image": f"rootfs:{image}", "command": command,
               "depends_on": {"job": {"condition": "service_completed_successfully",
                                      "required": False}}}  # fmt: skip
     result = gocker.up({"services": {"job": job, "second": second}},
                        environ={"GOCKER_NO_VFORK": vfork})  # fmt: skip
     assert result.log("second") == "done\n", result.err
-    assert "executed" not in result.out + result.err
-    for upper in gocker.data.glob("containers/*/upper/sentinel"):
-        pytest.fail(f"{upper} was written")
+    assert "executed by gocker" not in result.out + result.err
