@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import gocker
-from gocker.errors import GockerError
+from gocker.errors import GockerError, HostError
 from gocker.log import Console, RunLog
 from gocker.plan.files import ANONYMOUS
 from gocker.report.mask import Mask
@@ -18,7 +18,7 @@ from gocker.scheduler.machine import Machine
 from gocker.state import artifacts, leftovers, volumes
 from gocker.state.names import run_of
 from gocker.state.run import Run, prune, runs
-from gocker.state.view import View
+from gocker.state.view import Glob, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,9 @@ class Session:
         self._width = max((len(name) for name in plan.units), default=0)
         self._index = {name: number for number, name in enumerate(plan.units)}
         self.mask = Mask(plan.mask)
-        self._owner = artifacts.owner(os.environ)
+        self.owner = artifacts.owner(os.environ)
+        # Reports that jobs wrote, below the project, of each instance's last attempt.
+        self.reports: dict[str, list[str]] = {}
         self._log: RunLog
         self.summary = Summary()
 
@@ -162,9 +164,12 @@ class Session:
         self._copy_artifacts(ended, verdict, record)
         failed = verdict.verdict not in ("ok", "cancelled")
         if self._plan.keep == "always" or (failed and self._plan.keep == "on_failure"):
-            record(
-                "layer.kept", {"path": self.run.keep(ended.upper, ended.instance, ended.attempt)}
-            )
+            try:
+                path = self.run.keep(ended.upper, ended.instance, ended.attempt)
+            except HostError as error:
+                record("job.warned", {"message": error.message, "hint": error.hint})
+            else:
+                record("layer.kept", {"path": path})
 
     def _copy_artifacts(
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
@@ -178,11 +183,15 @@ class Session:
         if not patterns:
             return
         shelf = artifacts.Shelf(
-            self._plan.directory, self.run.id, ended.instance, ended.attempt, self._owner
+            self._plan.directory, self.run.id, ended.instance, ended.attempt, self.owner
         )
         copied = artifacts.copy(self._view(ended), patterns, shelf, wanted.max_size)
         for file in copied.files:
             record("artifact.saved", {"path": file.path, "file": file.file, "bytes": file.bytes})
+        chosen = [Glob(pattern) for pattern in wanted.reports]
+        self.reports[ended.instance] = [
+            it.file for it in copied.files if any(glob.selects(it.path) for glob in chosen)
+        ]
         for note in copied.notes:
             record("job.warned", {"message": note, "hint": None})
 

@@ -8,7 +8,8 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gocker.cli.options import add_run_options, colour, load, make_plan
+from gocker.cli import reports
+from gocker.cli.options import add_run_options, colour, load, make_plan, say
 from gocker.cli.options import parser as new_parser
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def parser() -> argparse.ArgumentParser:
     add("--exit-code-from", metavar="SERVICE")
     add("--abort-on-container-exit", action="store_true")
     add("--abort-on-container-failure", action="store_true")
+    add("--report", action="append", default=[], type=reports.wanted, metavar="KIND=FILE",
+        help="junit=FILE or json=FILE, written at the end")  # fmt: skip
     add("--no-summary", action="store_true", help="no table at the end")
     add("--format", choices=("table", "json", "jsonl"), default="table",
         help="of the summary; json and jsonl go to standard output")  # fmt: skip
@@ -88,6 +91,8 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
             colour=colour(arguments, 1),
         )  # fmt: skip
         result = session.execute(options)
+    for note in reports.write(arguments.report, session, plan):
+        say(f"gocker: {note}")
     _summarise(arguments, session.summary)
     return result.exit_code
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from gocker.errors import GockerError, PlanError
 from gocker.plan import posture
@@ -16,12 +16,12 @@ from gocker.plan.container import (
     seccomp_unconfined,
 )
 from gocker.plan.graph import order_units
+from gocker.plan.instances import Made, instances, matrix_groups
 from gocker.plan.model import (
     Artifacts,
     Container,
     Dependency,
     Healthcheck,
-    MatrixGroup,
     Plan,
     Ready,
     Reservation,
@@ -42,19 +42,6 @@ if TYPE_CHECKING:
 _RESTART = {"none": "no", "on-failure": "on-failure", "any": "always"}
 
 
-# What a replica, and an instance of a matrix, finds in its environment.
-REPLICA = "GOCKER_REPLICA"
-MATRIX = "GOCKER_MATRIX_"
-
-
-class _Made(NamedTuple):
-    """An instance to plan: its name, its service, and variables of its own."""
-
-    name: str
-    service: Service
-    variables: dict[str, str]
-
-
 def build(
     project: Project, roles: Mapping[str, Role], host: Host, files: Iterable[str] = (),
     matrices: Mapping[str, Sequence[Instance]] | None = None, directory: str = "",
@@ -72,10 +59,9 @@ def build(
     Raises:
         PlanError: naming the service and what is wrong; or the cycle.
     """
-    services: dict[str, Service] = {**project.services, **project.jobs}
-    matrices = matrices or {}
-    made = {name: _instances(name, it, matrices.get(name)) for name, it in services.items()}
-    instances = {name: [item.name for item in items] for name, items in made.items()}
+    made = instances(project, matrices)
+    names = {name: [item.name for item in items] for name, items in made.items()}
+    groups = {name: name for name in matrices or ()}
     units: dict[str, Unit] = {}
     containers: dict[str, Container] = {}
     notes: list[tuple[str, dict[str, Any]]] = [
@@ -84,18 +70,15 @@ def build(
     ]
     for name, items in made.items():
         role = roles.get(name, "job")
-        matrix = name if name in matrices else None
         for instance, service, variables in items:
-            if instance in units:
-                raise PlanError(f"services.{name}: {instance!r} is the name of two instances",
-                                hint="rename one of the services")  # fmt: skip
             try:
                 found = container(service, instance, project, host, variables, job=role == "job")
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
             containers[instance] = replace(found, artifacts=_artifacts(service))
-            unit = _unit(service, name, instance, role, instances, found)
-            units[instance] = replace(unit, matrix=matrix) if matrix else unit
+            unit = _unit(service, name, instance, role, names)
+            known = limits(found.config["linux"]["resources"])
+            units[instance] = replace(unit, limits=known, matrix=groups.get(name))
             notes += _relaxed(service, name, instance)
     top = project.x_gocker
     capacity = None
@@ -115,43 +98,32 @@ def build(
         capacity=capacity,
         mask=_masked(project, made, containers, host),
         notes=tuple(notes),
-        matrices=_matrices({name: services[name] for name in matrices}),
+        matrices=matrix_groups(project, groups),
     )
 
 
-def _instances(name: str, service: Service, matrix: Sequence[Instance] | None) -> list[_Made]:
-    """Return the instances of a service: its combinations, and the replicas of each."""
-    if matrix is None:
-        return _replicas(_Made(name, service, {}))
-    found = []
-    for item in matrix:
-        variables = {f"{MATRIX}{key}": value for key, value in item.values.items()}
-        found += _replicas(_Made(item.name, item.service, variables))
-    return found
+def outline(
+    project: Project, roles: Mapping[str, Role],
+    matrices: Mapping[str, Sequence[Instance]] | None = None,
+) -> Plan:  # fmt: skip
+    """Return the plan without containers: nothing of this host is looked at, and nothing made.
 
-
-def _replicas(one: _Made) -> list[_Made]:
-    count = getattr(one.service, "replicas", 1)
-    if count == 1:
-        return [one]
-    return [
-        _Made(f"{one.name}-{number}", one.service, {**one.variables, REPLICA: str(number)})
-        for number in range(1, count + 1)
-    ]
-
-
-def _matrices(services: Mapping[str, Service]) -> dict[str, MatrixGroup]:
-    return {
-        name: MatrixGroup(service.x_gocker.matrix.max_parallel, service.x_gocker.matrix.fail_fast)
-        for name, service in services.items()
-        if service.x_gocker is not None and service.x_gocker.matrix is not None
+    Raises:
+        PlanError: what is wrong with the graph.
+    """
+    made = instances(project, matrices)
+    names = {name: [item.name for item in items] for name, items in made.items()}
+    units = {
+        instance: _unit(service, name, instance, roles.get(name, "job"), names)
+        for name, items in made.items()
+        for instance, service, _ in items
     }
+    return Plan(project=project.name, units=order_units(units))
 
 
 def _unit(
-    service: Service, name: str, instance: str, role: Role, instances: Mapping[str, list[str]],
-    made: Container,
-) -> Unit:  # fmt: skip
+    service: Service, name: str, instance: str, role: Role, instances: Mapping[str, list[str]]
+) -> Unit:
     depends = tuple(
         Dependency(unit, wanted.condition, wanted.required, wanted.restart)
         for other, wanted in service.depends_on.items()
@@ -167,7 +139,6 @@ def _unit(
         stop_signal=stop_signal(service.stop_signal),
         stop_grace_s=10.0 if service.stop_grace_period is None else service.stop_grace_period,
         health=_health(service),
-        limits=limits(made.config["linux"]["resources"]),
         reserve=reservation(service),
     )
     extension = service.x_gocker
@@ -212,7 +183,7 @@ def _check_reservations(units: Iterable[Unit], capacity: Reservation) -> None:
 
 
 def _masked(
-    project: Project, made: Mapping[str, list[_Made]], containers: Mapping[str, Container],
+    project: Project, made: Mapping[str, list[Made]], containers: Mapping[str, Container],
     host: Host,
 ) -> tuple[str, ...]:  # fmt: skip
     """Return the values of secrets, and of the variables that the spec names."""

@@ -200,6 +200,7 @@ class Launcher:
         self._managers = [self._manager]
         if message.get("everywhere"):
             self._managers += cgroup.other_managers(self._manager)
+        _forget_imports()
         gc.collect()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
@@ -371,6 +372,17 @@ class Launcher:
             remove_path(directory)
             removed.append(directory)
         self._emit("swept", removed=removed)
+
+
+def _forget_imports() -> None:
+    """Make every further import an error.
+
+    A child that has entered an image's root, in memory that may be ours, would take the module
+    from there (CVE-2019-14271 in Python's form). All that is needed is loaded by now.
+    """
+    sys.meta_path.clear()
+    sys.path.clear()
+    sys.path_importer_cache.clear()
 
 
 def _spawner() -> Spawner | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -239,3 +241,31 @@ def test_a_reservation_that_never_fits_has_its_place(gocker: Gocker) -> None:
     assert result.code == 2
     assert f"{gocker.root}/spec.yaml:" in result.err
     assert "services.a.deploy.resources.reservations: 'a' reserves 5000 CPUs" in result.err
+
+
+JUNIT = "<testsuite name='own'><testcase name='t'><failure>f</failure></testcase></testsuite>"
+
+
+def test_a_junit_report_has_the_jobs_and_their_own_reports(gocker: Gocker) -> None:
+    script = f'echo "{JUNIT}" >/junit.xml; for i in $(seq 30); do echo line $i; done; exit 3'
+    result = gocker.up(
+        {"services": {"bad": sh(script, reports=["/junit.xml"], retry=1), "good": sh("true"),
+                      "odd": sh("echo no >/junit.xml", reports=["/junit.xml"])}},
+        "--report", "junit=report.xml", "--report", "json=report.json",
+    )  # fmt: skip
+    root = ElementTree.parse(gocker.root / "report.xml").getroot()  # noqa: S314  # our own
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    assert cases.keys() == {"bad", "bad (attempt 2)", "good", "odd", "t"}
+    failure = cases["bad (attempt 2)"].find("failure")
+    assert failure is not None
+    assert (failure.get("type"), (failure.text or "").split("\n")[0]) == ("exit", "line 11")
+    assert [suite.get("name") for suite in root] == ["test", "bad: own"]
+    assert "odd: report" in result.err
+    document = json.loads((gocker.root / "report.json").read_text())
+    assert (document["exit_code"], document["totals"]) == (1, {"ok": 2, "exit": 1})
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_runs(gocker: Gocker) -> None:
+    result = gocker.up({"services": {"a": sh("true")}}, "--report", "junit=none/report.xml")
+    assert result.code == 2
+    assert result.run is None
