@@ -13,6 +13,7 @@ Events it sends, beside ``t``:
 ``signalled``    ``id``, ``signal``: what was sent in the end
 ``exec_exited``  ``exec_id``, ``code``, ``signal``, ``timed_out``, or ``error``
 ``swept``        ``removed``: names of what was left by others
+``checked``      the host can set the limits asked about; ``failed`` if not
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import sys
 import time
 
 from gocker import cgroup
-from gocker.errors import ContainerError, GockerError, InternalError
+from gocker.errors import ConfigError, ContainerError, GockerError, InternalError
 from gocker.linux import mount, process, signals, vfork
 from gocker.runtime import init, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
@@ -77,6 +78,7 @@ class Launcher:
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
             "exec": self._exec, "sweep": self._sweep, "release": self._release,
+            "check": self._check,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -346,6 +348,15 @@ class Launcher:
         self._unwatch(execution.pidfd)
         del self._executions[execution.id]
         self._emit("exec_exited", exec_id=execution.id, **execution.wait())
+
+    def _check(self, message: Message, _: list[int]) -> None:
+        """Look whether this host has what the limits in ``resources``, a list, need."""
+        for resources in message["resources"]:
+            try:
+                self._manager.check(resources)
+            except ConfigError:
+                pass  # the value's fault and not the host's: the container's start says so
+        self._emit("checked")
 
     def _sweep(self, message: Message, _: list[int]) -> None:
         """Remove what dead runs left: cgroups by their ``names``, ``directories``.
