@@ -28,8 +28,8 @@ import time
 
 from gocker import cgroup
 from gocker.errors import ConfigError, ContainerError, GockerError, InternalError
-from gocker.linux import mount, process, signals, vfork
-from gocker.runtime import init, rootfs, seccomp
+from gocker.linux import process
+from gocker.runtime import init, prepare, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
 from gocker.runtime.exec import Execution
 from gocker.runtime.layers import Layers
@@ -193,14 +193,14 @@ class Launcher:
         self._kept_fds = [os.dup(fd) for fd in fds]
         self._scratch = message["scratch"]
         if message["vfork"]:
-            self._spawner = _spawner()
-        _prepare_scratch(self._scratch)
+            self._spawner = prepare.spawner()
+        prepare.scratch(self._scratch)
         self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
         self._manager = cgroup.open_manager(name=message["cgroup"])
         self._managers = [self._manager]
         if message.get("everywhere"):
             self._managers += cgroup.other_managers(self._manager)
-        _forget_imports()
+        prepare.forget_imports()
         gc.collect()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
@@ -374,55 +374,6 @@ class Launcher:
         self._emit("swept", removed=removed)
 
 
-def _forget_imports() -> None:
-    """Make every further import an error.
-
-    A child that has entered an image's root, in memory that may be ours, would take the module
-    from there (CVE-2019-14271 in Python's form). All that is needed is loaded by now.
-    """
-    sys.meta_path.clear()
-    sys.path.clear()
-    sys.path_importer_cache.clear()
-
-
-def _spawner() -> Spawner | None:
-    """Return the cheap way to make processes, where it can be had."""
-    if not vfork.supported():
-        return None
-    try:
-        return vfork.Spawner()
-    except OSError:
-        return None  # no executable memory here: clone3 does the same for more
-
-
-def _prepare_scratch(scratch: str) -> None:
-    """Leave the host's mount namespace and make what every container clones from.
-
-    Mounts made from here on are seen by no other process and vanish with the last one in the
-    namespace: nothing is left on the host even after SIGKILL.
-    """
-    process.unshare(process.CLONE_NEWNS)
-    mount.mount(None, "/", None, mount.MS_PRIVATE | mount.MS_REC)
-    flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
-    mount.mount("tmpfs", scratch, "tmpfs", flags, "mode=700,size=64k")
-    os.chdir(scratch)
-    os.mkdir(rootfs.ROOTFS)
-    os.mkdir(rootfs.FILES)
-    os.mkdir("mask")
-    mount.mount("tmpfs", "mask", "tmpfs", flags, "mode=755,size=4k")
-    os.mkdir(rootfs.EMPTY_DIR, 0o555)
-    os.close(os.open(rootfs.EMPTY_FILE, os.O_CREAT | os.O_CLOEXEC, 0o444))
-    # The file system itself becomes read-only: what containers share cannot be written.
-    mount.mount("tmpfs", "mask", "tmpfs", flags | mount.MS_REMOUNT | mount.MS_RDONLY)
-
-
-def _reset_signals() -> None:
-    """Leave no signal ignored: clone3 resets handlers for the child, but not ignored ones."""
-    signals.stop_ignoring()
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-
-
 def main() -> None:
     """Serve the socket whose descriptor is the first argument."""
     fd = int(sys.argv[1])
@@ -431,7 +382,7 @@ def main() -> None:
     process.close_range(fd + 1, 0xFFFFFFFF)
     os.set_inheritable(fd, False)
     os.umask(0o022)
-    _reset_signals()
+    prepare.reset_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     process.prctl(process.PR_SET_DUMPABLE, 0)
