@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
 import gocker
-from gocker.errors import HostError
+from gocker.errors import GockerError, HostError
 from gocker.log import Console, RunLog
 from gocker.plan.files import ANONYMOUS
 from gocker.report.mask import Mask
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.output import Feed
     from gocker.state.roots import Roots
+
+_CHECKED_AT_ONCE = 100  # resources in one message: about 1 KB each, of wire.MAX_MESSAGE
 
 
 class Session:
@@ -95,6 +98,14 @@ class Session:
         })  # fmt: skip
         for event, fields in self._plan.notes:
             self.record(event, fields)
+        try:
+            check_limits(self._launcher, self._plan)
+        except GockerError as error:
+            self.record("run.finished", {
+                "exit_code": error.exit_code, "reason": "error", "duration_s": 0.0,
+                "totals": {}, "error": error.to_wire(),
+            })  # fmt: skip
+            raise
 
     # -- what the loop asks for ----------------------------------------------------------------
 
@@ -217,6 +228,23 @@ def prepare_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> dict[
         "everywhere": run is None,
     }
     return launcher.call(message, (run.lock_fd,) if run is not None else ())
+
+
+def check_limits(launcher: Launcher, plan: Plan) -> None:
+    """Refuse a plan that this host cannot limit as it asks, before anything starts.
+
+    Raises:
+        HostError: naming the controller that is missing, and how to mount it.
+    """
+    different = {
+        json.dumps(container.config["linux"]["resources"], sort_keys=True)
+        for name, container in plan.containers.items()
+        if not plan.units[name].best_effort
+    }
+    resources = [json.loads(text) for text in sorted(different)]
+    for first in range(0, len(resources), _CHECKED_AT_ONCE):
+        chunk = resources[first : first + _CHECKED_AT_ONCE]
+        launcher.call({"op": "check", "resources": chunk})
 
 
 def sweep(launcher: Launcher, roots: Roots, cgroups: list[str]) -> list[str]:

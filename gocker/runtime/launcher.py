@@ -13,6 +13,7 @@ Events it sends, beside ``t``:
 ``signalled``    ``id``, ``signal``: what was sent in the end
 ``exec_exited``  ``exec_id``, ``code``, ``signal``, ``timed_out``, or ``error``
 ``swept``        ``removed``: names of what was left by others
+``checked``      the host can set the limits asked about; ``failed`` if not
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import sys
 import time
 
 from gocker import cgroup
-from gocker.errors import ContainerError, GockerError, InternalError
+from gocker.errors import ConfigError, ContainerError, GockerError, InternalError
 from gocker.linux import mount, process, signals, vfork
 from gocker.runtime import init, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
@@ -77,6 +78,7 @@ class Launcher:
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
             "exec": self._exec, "sweep": self._sweep, "release": self._release,
+            "check": self._check,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -198,6 +200,7 @@ class Launcher:
         self._managers = [self._manager]
         if message.get("everywhere"):
             self._managers += cgroup.other_managers(self._manager)
+        _forget_imports()
         gc.collect()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
@@ -346,6 +349,15 @@ class Launcher:
         del self._executions[execution.id]
         self._emit("exec_exited", exec_id=execution.id, **execution.wait())
 
+    def _check(self, message: Message, _: list[int]) -> None:
+        """Look whether this host has what the limits in ``resources``, a list, need."""
+        for resources in message["resources"]:
+            try:
+                self._manager.check(resources)
+            except ConfigError:
+                pass  # the value's fault and not the host's: the container's start says so
+        self._emit("checked")
+
     def _sweep(self, message: Message, _: list[int]) -> None:
         """Remove what dead runs left: cgroups by their ``names``, ``directories``.
 
@@ -360,6 +372,17 @@ class Launcher:
             remove_path(directory)
             removed.append(directory)
         self._emit("swept", removed=removed)
+
+
+def _forget_imports() -> None:
+    """Make every further import an error.
+
+    A child that has entered an image's root, in memory that may be ours, would take the module
+    from there (CVE-2019-14271 in Python's form). All that is needed is loaded by now.
+    """
+    sys.meta_path.clear()
+    sys.path.clear()
+    sys.path_importer_cache.clear()
 
 
 def _spawner() -> Spawner | None:
