@@ -18,7 +18,8 @@ _COLON = re.compile(
     rb"""|(?<![]}]):(?=[^\s,\[\]{}])""",
     re.MULTILINE,
 )
-_QUESTION = re.compile(rb"\?(?=[^\s,\[\]{}])")
+# A question mark is an indicator only alone: not at the end of a word, as in [ready?].
+_QUESTION = re.compile(rb"(?<=[^\s,\[\]{}])\?|\?(?=[^\s,\[\]{}])")
 # Tags may hold colons and must not hold the replacement.
 _TAGS = re.compile(rb"(!<[^>\n]*>|(?<![^\s\[{,])![^\s,\[\]{}]*|^%TAG[^\n]*)", re.MULTILINE)
 

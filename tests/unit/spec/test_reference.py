@@ -135,6 +135,7 @@ def test_a_variable_of_an_env_file_has_to_be_utf_8(project: Project) -> None:
         ('[it\'s "a:b", c]', ['it\'s "a:b"', "c"]),
         ('{x: [a ":b, c], "k":1}', {"x": ['a ":b', "c"], "k": 1}),
         ('{"a" :1, "b:c":d:e}', {"a": 1, "b:c": "d:e"}),
+        ("[ready?, a?b, {? c : d}]", ["ready?", "a?b", {"c": "d"}]),
         ("[{'it''s':1}, 'x :y']", [{"it's": 1}, "x :y"]),
     ],
 )
