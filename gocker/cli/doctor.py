@@ -6,12 +6,14 @@ import argparse
 import os
 import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from gocker.errors import GockerError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from gocker.scheduler.launcher import Launcher
     from gocker.state.roots import Roots

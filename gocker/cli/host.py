@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import resource
 from functools import cache
-from typing import TYPE_CHECKING
 
 from gocker.image.resolve import resolve
 from gocker.plan.container import Host
 from gocker.plan.posture import ALL_CAPS
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from gocker.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.plan.model import Plan
     from gocker.spec.load import Loaded, LoadOptions

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 import gocker
-from gocker.log import Console, RunLog
+from gocker.log import RunLog
 from gocker.plan.files import ANONYMOUS
 from gocker.report.output import Prefixer, QueueSink
 from gocker.report.summary import Summary
@@ -16,7 +15,11 @@ from gocker.state import leftovers, volumes
 from gocker.state.names import run_of
 from gocker.state.run import Run, prune, runs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from gocker.log import Console
     from gocker.plan.model import Container, Plan
     from gocker.scheduler.launcher import Launcher
     from gocker.scheduler.messages import Options, Result

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 from gocker.errors import GockerError, PlanError
 from gocker.plan import posture
-from gocker.plan.container import (
-    Host,
-    container,
-    image,
-    no_new_privileges,
-    seccomp_unconfined,
-)
+from gocker.plan.container import container, image, no_new_privileges, seccomp_unconfined
 from gocker.plan.graph import order_units
-from gocker.plan.model import (
-    Container,
-    Dependency,
-    Healthcheck,
-    MatrixGroup,
-    Plan,
-    Restart,
-    Retry,
-    Role,
-    Unit,
-)
+from gocker.plan.model import Dependency, Healthcheck, MatrixGroup, Plan, Restart, Retry, Unit
 from gocker.plan.resources import limits
+from gocker.values import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
+    from gocker.plan.container import Host
+    from gocker.plan.model import Container, Role
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from gocker import oci
 from gocker.errors import PlanError
 from gocker.plan import posture
 from gocker.plan.model import Prepare
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gocker import oci
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
     from gocker.spec.model.service import FileGrant

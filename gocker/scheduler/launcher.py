@@ -6,11 +6,11 @@ import os
 import socket
 import sys
 from collections import deque
-from typing import TYPE_CHECKING
 
 from gocker.errors import GockerError, HostError, from_wire
 from gocker.wire import Connection, encode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.wire import Message
 

@@ -13,17 +13,11 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
 
-from gocker import events, oci
+from gocker import events
 from gocker.errors import GockerError, HostError
-from gocker.plan.model import Container, Plan
-from gocker.scheduler.launcher import Launcher, lost
-from gocker.scheduler.machine import Machine
+from gocker.scheduler.launcher import lost
 from gocker.scheduler.messages import (
-    Command,
-    Event,
     Exited,
     Finish,
     Interrupted,
@@ -32,7 +26,6 @@ from gocker.scheduler.messages import (
     Probe,
     ProbeDone,
     Record,
-    Result,
     Start,
     Started,
     StartFailed,
@@ -40,7 +33,51 @@ from gocker.scheduler.messages import (
     Verdict,
     signal_name,
 )
-from gocker.scheduler.output import Feed, Streams
+from gocker.scheduler.output import Streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, Protocol
+
+    from gocker import oci
+    from gocker.plan.model import Container, Plan
+    from gocker.scheduler.launcher import Launcher
+    from gocker.scheduler.machine import Machine
+    from gocker.scheduler.messages import Command, Event, Result
+    from gocker.scheduler.output import Feed
+
+    class Surroundings(Protocol):
+        """What the loop needs of the command: the log, files and the terminal."""
+
+        def record(self, event: str, fields: dict[str, Any]) -> object:
+            """Append an event to the run's log."""
+
+        def open_log(self, instance: str, attempt: int) -> int:
+            """Return a descriptor for a container's raw output; the loop closes it."""
+
+        def feed(self, instance: str) -> Feed | None:
+            """Return where a container's output is shown, or None."""
+
+        def prepare(self, container: Container, container_id: str) -> dict[str, str]:
+            """Make a container's directories; return those of anonymous volumes by mount source."""
+
+        def stdin(self, instance: str) -> int:
+            """Return a descriptor for standard input; the loop closes it."""
+
+        @property
+        def sinks(self) -> Sequence[Queue]:
+            """Return the writers to the terminal, which never wait for their readers."""
+
+    class Queue(Protocol):
+        """What is to be written when its reader takes it: `gocker.report.output.QueueSink`."""
+
+        fd: int
+        pending: int
+
+        def pump(self) -> None:
+            """Write while there is room."""
+
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PROBE_OUTPUT = 4096
@@ -49,39 +86,6 @@ _EVIDENCE = tuple(
     key for key in events.EVENTS["container.exited"][1]
     if key.split(".")[0] in ("cpu", "memory", "pids", "io")
 )  # fmt: skip
-
-
-class Surroundings(Protocol):
-    """What the loop needs of the command: the log, files and the terminal."""
-
-    def record(self, event: str, fields: dict[str, Any]) -> object:
-        """Append an event to the run's log."""
-
-    def open_log(self, instance: str, attempt: int) -> int:
-        """Return a descriptor for a container's raw output; the loop closes it."""
-
-    def feed(self, instance: str) -> Feed | None:
-        """Return where a container's output is shown, or None."""
-
-    def prepare(self, container: Container, container_id: str) -> dict[str, str]:
-        """Make a container's directories; return those of anonymous volumes by mount source."""
-
-    def stdin(self, instance: str) -> int:
-        """Return a descriptor for standard input; the loop closes it."""
-
-    @property
-    def sinks(self) -> Sequence[Queue]:
-        """Return the writers to the terminal, which never wait for their readers."""
-
-
-class Queue(Protocol):
-    """What is to be written when its reader takes it: `gocker.report.output.QueueSink`."""
-
-    fd: int
-    pending: int
-
-    def pump(self) -> None:
-        """Write while there is room."""
 
 
 class Attempt:

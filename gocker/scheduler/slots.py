@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 
-from gocker.plan.model import MatrixGroup
-from gocker.scheduler.node import Node, State
+from gocker.scheduler.node import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gocker.plan.model import MatrixGroup
+    from gocker.scheduler.node import Node
 
 
 class _Group:
