@@ -43,9 +43,13 @@ def run(argv: list[str]) -> int:
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
     if needs_launcher and not {"-h", "--help", "--dry-run"} & set(argv):
+        from gocker.scheduler.spawn import spawn
+
+        spawned = spawn()  # it imports while we do
+
         from gocker.scheduler.launcher import Launcher
 
-        launcher = Launcher()  # it imports while we do
+        launcher = Launcher(*spawned)
     try:
         return _call(module, argv, launcher)
     except GockerError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 
 from gocker.errors import UsageError
 
@@ -16,8 +17,26 @@ if TYPE_CHECKING:
     from gocker.state.roots import Roots
 
 
+# argparse asks gettext for each of its words, 0.2 ms a word, and would mix the user's language
+# with our English.
+vars(argparse)["_"] = str
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are gocker's: exit code 2, with the command's name."""
+
+    def __init__(self, name: str, text: str) -> None:
+        # add_argument() makes a formatter for each option, to check its metavar, and one without
+        # a width imports shutil and its compressors to ask for the terminal's.
+        super().__init__(
+            prog=f"gocker {name}", description=text, allow_abbrev=False,
+            formatter_class=partial(argparse.HelpFormatter, width=80),
+        )  # fmt: skip
+
+    def format_help(self) -> str:
+        """Return the help, as wide as the terminal."""
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_help()
 
     def error(self, message: str) -> None:  # type: ignore[override]  # it raises, as the base exits
         """Raise the error instead of printing the usage."""
@@ -26,7 +45,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser(name: str, text: str) -> Parser:
     """Return a parser for the command `name`, with the options all spec commands have."""
-    made = Parser(prog=f"gocker {name}", description=text, allow_abbrev=False)
+    made = Parser(name, text)
     add = made.add_argument
     add("-f", "--file", action="append", default=[], metavar="FILE", help="spec file; - is stdin")
     add("-p", "--project-name", metavar="NAME")

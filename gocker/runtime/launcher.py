@@ -16,11 +16,11 @@ Events it sends, beside ``t``:
 
 from __future__ import annotations
 
+import _socket
 import gc
 import os
 import select
 import signal
-import socket
 import sys
 import time
 
@@ -182,8 +182,6 @@ class Launcher:
         _prepare_scratch(self._scratch)
         self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
         self._manager = cgroup.open_manager(name=message["cgroup"])
-        gc.collect()
-        # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
         self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode,
                    cgroups=self._manager.names())  # fmt: skip
@@ -364,4 +362,8 @@ def main() -> None:
     process.prctl(process.PR_SET_DUMPABLE, 0)
     process.set_name("gocker-launcher")
     gc.disable()
-    Launcher(Connection(socket.socket(fileno=fd))).serve()
+    # What lives now lives for ever: a collection must not touch (and copy) its pages. The front
+    # is still reading its spec: nobody waits for this.
+    gc.collect()
+    gc.freeze()
+    Launcher(Connection(_socket.socket(fileno=fd))).serve()

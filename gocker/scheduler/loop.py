@@ -10,7 +10,6 @@ import json
 import os
 import selectors
 import signal
-import socket
 import time
 from collections import deque
 
@@ -444,19 +443,17 @@ class _Signals:
     def __init__(self, selector: selectors.BaseSelector, callback: Callable[[int], None]) -> None:
         self._selector = selector
         self._callback = callback
-        self._read, self._write = socket.socketpair()
+        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        self._read.setblocking(False)
-        self._write.setblocking(False)
-        signal.set_wakeup_fd(self._write.fileno())
+        signal.set_wakeup_fd(self._write)
         for number in _SIGNALS:
             self._before[number] = signal.signal(number, lambda *_: None)
         self._selector.register(self._read, selectors.EVENT_READ, self._readable)
 
     def _readable(self) -> None:
-        for number in self._read.recv(64):
+        for number in os.read(self._read, 64):
             self._callback(number)
 
     def __exit__(self, *_: object) -> None:
@@ -464,5 +461,5 @@ class _Signals:
             signal.signal(number, handler)
         signal.set_wakeup_fd(-1)
         self._selector.unregister(self._read)
-        self._read.close()
-        self._write.close()
+        os.close(self._read)
+        os.close(self._write)
