@@ -160,6 +160,16 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "next": Field("str", "what follows", values=("done", "retry", "restart")),
         "error": Field("object", "the error: type, message, hint, context, cause"),
     }),
+    "artifact.saved": ("A file of a container that has ended was copied.", {
+        **_CONTAINER,
+        "path": Field("str", "where it was in the container"),
+        "file": Field("str", "where it is now, below the project's directory"),
+        "bytes": Field("int", "its size"),
+    }),
+    "layer.kept": ("What a container wrote to its root file system was kept.", {
+        **_CONTAINER,
+        "path": Field("str", "the directory of the overlay's upper layer"),
+    }),
     "job.retry": ("Another attempt will be made.", {
         **_ATTEMPT,
         "verdict": _VERDICT,

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gocker.cgroup.manager import open_manager
+from gocker.cgroup.manager import open_manager, other_managers
 
-__all__ = ["open_manager"]
+__all__ = ["open_manager", "other_managers"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from gocker.cgroup import mounts
 from gocker.errors import HostError
 
@@ -53,3 +55,36 @@ def open_manager(
     made = v1.Manager(directories, layout.mode)
     made.name = None if parent is not None else name
     return made
+
+
+def other_managers(own: Manager, layout: mounts.Layout | None = None) -> list[Manager]:
+    """Return managers of the other cgroups of `own`'s name, wherever in the hierarchies.
+
+    A killed gocker leaves them where it was started, and with systemd each login is a cgroup of
+    its own. Walks all cgroups: for `down`, not for every start.
+    """
+    if layout is None:
+        layout = mounts.read()
+    mine = set(own.directories.values())
+    found: list[Manager] = []
+    if own.mode == "v2" and layout.v2 is not None:
+        from gocker.cgroup import v2
+
+        others = _named(layout.v2.mount, own.name) - mine
+        found += [v2.Manager(layout.v2.mount, path) for path in sorted(others)]
+    else:
+        from gocker.cgroup import v1
+
+        places: dict[str, dict[str, str]] = {}
+        for controller in own.directories:
+            mount = layout.v1[controller].mount
+            for path in _named(mount, own.name) - mine:
+                places.setdefault(path.removeprefix(mount), {})[controller] = path
+        found += [v1.Manager(directories, own.mode) for directories in places.values()]
+    for manager in found:
+        manager.name = own.name
+    return found
+
+
+def _named(top: str, name: str | None) -> set[str]:
+    return {f"{path}/{name}" for path, names, _ in os.walk(top) if name in names}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gocker.plan.model import Plan
     from gocker.spec.load import Loaded, LoadOptions
     from gocker.spec.model import Project
+    from gocker.spec.model.service import Container
     from gocker.state.roots import Roots
 
 
@@ -126,7 +127,16 @@ def make_plan(loaded: Loaded, project: Project, roots: Roots, job: str | None = 
     inferred = roles(project)
     if job is not None:
         inferred[job] = "job"
-    return build(project, inferred, host(roots, loaded), loaded.files)
+    matrices = None
+    if any(_has_matrix(it) for it in (*project.services.values(), *project.jobs.values())):
+        from gocker.spec.expand import expand
+
+        matrices = expand(loaded, project, inferred)
+    return build(project, inferred, host(roots, loaded), loaded.files, matrices, loaded.working_dir)
+
+
+def _has_matrix(service: Container) -> bool:
+    return service.x_gocker is not None and service.x_gocker.matrix is not None
 
 
 def colour(arguments: argparse.Namespace, fd: int) -> bool:

@@ -87,6 +87,8 @@ def _change(model: dict[str, Any], arguments: argparse.Namespace) -> None:
     # One container that runs once, whatever the service is.
     for key in ("restart", "scale", "ports"):
         service.pop(key, None)
+    if service.get("x-gocker"):
+        service["x-gocker"].pop("matrix", None)
     for key in ("replicas", "restart_policy"):
         (service.get("deploy") or {}).pop(key, None)
     if arguments.entrypoint is not None:

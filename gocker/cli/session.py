@@ -11,18 +11,21 @@ from gocker.report.output import Prefixer, QueueSink
 from gocker.report.summary import Summary
 from gocker.scheduler.loop import Loop
 from gocker.scheduler.machine import Machine
-from gocker.state import leftovers, volumes
+from gocker.state import artifacts, leftovers, volumes
 from gocker.state.names import run_of
 from gocker.state.run import Run, prune, runs
+from gocker.state.view import View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from gocker.log import Console
     from gocker.plan.model import Container, Plan
     from gocker.scheduler.launcher import Launcher
-    from gocker.scheduler.messages import Options, Result
+    from gocker.scheduler.loop import Ended
+    from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.output import Feed
     from gocker.state.roots import Roots
 
@@ -50,6 +53,7 @@ class Session:
         self._sink = QueueSink(1)
         self._width = max((len(name) for name in plan.units), default=0)
         self._index = {name: number for number, name in enumerate(plan.units)}
+        self._owner = artifacts.owner(os.environ)
         self._log: RunLog
         self.summary = Summary()
 
@@ -138,6 +142,39 @@ class Session:
         """Return the writers to standard output and standard error."""
         return (self._sink, self._stderr)
 
+    def collect(
+        self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        """Copy a container's artifacts and reports."""
+        wanted = self._plan.containers[ended.instance].artifacts
+        if wanted is None:
+            return
+        patterns = list(wanted.reports)
+        if wanted.when == "always" or (wanted.when == "on_success") == (verdict.verdict == "ok"):
+            patterns += wanted.paths
+        if not patterns:
+            return
+        shelf = artifacts.Shelf(
+            self._plan.directory, self.run.id, ended.instance, ended.attempt, self._owner
+        )
+        copied = artifacts.copy(self._view(ended), patterns, shelf, wanted.max_size)
+        for file in copied.files:
+            record("artifact.saved", {"path": file.path, "file": file.file, "bytes": file.bytes})
+        for note in copied.notes:
+            record("job.warned", {"message": note, "hint": None})
+
+    def _view(self, ended: Ended) -> View:
+        """Return where a container's files are; of the host's own root only what it wrote."""
+        made = self._plan.containers[ended.instance]
+        is_host = self._plan.units[ended.instance].image.startswith("host:")
+        mounts: dict[str, str | None] = {item["path"]: None for item in (*made.files, *made.grants)}
+        for mount in made.config["mounts"]:
+            source = mount.get("source", "")
+            source = ended.anonymous.get(source, source)
+            mounts[mount["destination"]] = source if mount.get("type") == "bind" else None
+        layers = (ended.upper,) if is_host else (ended.upper, *made.lower)
+        return View(layers, mounts, frozenset(path for path, _ in made.hidden))
+
     def stdin(self, instance: str) -> int:
         """Return a descriptor for standard input: nothing to read, unless told otherwise."""
         if self._stdin is not None and instance == self._only:
@@ -155,6 +192,8 @@ def prepare_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> dict[
         "layers": os.path.join(roots.data, "containers"),
         "prefix": run.id if run is not None else "none",
         "cgroup": roots.cgroup_name,
+        "vfork": not os.environ.get("GOCKER_NO_VFORK"),
+        "everywhere": run is None,
     }
     return launcher.call(message, (run.lock_fd,) if run is not None else ())
 

@@ -1,14 +1,16 @@
 """Capabilities of the calling process: capset(2), and the parts of prctl(2) that go with it.
 
-A container's first process calls `drop_bounding` before it changes its user, because that
-needs CAP_SETPCAP, and `apply` after it. Secure bits are left alone. Source: capabilities(7),
-PR_CAPBSET_*(2const), PR_CAP_AMBIENT(2const), include/uapi/linux/{capability,prctl}.h.
+A container's first process drops from the bounding set before it changes its user, because
+that needs CAP_SETPCAP, and sets the others after it. Secure bits are left alone.
+Source: capabilities(7), PR_CAPBSET_*(2const), PR_CAP_AMBIENT(2const),
+include/uapi/linux/{capability,prctl}.h.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import struct
 
 from gocker.errors import ConfigError, SyscallError
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gocker import oci
+    from gocker.linux.calls import Calls
 
 # PyDLL keeps the GIL: the caller is a child of clone3 and must not run Python's thread code.
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -42,22 +45,7 @@ _PR_CAP_AMBIENT_RAISE = 2
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 _WORD = 0xFFFFFFFF
-
-
-class _Header(ctypes.Structure):
-    """struct __user_cap_header_struct; pid 0 is the caller."""
-
-    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
-
-
-class _Data(ctypes.Structure):
-    """struct __user_cap_data_struct; version 3 takes two, the low 32 capabilities first."""
-
-    _fields_ = (
-        ("effective", ctypes.c_uint32),
-        ("permitted", ctypes.c_uint32),
-        ("inheritable", ctypes.c_uint32),
-    )
+_PHASE = "capabilities"
 
 
 def mask(names: Iterable[str]) -> int:
@@ -96,67 +84,53 @@ def intersect(
     return kept, tuple(name for name in NAMES if missing >> NUMBERS[name] & 1)
 
 
-def drop_bounding(capabilities: oci.Capabilities) -> None:
-    """Reduce the bounding set to the declared one and keep the permitted set over setuid(2).
+def _last() -> int:
+    """Return the highest number that the running kernel has a capability for."""
+    with open("/proc/sys/kernel/cap_last_cap") as file:
+        return int(file.read())
 
-    Capabilities newer than this module are dropped too.
+
+# Read before any container: its procfs is not the host's.
+_LAST = _last()
+
+
+def add_drop_bounding(calls: Calls, capabilities: oci.Capabilities) -> None:
+    """Add calls that reduce the bounding set, to be made before the user changes.
+
+    The permitted set is kept over the change of user. Capabilities newer than this module are
+    dropped too.
 
     Raises:
-        SyscallError: EPERM without CAP_SETPCAP.
         ConfigError: for a name that is unknown.
     """
     keep = mask(capabilities.get("bounding", ()))
-    for number in range(64):
-        if keep >> number & 1:
-            continue
-        try:
-            _prctl(_PR_CAPBSET_DROP, number)
-        except SyscallError as err:
-            if err.errno == errno.EINVAL:
-                break  # the first number that the kernel has no capability for
-            raise
-    _prctl(_PR_SET_KEEPCAPS, 1)
+    for number in range(_LAST + 1):
+        if not keep >> number & 1:
+            calls.add("prctl", _PR_CAPBSET_DROP, number, phase=_PHASE)
+    calls.add("prctl", _PR_SET_KEEPCAPS, 1, phase=_PHASE)
 
 
-def apply(capabilities: oci.Capabilities) -> None:
-    """Set the permitted, effective, inheritable and ambient set, after the user is changed.
+def add_apply(calls: Calls, capabilities: oci.Capabilities) -> None:
+    """Add calls that set the other four sets, to be made after the user changed.
 
     Raises:
-        SyscallError: EPERM for a capability that the caller's permitted or bounding set lacks.
         ConfigError: for a name that is unknown.
     """
     ambient = mask(capabilities.get("ambient", ()))
-    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    capset(
-        effective=mask(capabilities.get("effective", ())),
-        permitted=mask(capabilities.get("permitted", ())),
-        inheritable=mask(capabilities.get("inheritable", ())),
-    )
+    calls.add("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, phase=_PHASE)
+    effective = mask(capabilities.get("effective", ()))
+    permitted = mask(capabilities.get("permitted", ()))
+    inheritable = mask(capabilities.get("inheritable", ()))
+    # struct __user_cap_data_struct; version 3 takes two, the low 32 capabilities first.
+    words = [
+        bits >> shift & _WORD for shift in (0, 32) for bits in (effective, permitted, inheritable)
+    ]
+    header = calls.buffer(struct.pack("Ii", _LINUX_CAPABILITY_VERSION_3, 0))
+    calls.add("capset", header, calls.buffer(struct.pack("6I", *words)), phase=_PHASE)
     for number in range(64):
         if ambient >> number & 1:
-            _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number)
-    _prctl(_PR_SET_KEEPCAPS, 0)
-
-
-def capset(*, effective: int, permitted: int, inheritable: int) -> None:
-    """Set three of the caller's sets, as bits.
-
-    Raises:
-        SyscallError: EPERM for more than the permitted or bounding set allows.
-    """
-    header = _Header(_LINUX_CAPABILITY_VERSION_3, 0)
-    data = (_Data * 2)(
-        _Data(effective & _WORD, permitted & _WORD, inheritable & _WORD),
-        _Data(effective >> 32, permitted >> 32, inheritable >> 32),
-    )
-    if _libc.capset(ctypes.byref(header), data):
-        raise SyscallError(
-            "capset",
-            ctypes.get_errno(),
-            effective=f"{effective:#x}",
-            permitted=f"{permitted:#x}",
-            inheritable=f"{inheritable:#x}",
-        )
+            calls.add("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, phase=_PHASE)
+    calls.add("prctl", _PR_SET_KEEPCAPS, 0, phase=_PHASE)
 
 
 def _in_bounding_set(number: int) -> bool:
@@ -165,8 +139,3 @@ def _in_bounding_set(number: int) -> bool:
     if result < 0 and ctypes.get_errno() != errno.EINVAL:
         raise SyscallError("prctl", ctypes.get_errno(), option="PR_CAPBSET_READ", cap=number)
     return bool(result == 1)
-
-
-def _prctl(option: int, first: int, second: int = 0) -> None:
-    if _libc.prctl(option, first, second, 0, 0):
-        raise SyscallError("prctl", ctypes.get_errno(), option=option, arg2=first, arg3=second)

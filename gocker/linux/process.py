@@ -32,7 +32,9 @@ CLOSE_RANGE_CLOEXEC = 4
 _SIGCHLD = 17
 
 
-class _CloneArgs(ctypes.Structure):
+class CloneArgs(ctypes.Structure):
+    """struct clone_args, include/uapi/linux/sched.h."""
+
     _fields_ = tuple(
         (name, ctypes.c_uint64)
         for name in (
@@ -53,7 +55,7 @@ _close_range = syscall("close_range", UINT, UINT, UINT)
 _keyctl = syscall("keyctl", INT, STR)
 
 _pidfd = ctypes.c_int(-1)
-_clone_args = _CloneArgs()
+_clone_args = CloneArgs()
 _clone_args.exit_signal = _SIGCHLD
 _clone_args.pidfd = ctypes.addressof(_pidfd)
 _CLONE_ARGS = ctypes.addressof(_clone_args)
@@ -98,6 +100,24 @@ def set_name(name: str) -> None:
     """Set the name in /proc/self/comm: at most 15 bytes count."""
     buffer = ctypes.create_string_buffer(name.encode()[:15])
     prctl(PR_SET_NAME, ctypes.addressof(buffer))
+
+
+def _argument_area() -> tuple[int, int]:
+    """Return where the strings of execve(2) lie (proc_pid_stat(5), fields 48 and 49)."""
+    with open("/proc/self/stat", "rb") as stat:
+        fields = stat.read().rpartition(b")")[2].split()
+    return int(fields[45]), int(fields[46])
+
+
+# Read while the procfs in sight is the host's.
+_ARGUMENTS = _argument_area()
+
+
+def set_title(title: str) -> None:
+    """Replace this process's command line, as ps(1) and /proc/PID/cmdline show it."""
+    start, end = _ARGUMENTS
+    room = end - start
+    ctypes.memmove(start, title.encode()[: room - 1].ljust(room, b"\0"), room)
 
 
 def sethostname(name: str) -> None:

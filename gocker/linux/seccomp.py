@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import os
+import struct
 
-from gocker.errors import HostError, SyscallError
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gocker.linux.calls import Calls
 
-# PyDLL keeps the GIL: the caller is a child of clone3 and must not run Python's thread code.
-_libc = ctypes.PyDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
-# The C library has no wrapper. asm/unistd_64.h, asm-generic/unistd.h.
-_SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 _SECCOMP_SET_MODE_FILTER = 1
 _BPF_INSTRUCTION = 8  # sizeof(struct sock_filter)
 
 
-class _SockFprog(ctypes.Structure):
-    """struct sock_fprog, include/uapi/linux/filter.h."""
+def add_install(calls: Calls, program: bytes, flags: int) -> None:
+    """Add the call that loads a filter, an array of struct sock_filter, for good.
 
-    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))
-
-
-def install(program: bytes, flags: int) -> None:
-    """Load a filter, an array of struct sock_filter, for the rest of this process's life.
-
-    Needs no_new_privs or CAP_SYS_ADMIN. Takes effect at once, for the caller's next call too.
-
-    Raises:
-        SyscallError: EACCES without no_new_privs, EINVAL for a program the kernel refuses,
-            ESRCH if TSYNC found a thread that could not follow.
-        HostError: on an architecture whose number of seccomp(2) is not known.
+    Needs no_new_privs or CAP_SYS_ADMIN; in force for the very next call. EACCES without either,
+    EINVAL for a program the kernel refuses.
     """
-    machine = os.uname().machine
-    if machine not in _SYS_SECCOMP:
-        raise HostError(f"seccomp: no system call number for {machine!r}")
-    fprog = _SockFprog(len(program) // _BPF_INSTRUCTION, program)
-    result = _libc.syscall(
-        ctypes.c_long(_SYS_SECCOMP[machine]),
-        ctypes.c_ulong(_SECCOMP_SET_MODE_FILTER),
-        ctypes.c_ulong(flags),
-        ctypes.byref(fprog),
-    )
-    if result > 0:
-        # TSYNC reports the thread that could not be synchronised as a positive number.
-        raise SyscallError("seccomp", errno.ESRCH, flags=flags, tid=result)
-    if result:
-        raise SyscallError("seccomp", ctypes.get_errno(), flags=flags)
+    # struct sock_fprog, include/uapi/linux/filter.h
+    fprog = struct.pack("H6xQ", len(program) // _BPF_INSTRUCTION, calls.buffer(program))
+    calls.add("seccomp", _SECCOMP_SET_MODE_FILTER, flags, calls.buffer(fprog), phase="seccomp")

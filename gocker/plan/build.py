@@ -8,48 +8,92 @@ from gocker.errors import GockerError, PlanError
 from gocker.plan import posture
 from gocker.plan.container import container, image, no_new_privileges, seccomp_unconfined
 from gocker.plan.graph import order_units
-from gocker.plan.model import Dependency, Healthcheck, MatrixGroup, Plan, Restart, Retry, Unit
+from gocker.plan.model import (
+    Artifacts,
+    Dependency,
+    Healthcheck,
+    MatrixGroup,
+    Plan,
+    Ready,
+    Restart,
+    Retry,
+    Unit,
+)
 from gocker.plan.resources import limits
-from gocker.values import replace
+from gocker.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from gocker.plan.container import Host
     from gocker.plan.model import Container, Role
+    from gocker.spec.expand import Instance
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 
 _RESTART = {"none": "no", "on-failure": "on-failure", "any": "always"}
 
 
+# What a replica, and an instance of a matrix, finds in its environment.
+REPLICA = "GOCKER_REPLICA"
+MATRIX = "GOCKER_MATRIX_"
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An instance to plan: its name, its service, and variables of its own."""
+
+    name: str
+    service: Service
+    variables: dict[str, str]
+
+
 def build(
-    project: Project, roles: Mapping[str, Role], host: Host, files: Iterable[str] = ()
-) -> Plan:
+    project: Project, roles: Mapping[str, Role], host: Host, files: Iterable[str] = (),
+    matrices: Mapping[str, Sequence[Instance]] | None = None, directory: str = "",
+) -> Plan:  # fmt: skip
     """Return the plan of a project's services and selected jobs.
+
+    Args:
+        project: the spec.
+        roles: of every service.
+        host: facts about this machine.
+        files: the spec's, for the record.
+        matrices: the combinations of services that have a matrix.
+        directory: the project's.
 
     Raises:
         PlanError: naming the service and what is wrong; or the cycle.
     """
     services: dict[str, Service] = {**project.services, **project.jobs}
-    instances = {name: _instances(name, service) for name, service in services.items()}
+    matrices = matrices or {}
+    made = {name: _instances(name, it, matrices.get(name)) for name, it in services.items()}
+    instances = {name: [item.name for item in items] for name, items in made.items()}
     units: dict[str, Unit] = {}
     containers: dict[str, Container] = {}
     notes: list[tuple[str, dict[str, Any]]] = [
         ("key.ignored", {"path": item.path, "place": item.place, "reason": item.reason})
         for item in project.ignored
     ]
-    for name, service in services.items():
+    for name, items in made.items():
         role = roles.get(name, "job")
-        for instance in instances[name]:
+        matrix = name if name in matrices else None
+        for one in items:
+            instance, service = one.name, one.service
+            if instance in units:
+                raise PlanError(f"services.{name}: {instance!r} is the name of two instances",
+                                hint="rename one of the services")  # fmt: skip
             try:
-                made = container(service, instance, project, host, job=role == "job")
+                found = container(
+                    service, instance, project, host, one.variables, job=role == "job"
+                )
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
-            containers[instance] = made
-            units[instance] = _unit(service, name, instance, role, instances, made)
+            containers[instance] = replace(found, artifacts=_artifacts(service))
+            unit = _unit(service, name, instance, role, instances, found)
+            units[instance] = replace(unit, matrix=matrix) if matrix else unit
             notes += _relaxed(service, name, instance)
     top = project.x_gocker
     return Plan(
@@ -60,16 +104,31 @@ def build(
         parallel=(top.parallel if top else None) or host.cpus,
         fail_fast=top.fail_fast if top else False,
         files=tuple(files),
+        directory=directory,
         notes=tuple(notes),
-        matrices=_matrices(services),
+        matrices=_matrices({name: services[name] for name in matrices}),
     )
 
 
-def _instances(name: str, service: Service) -> list[str]:
-    replicas = getattr(service, "replicas", 1)
-    if replicas == 1:
-        return [name]
-    return [f"{name}-{number}" for number in range(1, replicas + 1)]
+def _instances(name: str, service: Service, matrix: Sequence[Instance] | None) -> list[_Made]:
+    """Return the instances of a service: its combinations, and the replicas of each."""
+    if matrix is None:
+        return _replicas(_Made(name, service, {}))
+    found = []
+    for item in matrix:
+        variables = {f"{MATRIX}{key}": value for key, value in item.values.items()}
+        found += _replicas(_Made(item.name, item.service, variables))
+    return found
+
+
+def _replicas(one: _Made) -> list[_Made]:
+    count = getattr(one.service, "replicas", 1)
+    if count == 1:
+        return [one]
+    return [
+        _Made(f"{one.name}-{number}", one.service, {**one.variables, REPLICA: str(number)})
+        for number in range(1, count + 1)
+    ]
 
 
 def _matrices(services: Mapping[str, Service]) -> dict[str, MatrixGroup]:
@@ -113,9 +172,21 @@ def _unit(
         success_codes=frozenset({0, *extension.success_codes}),
         allow_failure=allow.any if allow else False,
         allow_failure_codes=frozenset(allow.exit_codes) if allow else frozenset(),
+        ready=Ready(extension.ready.log, extension.ready.port) if extension.ready else None,
+        fail_on=policy.fail_on if policy is not None else (),
         best_effort=policy is not None and policy.enforce == "best-effort",
-        matrix=name if extension.matrix is not None else None,
     )
+
+
+def _artifacts(service: Service) -> Artifacts | None:
+    extension = service.x_gocker
+    if extension is None or not (extension.artifacts or extension.reports):
+        return None
+    reports = extension.reports.junit if extension.reports else ()
+    wanted = extension.artifacts
+    if wanted is None:
+        return Artifacts(reports=reports)
+    return Artifacts(wanted.paths, reports, wanted.when, wanted.max_size)
 
 
 def _restart(service: Service) -> Restart:

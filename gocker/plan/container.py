@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 OCI_VERSION = "1.0.2"  # the newest that Debian 12's crun takes; nothing newer is used
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_IMAGE = "host:/"
+_HOST_NAME = 63  # characters; sethostname(2) takes one more, DNS labels do not
 # Kernel parameters that belong to a namespace of the container's own (security.md D7).
 _SYSCTL_OWN = re.compile(
     r"net\.[\w.\-/]+|kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)"
@@ -47,21 +48,22 @@ class Host:
 
 
 def container(
-    service: Service, instance: str, project: Project, host: Host, *, job: bool
-) -> Container:
-    """Return how to make the container of `instance`.
+    service: Service, instance: str, project: Project, host: Host,
+    variables: Mapping[str, str] | None = None, *, job: bool,
+) -> Container:  # fmt: skip
+    """Return how to make the container of `instance`; `variables` are its own.
 
     Raises:
         PlanError: what is wrong with the service and cannot be seen in the spec alone.
     """
     root = host.rootfs(image(service))
-    hostname = service.hostname or instance
+    hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
     mounts, prepare = files.mounts(service, project, host.volumes_root)
     config: oci.Config = {
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": service.read_only},
         "hostname": hostname,
-        "process": _process(service, root, hostname, host),
+        "process": _process(service, root, hostname, host, variables or {}),
         "mounts": mounts,
         "linux": _linux(service, host, job=job),
     }
@@ -89,14 +91,16 @@ def image(service: Service) -> str:
     return service.image or DEFAULT_IMAGE
 
 
-def _process(service: Service, root: RootFs, hostname: str, host: Host) -> oci.Process:
+def _process(
+    service: Service, root: RootFs, hostname: str, host: Host, variables: Mapping[str, str]
+) -> oci.Process:
     user = _user(service)
     is_root = user.get("uid") == 0 or user.get("username", "").split(":")[0] == "root"
     process: oci.Process = {
         "args": _args(service, root),
         "cwd": service.working_dir or "/",
         "user": user,
-        "env": _environment(service, root, hostname),
+        "env": _environment(service, root, hostname, variables),
         "rlimits": _rlimits(service, host),
         "capabilities": capabilities(service, host, uid_is_root=is_root),
         "noNewPrivileges": no_new_privileges(service),
@@ -129,8 +133,10 @@ def _user(service: Service) -> oci.User:
     return {"username": name, "umask": posture.UMASK}
 
 
-def _environment(service: Service, root: RootFs, hostname: str) -> list[str]:
-    env = {"PATH": PATH, "HOSTNAME": hostname, **root.env}
+def _environment(
+    service: Service, root: RootFs, hostname: str, variables: Mapping[str, str]
+) -> list[str]:
+    env = {"PATH": PATH, "HOSTNAME": hostname, **root.env, **variables}
     for name, value in service.environment.items():
         if value is None:
             env.pop(name, None)

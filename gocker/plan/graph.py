@@ -84,7 +84,9 @@ def order_units(units: Mapping[str, Unit]) -> dict[str, Unit]:
     for unit in units.values():
         for edge in unit.depends:
             target = units.get(edge.unit)
-            if target is not None and target.health is None and edge.condition == "service_healthy":
+            if target is None or target.health is not None or target.ready is not None:
+                continue
+            if edge.condition == "service_healthy":
                 raise PlanError(
                     f"{unit.name!r} waits for {edge.unit!r} to be healthy, "
                     "which has no healthcheck",

@@ -64,6 +64,40 @@ class Healthcheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """When a unit without healthcheck counts as healthy; one of the two is set.
+
+    `log`: a regular expression that a line of its output has to contain. `port`: a TCP port of
+    127.0.0.1 in the host's network that has to accept.
+    """
+
+    log: str | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a running unit takes of the host for itself, or what the host has. Bytes of memory."""
+
+    cpus: float = 0.0
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """Files to copy out of a container that has ended.
+
+    `paths` are absolute globs, `reports` those of JUnit files. `when` is about `paths` only;
+    `max_size`: bytes of one attempt's files together.
+    """
+
+    paths: tuple[str, ...] = ()
+    reports: tuple[str, ...] = ()
+    when: When = "always"
+    max_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What is known of a unit's limits, for tables and verdicts. None means unlimited."""
 
@@ -92,7 +126,11 @@ class Unit:
     stop_signal: int = 15
     stop_grace_s: float = 10.0
     health: Healthcheck | None = None
+    ready: Ready | None = None
     limits: Limits = Limits()
+    # Events that make a success a failure: ``oom``, ``pids``, ``throttled`` or ``throttled>50%``.
+    fail_on: tuple[str, ...] = ()
+    reserve: Reservation = Reservation()
     best_effort: bool = False
     # Group for `matrix.max_parallel` and `matrix.fail_fast`; None when neither applies.
     matrix: str | None = None
@@ -129,6 +167,7 @@ class Container:
     init: bool = False
     attach: bool = True
     prepare: tuple[Prepare, ...] = ()
+    artifacts: Artifacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,5 +190,13 @@ class Plan:
     parallel: int = 1
     fail_fast: bool = False
     files: tuple[str, ...] = ()
+    # The project's directory, where artifacts go.
+    directory: str = ""
+    # Whose root file systems are kept.
+    keep: Literal["never", "on_failure", "always"] = "never"
+    # What may be reserved at once; None: reservations keep no job waiting.
+    capacity: Reservation | None = None
+    # Values that are shown as ``***``: of secrets, and of variables that the spec names.
+    mask: tuple[str, ...] = ()
     # Events for the log's head: security.relaxed and key.ignored, as (name, fields).
     notes: tuple[tuple[str, dict[str, Any]], ...] = ()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gocker import oci
     from gocker.cgroup.group import Cgroup
+    from gocker.linux.vfork import Spawner
     from gocker.runtime.layers import Layer
 
 _NAMESPACES = {
@@ -39,14 +40,18 @@ class Container:
     """A started container. Owns its pidfd, its status pipe and its cgroup."""
 
     __slots__ = (
-        "cgroup", "config", "directories", "id", "layer", "namespaces", "pid", "pidfd",
-        "program", "requested", "started", "status_fd",
+        "cgroup", "config", "directories", "error", "id", "keep", "layer", "namespaces", "pid",
+        "pidfd", "program", "requested", "started", "status_fd",
     )  # fmt: skip
 
-    def __init__(
-        self, container_id: str, setup: init.Setup, cgroup: Cgroup, layer: Layer | None
-    ) -> None:
+    def __init__(  # the container's parts, put together in one place
+        self, container_id: str, setup: init.Setup, cgroup: Cgroup, layer: Layer | None,
+        spawner: Spawner | None,
+    ) -> None:  # fmt: skip
         """Start the container's first process.
+
+        With a `spawner` the program has been executed when this returns, or `error` says why
+        not. Without, the status pipe ends when it is: see `read_status`.
 
         Raises:
             SyscallError: if there is no process; cgroup and layer stay the caller's then.
@@ -56,17 +61,36 @@ class Container:
         self.layer = layer
         # Of its anonymous volumes, removed with it.
         self.directories: list[str] = []
+        # Whether its files are wanted after its end.
+        self.keep = False
         self.cgroup = cgroup
         self.program = setup.seccomp
         self.namespaces = setup.namespaces
         self.requested = time.monotonic()
         self.started: float | None = None
+        self.error: dict[str, Any] | None = None
+        self.status_fd = -1
+        # Only the PID namespace has to be made with the process. The child unshares all
+        # others: what they cost is then not spent here.
+        flags = setup.namespaces & process.CLONE_NEWPID
+        if spawner is not None and not setup.init:
+            self._spawn(spawner, flags, setup)
+        else:
+            self._fork(flags | process.CLONE_CLEAR_SIGHAND, setup)
+
+    def _spawn(self, spawner: Spawner, flags: int, setup: init.Setup) -> None:
+        self.pid, self.pidfd, error = spawner.spawn(
+            flags, self.cgroup.dir_fd(), lambda: init.prepare(setup)
+        )
+        if error is None:
+            self.started = time.monotonic()
+        else:
+            self.error = init.explain(error, setup.phase)
+
+    def _fork(self, flags: int, setup: init.Setup) -> None:
         self.status_fd, setup.status_fd = os.pipe2(os.O_CLOEXEC)
         try:
-            # Only the PID namespace has to be made with the process. The child unshares all
-            # others: what they cost is then not spent here, one container after the other.
-            flags = setup.namespaces & process.CLONE_NEWPID | process.CLONE_CLEAR_SIGHAND
-            self.pid, self.pidfd = process.clone3(flags, cgroup.dir_fd())
+            self.pid, self.pidfd = process.clone3(flags, self.cgroup.dir_fd())
             if self.pid == 0:
                 init.run(setup)
         except SyscallError:
@@ -75,18 +99,17 @@ class Container:
         finally:
             os.close(setup.status_fd)
 
-    def read_status(self) -> dict[str, Any] | None:
-        """Read the status pipe to its end; return the error if the program was not executed."""
+    def read_status(self) -> None:
+        """Read the status pipe to its end: the program was executed, or `error` says why not."""
         data = b""
         while chunk := os.read(self.status_fd, 65536):
             data += chunk
         os.close(self.status_fd)
         self.status_fd = -1
         if data:
-            error: dict[str, Any] = json.loads(data)
-            return error
-        self.started = time.monotonic()
-        return None
+            self.error = json.loads(data)
+        else:
+            self.started = time.monotonic()
 
     def send_signal(self, number: int, *, or_kill: bool = False) -> int:
         """Send a signal to the first process; return the signal that was sent.

@@ -10,6 +10,7 @@ from errno import ESRCH
 
 from gocker.errors import SyscallError
 from gocker.linux import process
+from gocker.linux.calls import Calls
 from gocker.runtime import init
 
 TYPE_CHECKING = False
@@ -26,8 +27,7 @@ class Execution:
     __slots__ = ("_status_fd", "_timed_out", "deadline", "id", "pid", "pidfd")
 
     def __init__(
-        self, message: Message, container: Container, stdio: list[int], launcher_pidfd: int,
-        own_pidns: int,
+        self, message: Message, container: Container, stdio: list[int], own_pidns: int,
     ) -> None:  # fmt: skip
         self.id: str = message["exec_id"]
         self._timed_out = False
@@ -44,7 +44,7 @@ class Execution:
                 process.CLONE_CLEAR_SIGHAND, container.cgroup.dir_fd()
             )
             if self.pid == 0:
-                _run(message["process"], container, join_fds, stdio, status_fd, launcher_pidfd)
+                _run(message["process"], container, join_fds, stdio, status_fd)
         except SyscallError:
             os.close(self._status_fd)
             raise
@@ -83,23 +83,27 @@ class Execution:
 
 
 def _run(  # the child's whole state, by name
-    program: Any, container: Container, join_fds: list[int], stdio: list[int], status_fd: int,
-    launcher_pidfd: int,
+    program: Any, container: Container, join_fds: list[int], stdio: list[int], status_fd: int
 ) -> None:  # fmt: skip
     """Enter the container and become the program. Never returns.
 
     Order: cgroup, then all namespaces at once, then identity and confinement (security.md G3).
     """
     phase = "exec"
+    failure: BaseException | None
     try:
         os.setsid()
         for target, fd in enumerate(stdio):
             os.dup2(fd, target, inheritable=True)
-        container.cgroup.join(join_fds)
         process.prctl(process.PR_SET_DUMPABLE, 0)
+        container.cgroup.join(join_fds)
         process.setns(container.pidfd, container.namespaces & ~process.CLONE_NEWPID)
         phase = "process"
-        init.execute(program, container.program, launcher_pidfd)
+        calls = Calls()
+        init.finish(calls, program, container.program, keep_fd=status_fd)
+        failure = calls.run()
     except BaseException as error:  # whatever it is must reach the launcher
-        init.report(status_fd, phase, error)
+        failure = error
+    if failure is not None:
+        os.write(status_fd, json.dumps(init.explain(failure, phase), default=str).encode())
     os._exit(init.FAILED_EXIT_CODE)

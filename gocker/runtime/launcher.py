@@ -8,7 +8,8 @@ Events it sends, beside ``t``:
 ``ready``        ``pid``, ``cgroup``: v1, v2 or hybrid, ``cgroups``: names of all gocker's
 ``started``      ``id``, ``pid``, ``start_s``, ``applied``, ``skipped``: limits
 ``failed``       ``id``, ``error``
-``exited``       ``id``, ``code``, ``signal``, ``duration_s``, ``stats``
+``exited``       ``id``, ``code``, ``signal``, ``duration_s``, ``stats``; ``upper``: the directory
+                 of what it wrote to its root, if it was started with ``keep``
 ``signalled``    ``id``, ``signal``: what was sent in the end
 ``exec_exited``  ``exec_id``, ``code``, ``signal``, ``timed_out``, or ``error``
 ``swept``        ``removed``: names of what was left by others
@@ -26,7 +27,7 @@ import time
 
 from gocker import cgroup
 from gocker.errors import ContainerError, GockerError, InternalError
-from gocker.linux import mount, process, signals
+from gocker.linux import mount, process, signals, vfork
 from gocker.runtime import init, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
 from gocker.runtime.exec import Execution
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker.cgroup.base import Manager
+    from gocker.linux.vfork import Spawner
     from gocker.wire import Message
 
 
@@ -58,18 +60,23 @@ class Launcher:
         self._containers: dict[str, Container] = {}
         self._executions: dict[str, Execution] = {}
         self._garbage: list[Container] = []
+        # Dead containers whose files the front still wants.
+        self._kept: dict[str, Container] = {}
         self._shared: dict[int, Any] = {}
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._scratch = ""
         self._manager: Manager
+        # The one in use, and those of the same name in other places.
+        self._managers: list[Manager] = []
         self._layers: Layers
         self._kept_fds: list[int] = []
         self._closing = False
+        self._spawner: Spawner | None = None
         self._handlers = {
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
-            "exec": self._exec, "sweep": self._sweep,
+            "exec": self._exec, "sweep": self._sweep, "release": self._release,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -86,11 +93,13 @@ class Launcher:
                 self._idle()
             elif len(self._garbage) > MAX_GARBAGE:
                 self._collect()
+        self._garbage += self._kept.values()
         while self._garbage:
             self._collect()
         if self._scratch:
             self._layers.close()
-            self._manager.close()
+            for manager in self._managers:
+                manager.close()
 
     # -- the loop's own ------------------------------------------------------------------------
 
@@ -175,16 +184,23 @@ class Launcher:
         """Prepare for containers; fds: locks to hold while this process lives.
 
         ``scratch``: a directory to mount on; ``layers``: where upper layers are made, with
-        names that begin with ``prefix``; ``cgroup``: name of all containers' parent cgroup.
+        names that begin with ``prefix``; ``cgroup``: name of all containers' parent cgroup,
+        looked for ``everywhere`` and not only where this process is, to sweep it; ``vfork``:
+        whether children may share memory with this process until they execute.
         """
         self._kept_fds = [os.dup(fd) for fd in fds]
         self._scratch = message["scratch"]
+        if message["vfork"]:
+            self._spawner = _spawner()
         _prepare_scratch(self._scratch)
         self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
         self._manager = cgroup.open_manager(name=message["cgroup"])
+        self._managers = [self._manager]
+        if message.get("everywhere"):
+            self._managers += cgroup.other_managers(self._manager)
         gc.freeze()
-        self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode,
-                   cgroups=self._manager.names())  # fmt: skip
+        names = {name for manager in self._managers for name in manager.names()}
+        self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode, cgroups=sorted(names))
 
     def _define(self, message: Message, _: list[int]) -> None:
         """Keep a ``value`` that many requests name by its ``key``; compile a seccomp profile."""
@@ -225,8 +241,9 @@ class Launcher:
             grants=message.get("grants", []),
         )
         try:
-            container = Container(container_id, setup, group, layer)
+            container = Container(container_id, setup, group, layer, self._spawner)
             container.directories = message.get("directories", [])
+            container.keep = message.get("keep", False)
         except GockerError:
             group.remove()
             if layer is not None:
@@ -237,8 +254,11 @@ class Launcher:
             if layer_fd >= 0:
                 os.close(layer_fd)
         self._containers[container_id] = container
-        self._watch(container.status_fd, lambda: self._executed(container))
         self._watch(container.pidfd, lambda: self._exited(container))
+        if container.status_fd >= 0:
+            self._watch(container.status_fd, lambda: self._executed(container))
+        else:
+            self._report_start(container)
 
     def _program(self, message: Message) -> tuple[bytes, int] | None:
         """Put the shared parts into the configuration; return the seccomp program."""
@@ -257,9 +277,12 @@ class Launcher:
     def _executed(self, container: Container) -> None:
         """The status pipe ended: the program was executed, or the first process said why not."""
         self._unwatch(container.status_fd)
-        error = container.read_status()
-        if error is not None:
-            self._emit("failed", id=container.id, error=error)
+        container.read_status()
+        self._report_start(container)
+
+    def _report_start(self, container: Container) -> None:
+        if container.error is not None:
+            self._emit("failed", id=container.id, error=container.error)
             return
         start_s = (container.started or 0.0) - container.requested
         applied = [[a.limit, a.requested, a.effective, a.file] for a in container.cgroup.applied]
@@ -275,10 +298,23 @@ class Launcher:
         now = time.monotonic()
         stats = container.cgroup.stats()
         del self._containers[container.id]
-        self._garbage.append(container)
-        if container.started is not None:
-            self._emit("exited", id=container.id, code=code, signal=number, stats=stats,
-                       duration_s=round(now - container.started, 6))  # fmt: skip
+        if container.started is None:
+            self._garbage.append(container)
+            return
+        upper = {}
+        if container.keep and container.layer is not None:
+            self._kept[container.id] = container
+            upper["upper"] = container.layer.upper
+        else:
+            self._garbage.append(container)
+        self._emit("exited", id=container.id, code=code, signal=number, stats=stats,
+                   duration_s=round(now - container.started, 6), **upper)  # fmt: skip
+
+    def _release(self, message: Message, _: list[int]) -> None:
+        """Let go of the files of a container that was started with ``keep`` and has ended."""
+        container = self._kept.pop(message["id"], None)
+        if container is not None:
+            self._garbage.append(container)
 
     def _signal(self, message: Message, _: list[int]) -> None:
         container = self._containers.get(message["id"])
@@ -299,7 +335,7 @@ class Launcher:
         container = self._containers.get(message["id"])
         if container is None:
             raise ContainerError(f"container {message['id']} is not running", phase="exec")
-        execution = Execution(message, container, fds, self._self_pidfd, self._pidns)
+        execution = Execution(message, container, fds, self._pidns)
         self._executions[execution.id] = execution
         self._watch(execution.pidfd, lambda: self._exec_exited(execution))
 
@@ -314,11 +350,24 @@ class Launcher:
         Cgroups of ``unknown`` runs are removed if they are empty.
         """
         names, unknown = set(message["names"]), set(message["unknown"])
-        removed = self._manager.sweep(names.__contains__, unknown.__contains__)
+        removed: list[str] = []
+        for manager in self._managers:
+            removed += manager.sweep(names.__contains__, unknown.__contains__)
+        removed = sorted(set(removed))
         for directory in message["directories"]:
             remove_path(directory)
             removed.append(directory)
         self._emit("swept", removed=removed)
+
+
+def _spawner() -> Spawner | None:
+    """Return the cheap way to make processes, where it can be had."""
+    if not vfork.supported():
+        return None
+    try:
+        return vfork.Spawner()
+    except OSError:
+        return None  # no executable memory here: clone3 does the same for more
 
 
 def _prepare_scratch(scratch: str) -> None:
@@ -358,9 +407,12 @@ def main() -> None:
     os.set_inheritable(fd, False)
     os.umask(0o022)
     _reset_signals()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     process.prctl(process.PR_SET_DUMPABLE, 0)
     process.set_name("gocker-launcher")
+    # A container with `init: true` has a fork of this process as PID 1: no path of the host.
+    process.set_title("gocker-launcher")
     gc.disable()
     # What lives now lives for ever: a collection must not touch (and copy) its pages. The front
     # is still reading its spec: nobody waits for this.

@@ -52,8 +52,13 @@ class Layer:
             remove_path(directory)
             raise
 
+    @property
+    def upper(self) -> str:
+        """The directory of everything that was written."""
+        return f"{self.directory}/upper"
+
     def _read_stamp(self) -> tuple[int, ...]:
-        info = os.stat(f"{self.directory}/upper", follow_symlinks=False)
+        info = os.stat(self.upper, follow_symlinks=False)
         return tuple(getattr(info, name) for name in _STAMP)
 
     def clone(self) -> int | None:
@@ -75,7 +80,10 @@ class Layer:
 
     def untouched(self) -> bool:
         """Return whether nothing was ever written, and another container can be served."""
-        return self._mount_fd >= 0 and self._read_stamp() == self._stamp
+        try:
+            return self._mount_fd >= 0 and self._read_stamp() == self._stamp
+        except FileNotFoundError:
+            return False  # the front has taken it away to keep it
 
     def remove(self) -> None:
         """Remove the layer and what was written to it."""

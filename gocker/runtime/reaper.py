@@ -6,6 +6,7 @@ import os
 import signal
 
 from gocker.linux import capability, process, seccomp
+from gocker.linux.calls import Calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ _OWN = {signal.SIGCHLD, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIG
 
 
 def fork_program(seccomp_program: tuple[bytes, int] | None) -> None:
-    """Fork: the child returns and becomes the program, this process stays as PID 1."""
+    """Fork: the child returns and becomes the program, this process stays as PID 1.
+
+    `seccomp_program`: compiled filter and flags for PID 1, or None.
+    """
     signals = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
     signal.pthread_sigmask(signal.SIG_SETMASK, signals)
     child = os.fork()
@@ -27,13 +31,17 @@ def fork_program(seccomp_program: tuple[bytes, int] | None) -> None:
     # Nothing of the launcher may stay open here: not the status pipe, whose end of file tells
     # that the program was executed, and not the job's output.
     process.close_range(0, 0xFFFFFFFF)
-    process.set_name("init")
+    process.set_name("gocker-init")
+    process.set_title("gocker-init")
     process.prctl(process.PR_SET_DUMPABLE, 0)
-    capability.drop_bounding({})
-    capability.apply({"permitted": ["CAP_KILL"], "effective": ["CAP_KILL"]})
-    process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
+    confine = Calls()
+    capability.add_drop_bounding(confine, {})
+    capability.add_apply(confine, {"permitted": ["CAP_KILL"], "effective": ["CAP_KILL"]})
+    confine.add("prctl", process.PR_SET_NO_NEW_PRIVS, 1, phase="reaper")
     if seccomp_program is not None:
-        seccomp.install(*seccomp_program)
+        seccomp.add_install(confine, *seccomp_program)
+    if confine.run() is not None:
+        os._exit(125)  # a PID 1 that is not confined must not live; the program dies with it
     _serve(child, signals)
 
 

@@ -65,6 +65,7 @@ class Attempts:
         node.attempt += 1
         node.state = State.STARTING
         node.oom_kills = 0
+        node.line = None
         node.stop_reason = None
         node.killed = False
         self.active[node] = None

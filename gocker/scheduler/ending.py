@@ -50,7 +50,7 @@ class Ending:
         if options.exit_code_from:
             return self._from_left == 0 or outcome.failed
         if self._aborts(node, outcome):
-            self._abort_code = outcome.exit_code
+            self._abort_code = _code(outcome)
             return True
         return False
 
@@ -89,6 +89,12 @@ class Ending:
 
     def _code_from(self) -> int | None:
         """Return the code of `exit_code_from`: its first instance's that is not 0."""
-        codes = [node.outcome.exit_code for node in self._from if node.outcome is not None]
+        codes = [_code(node.outcome) for node in self._from if node.outcome is not None]
         tried = [code for code in codes if code is not None]
         return next(filter(None, tried), 0) if tried else None
+
+
+def _code(outcome: Outcome) -> int | None:
+    """Return a unit's exit code; a failure that ended with 0, as an unhealthy one, has 1."""
+    code = outcome.exit_code
+    return EXIT_JOB_FAILED if code == 0 and outcome.failed else code

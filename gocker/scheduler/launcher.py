@@ -37,8 +37,11 @@ class Launcher:
         Raises:
             GockerError: what the launcher said, or that it is gone.
         """
-        self.connection.send(message, fds)
-        answer = self.connection.receive()
+        try:
+            self.connection.send(message, fds)
+            answer = self.connection.receive()
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise lost() from error
         if answer is None:
             raise lost()
         if "error" in answer[0]:

@@ -6,6 +6,7 @@ own deadline. Every decision is the machine's.
 
 from __future__ import annotations
 
+import _socket as socket
 import json
 import os
 import selectors
@@ -17,6 +18,7 @@ from gocker import events
 from gocker.errors import GockerError, HostError
 from gocker.scheduler.launcher import lost
 from gocker.scheduler.messages import (
+    Connect,
     Exited,
     Finish,
     Interrupted,
@@ -24,6 +26,7 @@ from gocker.scheduler.messages import (
     LauncherLost,
     Probe,
     ProbeDone,
+    ReadyLine,
     Record,
     Start,
     Started,
@@ -32,7 +35,8 @@ from gocker.scheduler.messages import (
     Verdict,
     signal_name,
 )
-from gocker.scheduler.output import Streams
+from gocker.scheduler.output import Streams, Watch
+from gocker.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +68,11 @@ if TYPE_CHECKING:
         def stdin(self, instance: str) -> int:
             """Return a descriptor for standard input; the loop closes it."""
 
+        def collect(
+            self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
+        ) -> None:
+            """Take what is wanted of a container's files; `record` adds the container's names."""
+
         @property
         def sinks(self) -> Sequence[Queue]:
             """Return the writers to the terminal, which never wait for their readers."""
@@ -87,10 +96,31 @@ _EVIDENCE = tuple(
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A container that has ended and whose files are still there."""
+
+    instance: str
+    attempt: int
+    container_id: str
+    # The upper layer of its root, and its anonymous volumes by mount source.
+    upper: str
+    anonymous: dict[str, str]
+
+
 class Attempt:
     """One container of a unit, from the request to its last event."""
 
-    __slots__ = ("ended", "id", "instance", "number", "streams", "verdict")
+    __slots__ = (
+        "anonymous",
+        "connecting",
+        "ended",
+        "id",
+        "instance",
+        "number",
+        "streams",
+        "verdict",
+    )
 
     def __init__(self, container_id: str, instance: str, number: int) -> None:
         self.id = container_id
@@ -98,6 +128,8 @@ class Attempt:
         self.number = number
         self.streams: Streams
         self.ended: dict[str, Any] | None = None
+        self.connecting: socket.socket | None = None
+        self.anonymous: dict[str, str] = {}
         self.verdict: Verdict | None = None
 
 
@@ -128,6 +160,7 @@ class Loop:
         }  # fmt: skip
         self._commands: dict[type, Callable[[Any], None]] = {
             Start: self._start, Stop: self._stop, Kill: self._kill, Probe: self._probe,
+            Connect: self._connect,
             Record: self._record, Verdict: self._verdict, Finish: self._finish,
         }  # fmt: skip
 
@@ -202,13 +235,15 @@ class Loop:
         attempt = Attempt(f"{self._run_id}-{self._serial}", command.unit, command.attempt)
         self._attempts[attempt.id] = attempt
         self._current[command.unit, command.attempt] = attempt
-        anonymous = self._around.prepare(made, attempt.id)
+        anonymous = attempt.anonymous = self._around.prepare(made, attempt.id)
         attempt.streams = Streams(
             self._selector,
             lambda: self._around.open_log(command.unit, command.attempt),
             lambda: self._around.feed(command.unit) if made.attach else None,
             lambda: self._complete(attempt),
         )
+        if unit.ready is not None and unit.ready.log is not None:
+            attempt.streams.watch = Watch(unit.ready.log, lambda line: self._ready(attempt, line))
         fds = (self._around.stdin(command.unit), attempt.streams.pipe(1), attempt.streams.pipe(2))
         message: dict[str, Any] = {"op": "start", "id": attempt.id}
         message |= self._configuration(made, attempt.id)
@@ -216,6 +251,8 @@ class Loop:
             del message["shared"]["mounts"]
             message["config"]["mounts"] = _place(made.config["mounts"], anonymous)
             message["directories"] = list(anonymous.values())
+        if made.artifacts is not None or self._plan.keep != "never":
+            message["keep"] = True
         if unit.best_effort:
             message["best_effort"] = True
         self._send(message, fds)
@@ -273,6 +310,33 @@ class Loop:
         }  # fmt: skip
         self._send(message, (null, write, write), close=(null, write))
 
+    def _connect(self, command: Connect) -> None:
+        """Connect to a port of the host's network, in which the container is."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        attempt = self._current[command.unit, command.attempt]
+        attempt.connecting = sock
+
+        def connected() -> None:
+            if attempt.connecting is not sock:
+                return  # the container ended in the same turn
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            self._disconnect(attempt)
+            output = f"port {command.port}: {os.strerror(code) if code else 'accepted'}"
+            self._tell(ProbeDone(command.unit, command.attempt, int(code != 0), output))
+
+        # Never answered here: a command must not lead to another event before it is obeyed.
+        sock.connect_ex(("127.0.0.1", command.port))
+        self._selector.register(sock, selectors.EVENT_WRITE, connected)
+
+    def _disconnect(self, attempt: Attempt) -> None:
+        if attempt.connecting is not None:
+            self._selector.unregister(attempt.connecting)
+            attempt.connecting.close()
+            attempt.connecting = None
+
+    def _ready(self, attempt: Attempt, line: str) -> None:
+        self._tell(ReadyLine(attempt.instance, attempt.number, line))
+
     def _record(self, command: Record) -> None:
         fields = dict(command.fields)
         if command.event.startswith("container."):
@@ -282,6 +346,7 @@ class Loop:
     def _verdict(self, command: Verdict) -> None:
         attempt = self._current.pop((command.unit, command.attempt))
         ended = attempt.ended
+        self._disconnect(attempt)
         del self._attempts[attempt.id]
         fields = self._fields(attempt) | {"verdict": command.verdict, "next": command.next}
         if ended is None:  # the launcher is gone: nobody knows how it ended
@@ -291,6 +356,23 @@ class Loop:
             self._around.record("container.failed", fields | {"error": ended["error"]})
         else:
             self._record_exit(attempt, ended, fields)
+            if "upper" in ended:
+                self._take_files(attempt, ended["upper"], command)
+
+    def _take_files(self, attempt: Attempt, upper: str, verdict: Verdict) -> None:
+        """Before the next command, so before anyone who depends on the unit starts."""
+        names = self._fields(attempt)
+
+        def record(event: str, fields: dict[str, Any]) -> None:
+            known = events.EVENTS[event][1]
+            own = {key: value for key, value in names.items() if key in known}
+            self._around.record(event, own | fields)
+
+        ended = Ended(attempt.instance, attempt.number, attempt.id, upper, attempt.anonymous)
+        try:
+            self._around.collect(ended, verdict, record)
+        finally:
+            self._send({"op": "release", "id": attempt.id})
 
     def _record_exit(self, attempt: Attempt, ended: dict[str, Any], fields: dict[str, Any]) -> None:
         number = ended["signal"]

@@ -12,6 +12,7 @@ from gocker.scheduler.attempts import Attempts
 from gocker.scheduler.ending import INTERRUPTED, LAUNCHER_LOST, Ending
 from gocker.scheduler.health import Health
 from gocker.scheduler.messages import (
+    Connect,
     Exited,
     Finish,
     Interrupted,
@@ -20,6 +21,7 @@ from gocker.scheduler.messages import (
     Options,
     Probe,
     ProbeDone,
+    ReadyLine,
     Result,
     Started,
     StartFailed,
@@ -28,7 +30,10 @@ from gocker.scheduler.messages import (
 from gocker.scheduler.node import ACTIVE, State, link
 from gocker.scheduler.progress import Progress
 from gocker.scheduler.readiness import Readiness
-from gocker.scheduler.verdict import RUN_TIMEOUT, TIMEOUT, judge, oom_kills_of
+from gocker.scheduler.verdict import RUN_TIMEOUT, TIMEOUT, fail_on, judge, oom_kills_of
+
+# Seconds between two attempts to connect to a port that does not accept yet.
+CONNECT_INTERVAL_S = 0.1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,12 +102,15 @@ class Machine:
                 case Started():
                     self._on_started(node)
                 case Exited():
-                    verdict = judge(node.unit, event, node.stop_reason, node.oom_kills)
-                    self._on_ended(node, event, verdict)
+                    self._on_exited(node, event)
                 case StartFailed():
                     self._on_ended(node, event, _START_FAILED.get(node.stop_reason, "cancelled"))
                 case ProbeDone():
                     self._on_probe_done(node, event)
+                case ReadyLine():
+                    node.line = event.line
+                    if node.state is State.RUNNING:
+                        self._become_ready(node)
                 case Oom():
                     node.oom_kills = max(node.oom_kills, event.oom_kills)
         return self._settle()
@@ -134,13 +142,35 @@ class Machine:
             return
         if node.unit.timeout_s is not None:
             self._timers.set((node, "life"), now + node.unit.timeout_s)
-        if node.unit.health is None:
+        if node.unit.ready is not None:
+            attempts.out.append(records.ready(node, "starting", ""))
+            if node.unit.ready.port is not None:
+                self._timers.set((node, "probe"), now)
+        elif node.unit.health is None:
             attempts.out.extend(self._readiness.mark(node))
         else:
             node.health = Health(node.unit.health, now)
             attempts.out.append(records.health(node, node.health, ""))
             self._timers.set((node, "probe"), node.health.next_probe(now))
         self._progress.started(node)
+        if node.line is not None:
+            self._become_ready(node)
+
+    def _become_ready(self, node: Node) -> None:
+        """A unit without healthcheck is what its dependents wait for."""
+        attempts = self._attempts
+        attempts.out.append(records.ready(node, "healthy", node.line or ""))
+        attempts.out.extend(self._readiness.mark(node))
+        self._progress.health_known(node, healthy=True)
+
+    def _on_exited(self, node: Node, event: Exited) -> None:
+        verdict = judge(node.unit, event, node.stop_reason, node.oom_kills)
+        if verdict == "ok" and node.unit.fail_on:
+            failure = fail_on(node.unit, event, node.oom_kills)
+            if failure is not None:
+                verdict, what = failure
+                self._attempts.out.append(records.failed_on(node, what))
+        self._on_ended(node, event, verdict)
 
     def _on_ended(self, node: Node, event: Exited | StartFailed, verdict: VerdictName) -> None:
         """An attempt is over: another one follows, or it is the unit's end."""
@@ -173,6 +203,8 @@ class Machine:
 
     def _on_probe_done(self, node: Node, event: ProbeDone) -> None:
         health, attempts = node.health, self._attempts
+        if node.unit.ready is not None and node.state is State.RUNNING and not node.killed:
+            self._on_connected(node, event)
         if health is None or node.state is not State.RUNNING or node.killed:
             return
         changed = health.result(event.exit_code)
@@ -182,6 +214,13 @@ class Machine:
             attempts.out.append(records.health(node, health, event.output))
             attempts.out.extend(self._readiness.mark(node) if healthy else self._readiness.fail())
             self._progress.health_known(node, healthy)
+
+    def _on_connected(self, node: Node, event: ProbeDone) -> None:
+        if event.exit_code == 0:
+            node.line = event.output
+            self._become_ready(node)
+        else:
+            self._timers.set((node, "probe"), self._attempts.now + CONNECT_INTERVAL_S)
 
     def _on_interrupted(self, event: Interrupted) -> None:
         self._interrupts += 1
@@ -200,6 +239,9 @@ class Machine:
                 self._progress.close(RUN_TIMEOUT)
             else:
                 attempts.out.extend(self._readiness.fail())
+        elif kind == "probe" and node.unit.ready is not None:
+            port = node.unit.ready.port or 0
+            attempts.out.append(Connect(node.name, node.attempt, port))
         elif kind == "probe" and node.health is not None:
             node.health.probe(attempts.now)
             attempts.out.append(Probe(node.name, node.attempt, node.health.check))

@@ -80,6 +80,15 @@ class ProbeDone:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadyLine:
+    """A line of the container's output matched `Unit.ready.log`."""
+
+    unit: str
+    attempt: int
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """gocker received a signal that asks it to stop; the second one means kill."""
 
@@ -93,7 +102,7 @@ class LauncherLost:
     error: Mapping[str, Any]
 
 
-Event = Started | StartFailed | Exited | Oom | ProbeDone | Interrupted | LauncherLost
+Event = Started | StartFailed | Exited | Oom | ProbeDone | ReadyLine | Interrupted | LauncherLost
 
 # Commands -----------------------------------------------------------------------------------
 
@@ -134,6 +143,15 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Connect:
+    """Connect to a TCP port of the unit; answered by `ProbeDone` as a probe is, 0 for accepted."""
+
+    unit: str
+    attempt: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Log an event. To names that begin with ``container.`` the executor adds container.id."""
 
@@ -168,7 +186,7 @@ class Finish:
     error: Mapping[str, Any] | None = None
 
 
-Command = Start | Stop | Kill | Probe | Record | Verdict | Ready | Finish
+Command = Start | Stop | Kill | Probe | Connect | Record | Verdict | Ready | Finish
 
 # Around a run -------------------------------------------------------------------------------
 

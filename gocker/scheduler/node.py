@@ -29,7 +29,7 @@ class Node:
     """
 
     __slots__ = (
-        "attempt", "broken", "health", "health_known", "killed", "last", "moot", "needed",
+        "attempt", "broken", "health", "health_known", "killed", "last", "line", "moot", "needed",
         "on_completed", "on_healthy", "on_started", "oom_kills", "optional", "outcome", "ready",
         "restart_delay", "restarts", "retries", "root", "started", "state", "stop_reason",
         "unhealthy", "unit", "unmet", "verdict",
@@ -58,6 +58,8 @@ class Node:
         # The current attempt.
         self.attempt = 0
         self.health: Health | None = None
+        # The line that says that it is ready, when it came before the start was reported.
+        self.line: str | None = None
         self.oom_kills = 0
         self.stop_reason: str | None = None
         self.killed = False
@@ -83,6 +85,11 @@ class Node:
     def is_support(self) -> bool:
         """Whether its forced stop is no failure."""
         return self.unit.role == "support"
+
+    @property
+    def has_health(self) -> bool:
+        """Whether it can be waited for to be healthy."""
+        return self.unit.health is not None or self.unit.ready is not None
 
     @property
     def is_sidecar(self) -> bool:
@@ -127,7 +134,7 @@ def link(plan: Plan) -> dict[str, Node]:
                 if dependency.required:
                     raise PlanError(f"{unit.name!r} depends on {name!r}, which is not in the plan")
                 continue
-            if condition == "service_healthy" and target.unit.health is None:
+            if condition == "service_healthy" and not target.has_health:
                 raise PlanError(
                     f"{unit.name!r} waits for {name!r} to be healthy, which has no healthcheck"
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import selectors
 
 TYPE_CHECKING = False
@@ -23,13 +24,49 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 16
 
 
+class Watch:
+    """Looks for a line in a container's output, once.
+
+    Args:
+        pattern: a regular expression that the line has to contain.
+        found: called with the line.
+    """
+
+    # Of a longer line only the beginning counts: a pattern may take the square of its length.
+    MAX_LINE = 4096
+
+    __slots__ = ("_done", "_found", "_partial", "_search")
+
+    def __init__(self, pattern: str, found: Callable[[str], None]) -> None:
+        self._search = re.compile(pattern).search
+        self._found = found
+        # Standard output and error are different streams.
+        self._partial: dict[int, bytes] = {}
+        self._done = False
+
+    def feed(self, chunk: bytes, stream: int) -> None:
+        """Take the next bytes of stream 1 or 2."""
+        if self._done:
+            return
+        *lines, last = (self._partial.get(stream, b"") + chunk).split(b"\n")
+        self._partial[stream] = last[: self.MAX_LINE]
+        for line in lines:
+            text = line[: self.MAX_LINE].decode("utf-8", "replace").removesuffix("\r")
+            if self._search(text) is not None:
+                self._done = True
+                self._found(text)
+                return
+
+
 class Streams:
     """The two pipes of one container. Owns their read ends and the log's descriptor.
 
     The log is opened with the first output: making a file costs more than most of a start.
     """
 
-    __slots__ = ("_feed", "_log_fd", "_make_feed", "_on_end", "_open", "_open_log", "_selector")
+    __slots__ = (
+        "_feed", "_log_fd", "_make_feed", "_on_end", "_open", "_open_log", "_selector", "watch",
+    )  # fmt: skip
 
     def __init__(
         self, selector: selectors.BaseSelector, open_log: Callable[[], int],
@@ -42,6 +79,7 @@ class Streams:
         self._make_feed = feed
         self._on_end = on_end
         self._open: dict[int, int] = {}
+        self.watch: Watch | None = None
 
     def pipe(self, stream: int) -> int:
         """Make the pipe of a stream (1 or 2); return its write end, which the caller owns."""
@@ -74,8 +112,11 @@ class Streams:
             self._feed = self._make_feed()
         if self._feed is not None:
             self._feed.feed(chunk, stream)
-        while chunk:
-            chunk = chunk[os.write(self._log_fd, chunk) :]
+        rest = chunk
+        while rest:
+            rest = rest[os.write(self._log_fd, rest) :]
+        if self.watch is not None:
+            self.watch.feed(chunk, stream)
 
     def _end(self, fd: int) -> None:
         self._selector.unregister(fd)

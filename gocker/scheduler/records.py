@@ -34,6 +34,13 @@ def health(node: Node, state: Health, output: str) -> Record:
     return Record("container.health", _attempt(node) | fields)
 
 
+def ready(node: Node, status: str, output: str) -> Record:
+    """The state of a unit without healthcheck changed; `output` is the line that said so."""
+    tail = output.encode()[-_OUTPUT_BYTES:].decode(errors="ignore")
+    fields = {"status": status, "failing_streak": 0, "output": tail}
+    return Record("container.health", _attempt(node) | fields)
+
+
 def stopping(node: Node, signum: int, reason: str) -> Record:
     """A signal is sent to end the container."""
     fields = {"signal": signal_name(signum), "reason": reason}
@@ -75,6 +82,11 @@ def survived_oom(node: Node, kills: int) -> Record:
     """A job succeeded although the kernel killed a child of it."""
     message = f"succeeded although {kills} of its processes were killed for memory"
     return _warned(node, message, "raise mem_limit, or let the job fail when a child is killed")
+
+
+def failed_on(node: Node, event: str) -> Record:
+    """A limit event made a failure of a success, as the spec asks for."""
+    return _warned(node, f"failed on {event}, as x-gocker.limits.fail_on says", None)
 
 
 def support_ended(node: Node) -> Record:

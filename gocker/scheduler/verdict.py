@@ -49,6 +49,30 @@ def judge(unit: Unit, exited: Exited, stop_reason: str | None, oom_kills: int = 
     return "exit" if exited.signal is None else "signal"
 
 
+def fail_on(unit: Unit, exited: Exited, oom_kills: int = 0) -> tuple[VerdictName, str] | None:
+    """Return the verdict and the event by which a success is a failure after all, or None.
+
+    There is no verdict for throttling: such an attempt has ended as it should not, so `exit`.
+    """
+    for word in unit.fail_on:
+        event, _, least = word.partition(">")
+        if event == "oom" and max(oom_kills, oom_kills_of(exited)):
+            return "oom", "an OOM kill in it"
+        if event == "pids" and exited.evidence.get("pids.denied"):
+            return "pids", "refused forks"
+        if event == "throttled":
+            percent = throttled_percent(exited)
+            if percent > float(least.removesuffix("%") or 0):
+                return "exit", f"being throttled for {percent:.0f} % of its time"
+    return None
+
+
+def throttled_percent(exited: Exited) -> float:
+    """Return the part of its life that a container waited for its CPU quota."""
+    throttled_s = exited.evidence.get("cpu.throttled_s") or 0.0
+    return 100.0 * throttled_s / exited.duration_s if exited.duration_s else 0.0
+
+
 def oom_kills_of(exited: Exited) -> int:
     """Return how many processes were killed for memory; 0 if the kernel does not say."""
     return exited.evidence.get("memory.oom_kills") or 0

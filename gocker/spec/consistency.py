@@ -6,7 +6,7 @@ Works on the canonical model. Where gocker is stricter than the reference the co
 from __future__ import annotations
 
 from gocker.spec import files
-from gocker.spec.problems import suggest
+from gocker.spec.problems import Near
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     # Adds a problem: (path parts, message, hint).
-    Report = Callable[[tuple[str | int, ...], str, str | None], None]
+    Report = Callable[[tuple[str | int, ...], str, str | Near | None], None]
 
+# More copies than a host has process ids for; a sum of them must not make the planner suffer.
+MAX_COPIES = 100_000
 _RESTART = ("no", "always", "unless-stopped", "on-failure")
 
 
@@ -62,7 +64,7 @@ class _Service:
         self.service = service
         self.add = report
 
-    def report(self, *tail: str | int, message: str, hint: str | None = None) -> None:
+    def report(self, *tail: str | int, message: str, hint: str | Near | None = None) -> None:
         self.add((self.section, self.name, *tail), message, hint)
 
     def check(self) -> None:
@@ -85,7 +87,7 @@ class _Service:
             if name not in known:
                 self.report(
                     "networks", name, message=f"undefined network {name!r}",
-                    hint=suggest(name, known),
+                    hint=Near(name, known),
                 )  # fmt: skip
         mode = self.service.get("network_mode") or ""
         if mode.startswith("service:") and mode[8:] not in self.enabled:
@@ -99,13 +101,13 @@ class _Service:
                 if source not in known:
                     self.report(
                         kind, index, message=f"undefined {kind[:-1]} {source!r}",
-                        hint=suggest(source, known),
+                        hint=Near(source, known),
                     )  # fmt: skip
         for index, item in enumerate(self.service.get("volumes") or ()):
             source = item.get("source")
             known = self.model.get("volumes") or {}
             if item.get("type") == "volume" and source and source not in known:
-                hint = suggest(source, known) or "declare it under volumes, or write './' before it"
+                hint = Near(source, known, "declare it under volumes, or write './' before it")
                 self.report("volumes", index, message=f"undefined volume {source!r}", hint=hint)
         for name in self.service.get("models") or ():
             if name not in (self.model.get("models") or {}):
@@ -126,7 +128,7 @@ class _Service:
             if name not in self.disabled:
                 self.report(
                     "depends_on", name, message=f"undefined service {name!r}",
-                    hint=suggest(name, [*known, *self.disabled]),
+                    hint=Near(name, [*known, *self.disabled]),
                 )  # fmt: skip
             elif how.get("required", True):
                 profiles = ", ".join(self.disabled[name].get("profiles") or ())
@@ -157,7 +159,7 @@ class _Service:
         if name not in _RESTART or (colon and not counted):
             self.report(
                 "restart", message=f"invalid restart policy {policy!r}",
-                hint=suggest(name, _RESTART) or "no, always, on-failure[:N] or unless-stopped",
+                hint=Near(name, _RESTART, "no, always, on-failure[:N] or unless-stopped"),
             )  # fmt: skip
 
     def scale(self) -> None:
@@ -169,6 +171,8 @@ class _Service:
         for path, value in ((("scale",), scale), (("deploy", "replicas"), replicas)):
             if value is not None and value < 0:
                 self.report(*path, message="must be greater than or equal to 0")
+            elif value is not None and value > MAX_COPIES:
+                self.report(*path, message=f"must be less than or equal to {MAX_COPIES}")
         count = scale if scale is not None else replicas
         if count is not None and count > 1 and self.service.get("container_name"):
             self.report(

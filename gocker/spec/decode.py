@@ -56,7 +56,7 @@ class Decoder:
                 if item.value:
                     made[key] = item.value
             else:
-                value = self.value(item, known, f"{path}.{key}")
+                value = self.value(item, known, f"{path}.{key}" if path else key)
                 if value is not UNSET:
                     made[key] = value
         for key, default in shape.always.items():
@@ -172,12 +172,12 @@ def to_float32(value: float) -> float:
         ValueError: if it is out of range.
     """
     try:
-        packed = struct.pack("f", value)
+        packed = struct.pack("<f", value)
     except OverflowError:
         raise ValueError("number is out of range") from None
     for digits in range(1, 10):
         short = float(f"{value:.{digits}g}")
-        if struct.pack("f", short) == packed:
+        if struct.pack("<f", short) == packed:
             value = short
             break
     return int(value) if value.is_integer() else value

@@ -48,7 +48,7 @@ class Settings:
         self.resolve_paths = resolve_paths
         self.used: dict[str, str | None] = {}
         self.read: list[str] = []  # every file read, in order
-        self.parsed: dict[str, list[Document]] = {}  # documents read early, for the project's name
+        self.parsed: dict[str, list[Document]] = {}  # what was read, by file
 
 
 class Documents:
@@ -106,7 +106,7 @@ class Documents:
                 data = files.read(name)
             except files.FileProblem as error:
                 raise failure(where, "", f"cannot read {name!r}: {error}") from error
-            documents = parse(data, name, self.problems)
+            documents = settings.parsed[name] = parse(data, name, self.problems)
             self.problems.check()
         if len(documents) > MAX_DOCUMENTS:
             raise failure(where, "", f"more than {MAX_DOCUMENTS} documents")

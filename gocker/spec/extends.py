@@ -6,7 +6,7 @@ import os
 
 from gocker.spec.nodes import Mapping, Place, Scalar
 from gocker.spec.paths import Resolver, join
-from gocker.spec.problems import failure, suggest
+from gocker.spec.problems import Near, failure
 from gocker.spec.reset import delete, take_tags
 from gocker.spec.unique import unique
 
@@ -121,7 +121,7 @@ class Extender:
             self.problems.add(
                 extends.place, where,
                 f"cannot extend service {name!r}: service {reference!r} not found in {base.file}",
-                suggest(reference, known),
+                Near(reference, known),
             )  # fmt: skip
             return None
         return base, reference

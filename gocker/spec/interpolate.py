@@ -68,7 +68,7 @@ class Interpolator:
         """Return the document with its values replaced; nodes without change are shared."""
         node = self._node(root, CASTS, "")
         for name in self.template.unset:
-            self.problems.warn(f"The {name!r} variable is not set. Defaulting to a blank string.")
+            self.problems.warn(unset(name))
         assert isinstance(node, Mapping)  # noqa: S101  # a mapping stays one
         return node
 
@@ -149,6 +149,11 @@ class Interpolator:
         return value
 
 
+def unset(name: str) -> str:
+    """Return the warning about a variable without a value."""
+    return f"The {name!r} variable is not set. Defaulting to a blank string."
+
+
 def interpolate_text(text: str, environment: dict[str, str]) -> str:
     """Return one text with its variables replaced.
 
@@ -158,4 +163,4 @@ def interpolate_text(text: str, environment: dict[str, str]) -> str:
     return Template(environment.get).substitute(text)
 
 
-__all__ = ["Interpolator", "TemplateError", "interpolate_text"]
+__all__ = ["Interpolator", "TemplateError", "interpolate_text", "unset"]

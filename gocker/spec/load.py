@@ -17,9 +17,10 @@ from gocker.spec.documents import Documents, Settings
 from gocker.spec.dotenv import read_env_file
 from gocker.spec.find import find_files, project_name, variable
 from gocker.spec.ignored import ignored
+from gocker.spec.interpolate import unset
 from gocker.spec.nodes import Mapping, Place, Scalar, Sequence, plain
 from gocker.spec.normalize import normalize
-from gocker.spec.problems import Problems, failure, suggest
+from gocker.spec.problems import Near, Problems, failure, suggest
 from gocker.spec.schema_data import PROJECT
 
 TYPE_CHECKING = False
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker.spec.nodes import Node
+    from gocker.spec.parse import Document
 
 
 class LoadOptions:
@@ -81,6 +83,19 @@ class LoadOptions:
         self.all_resources = all_resources
 
 
+class Source:
+    """What a project was made of: `parsed` has the documents by file, `names` the first files."""
+
+    __slots__ = ("names", "options", "parsed")
+
+    def __init__(
+        self, options: LoadOptions, names: list[str], parsed: dict[str, list[Document]]
+    ) -> None:
+        self.options = options
+        self.names = names
+        self.parsed = parsed
+
+
 class Loaded:
     """A loaded project.
 
@@ -95,12 +110,14 @@ class Loaded:
         variables: name -> value (None: not set) of the variables that the files use.
         warnings: sentences for people.
         root: the tree behind the model, before profiles and selection.
+        source: what it was made of.
     """
 
-    def __init__(self, name: str, working_dir: str, root: Mapping) -> None:
+    def __init__(self, name: str, working_dir: str, root: Mapping, source: Source) -> None:
         self.name = name
         self.working_dir = working_dir
         self.root = root
+        self.source = source
         self.files: list[str] = []
         self.model: dict[str, Any] = {}
         self.disabled: dict[str, Any] = {}
@@ -174,7 +191,7 @@ def place_of(root: Node, parts: tuple[str | int, ...]) -> Place:
         if below is None:
             break
         last = index == len(parts) - 1
-        if isinstance(node, Mapping) and not (last and isinstance(below, Scalar)):
+        if isinstance(node, Mapping) and not (last and not isinstance(below, Mapping)):
             place = node.key_place(str(part))
         elif below.place.line:
             place = below.place
@@ -194,13 +211,15 @@ def load(options: LoadOptions) -> Loaded:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _Load(options).run()
+        return Loading(options).run()
     finally:
         if collecting:
             gc.enable()
 
 
-class _Load:
+class Loading:
+    """One load: its options, its variables and the problems found."""
+
     def __init__(self, options: LoadOptions) -> None:
         self.options = options
         self.problems = Problems()
@@ -208,6 +227,7 @@ class _Load:
         self.environment.setdefault("PWD", options.cwd)
 
     def run(self) -> Loaded:
+        """Load the project."""
         options, problems = self.options, self.problems
         names, directory = find_files(options, self.environment, problems)
         settings = Settings(
@@ -226,7 +246,7 @@ class _Load:
             )
         if options.normalize:
             root = normalize(root, name, self.environment)
-        loaded = Loaded(name, directory, root)
+        loaded = Loaded(name, directory, root, Source(options, names, settings.parsed))
         loaded.files = settings.read
         loaded.environment = self.environment
         loaded.variables = settings.used
@@ -238,7 +258,8 @@ class _Load:
             if options.normalize:
                 loaded.model["name"] = name
         problems.check()
-        loaded.warnings = problems.warnings
+        by_matrix = {unset(name) for name in _matrix_variables(loaded.model)}
+        loaded.warnings = [text for text in problems.warnings if text not in by_matrix]
         return loaded
 
     def model(self, loaded: Loaded) -> None:
@@ -279,9 +300,10 @@ class _Load:
         if options.consistency and options.resolve_paths:
             consistency.check_secret_files(model, report)
         self.problems.check()
-        for service in [*model["services"].values(), *(model.get("jobs") or {}).values()]:
-            self.environment_of(service, loaded)
-            self.labels_of(service, loaded)
+        for section in ("services", "jobs"):
+            for name, service in (model.get(section) or {}).items():
+                self.environment_of(service, (section, name), loaded)
+                self.labels_of(service, (section, name), loaded)
         loaded.model = model
         loaded.ignored = [
             (join_path(path), place_of(loaded.root, path), reason)
@@ -291,12 +313,15 @@ class _Load:
         loaded.profiles = profiles
 
     def reporter(self, loaded: Loaded) -> consistency.Report:
-        def report(parts: tuple[str | int, ...], message: str, hint: str | None) -> None:
+        """Return what notes a problem at the parts of a path."""
+
+        def report(parts: tuple[str | int, ...], message: str, hint: str | Near | None) -> None:
             self.problems.add(place_of(loaded.root, parts), join_path(parts), message, hint)
 
         return report
 
     def selected(self, model: dict[str, Any], names: list[str]) -> dict[str, Any]:
+        """Return the model with the named services and what they depend on."""
         try:
             return select.select(model, names)
         except select.NoSuchService as error:
@@ -304,12 +329,15 @@ class _Load:
             raise UsageError(str(error), hint=suggest(error.name, known)) from error
 
     def profiles(self) -> list[str]:
+        """Return the profiles asked for."""
         if self.options.profiles:
             return self.options.profiles
         text = variable(self.environment, "PROFILES") or ""
         return [name.strip() for name in text.split(",") if name.strip()]
 
-    def environment_of(self, service: dict[str, Any], loaded: Loaded) -> None:
+    def environment_of(
+        self, service: dict[str, Any], parts: tuple[str, str], loaded: Loaded
+    ) -> None:
         """Put the variables of ``env_file`` below those of ``environment``."""
         own: dict[str, str | None] = service.get("environment") or {}
         for name, value in own.items():
@@ -322,26 +350,31 @@ class _Load:
         lookup = {**found, **self.environment}
         for entry in named:
             if entry.get("required", True) or files.exists(entry["path"]):
-                self.env_file(entry, found, lookup, loaded)
+                self.env_file(entry, found, lookup, place_of(loaded.root, (*parts, "env_file")),
+                              f"{join_path(parts)}.env_file")  # fmt: skip
         merged = {**found, **own}
         if merged:
             service["environment"] = merged
 
     def env_file(
-        self, entry: dict[str, Any], into: dict[str, str], lookup: dict[str, str], loaded: Loaded
-    ) -> None:
+        self, entry: dict[str, Any], into: dict[str, str], lookup: dict[str, str], place: Place,
+        path: str,
+    ) -> None:  # fmt: skip
+        """Read one entry of ``env_file`` into `into`."""
         form = entry.get("format") or ""
-        place, path = self.named_in(loaded, "env_file", entry["path"])
         if form not in ("", ".env", "raw"):
             raise failure(place, path, f"unsupported env_file format {form!r}")
         read_env_file(entry["path"], into, lookup, self.problems, place, path, raw=form == "raw")
 
-    def labels_of(self, service: dict[str, Any], loaded: Loaded) -> None:
+    def labels_of(self, service: dict[str, Any], parts: tuple[str, str], loaded: Loaded) -> None:
         """Put the labels of ``label_file`` below those of ``labels``."""
         named = service.get("label_file") or ()
         labels: dict[str, str] = {}
         for name in named:
-            place, path = self.named_in(loaded, "label_file", name)
+            place, path = (
+                place_of(loaded.root, (*parts, "label_file")),
+                f"{join_path(parts)}.label_file",
+            )
             try:
                 # Earlier files are all that a value may refer to.
                 dotenv.parse(files.read(name), labels, dict(labels).get)
@@ -355,17 +388,17 @@ class _Load:
             if labels:
                 service["labels"] = labels
 
-    def named_in(self, loaded: Loaded, key: str, name: str) -> tuple[Place, str]:
-        """Return the place and path of the entry of `key` that names a file."""
-        for section in ("services", "jobs"):
-            services = loaded.root.get(section)
-            for service, node in services.items.items() if isinstance(services, Mapping) else ():
-                listed = node.get(key) if isinstance(node, Mapping) else None
-                for item in listed.items if isinstance(listed, Sequence) else ():
-                    path = item.value("path") if isinstance(item, Mapping) else None
-                    if name in (path, getattr(item, "value", None)):
-                        return item.place, f"{section}.{service}.{key}"
-        return loaded.root.place, key
+
+def _matrix_variables(model: dict[str, Any]) -> set[str]:
+    """Return the variables to which a matrix gives values: nobody has to set them."""
+    found: set[str] = set()
+    for section in ("services", "jobs"):
+        services = model.get(section)
+        for service in services.values() if isinstance(services, dict) else ():
+            extension = service.get("x-gocker") if isinstance(service, dict) else None
+            matrix = extension.get("matrix") if isinstance(extension, dict) else None
+            found.update(matrix if isinstance(matrix, dict) else ())
+    return found
 
 
 def join_path(parts: Iterable[str | int]) -> str:

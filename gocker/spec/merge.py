@@ -68,7 +68,7 @@ class Merger:
     def mappings(self, base: Mapping, other: Mapping, path: str, rules: dict[str, Any]) -> Mapping:
         """Return two mappings merged key by key."""
         items = dict(base.items)
-        keys = {**base.keys, **other.keys}
+        keys = {**other.keys, **base.keys}
         star = rules.get("*", _NONE)
         for key, new in other.items.items():
             old = items.get(key)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 100
 MAX_EXPANDED = 100_000
+# Bounds time and memory, far above any real file: 10,000 services have some 300,000 nodes.
+MAX_NODES = 600_000
+MAX_WIDTH = 100_000
 _CORE = "tag:yaml.org,2002:"
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _WORDS: dict[str, Value] = {
@@ -31,7 +34,7 @@ _INFINITE = frozenset(
     f"{sign}.{word}" for sign in ("", "+", "-") for word in ("inf", "Inf", "INF")
 ) | {".nan", ".NaN", ".NAN"}
 _NUMBER_START = frozenset("0123456789+-.")
-# Keys no document can have, as YAML allows no NUL: the merge key, and one that is no string.
+# Keys no document can have, as NUL is refused: the merge key, and one that is no string.
 _MERGE = "\0<<"
 _NO_KEY = "\0"
 
@@ -154,6 +157,10 @@ class _Reader:
         text = event.value
         if self.exchanged is not None and not text.isascii():
             text = text.translate(self.exchanged)
+        if "\0" in text:
+            # Only an escape can write it; no argument, path or variable can hold it.
+            self.problems.add(place, self.path(), "NUL character")
+            text = text.replace("\0", "")
         tag = event.tag if event.ctag is not None else None
         value: Value
         if tag is None:
@@ -265,11 +272,15 @@ class _Reader:
     def add(self, node: Node, mark: Any) -> None:
         """Put a node where it belongs: a list item, a key, a value or a whole document."""
         self.count += 1
+        if self.count - self.expanded > MAX_NODES:
+            raise self.stop(mark, f"more than {MAX_NODES} nodes")
         if not self.stack:
             self.done.append(node)
             return
         frame = self.stack[-1]
         parent = frame.node
+        if len(parent.items) > MAX_WIDTH:
+            raise self.stop(mark, f"more than {MAX_WIDTH} entries")
         if isinstance(parent, Sequence):
             parent.items.append(node)
             return

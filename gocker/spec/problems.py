@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from gocker.errors import Problem, SpecError
 
 TYPE_CHECKING = False
@@ -12,6 +14,23 @@ if TYPE_CHECKING:
 
 # More help nobody, and a generated file can hold a million.
 _MOST = 200
+# Each costs milliseconds.
+_MOST_HINTS = 25
+
+
+class Near:
+    """A hint that names the option closest to a word; worked out only if it is shown."""
+
+    __slots__ = ("options", "otherwise", "word")
+
+    def __init__(self, word: str, options: Iterable[str], otherwise: str | None = None) -> None:
+        self.word = word
+        self.options = options
+        self.otherwise = otherwise
+
+    def text(self) -> str | None:
+        """Return the hint."""
+        return suggest(self.word, self.options) or self.otherwise
 
 
 class Problems:
@@ -22,10 +41,12 @@ class Problems:
         self.warnings: list[str] = []
         self._files: dict[str, int] = {}
 
-    def add(self, place: Place, path: str, message: str, hint: str | None = None) -> None:
+    def add(self, place: Place, path: str, message: str, hint: str | Near | None = None) -> None:
         """Note one mistake."""
         self._files.setdefault(place.file, len(self._files))
         if len(self.found) < _MOST:
+            if isinstance(hint, Near):
+                hint = hint.text() if len(self.found) < _MOST_HINTS else hint.otherwise
             self.found.append(
                 Problem(place.file, max(place.line, 1), max(place.column, 1), path, message, hint)
             )
@@ -59,6 +80,7 @@ def suggest(word: str, options: Iterable[str]) -> str | None:
     """Return ``did you mean 'x'?`` for the closest option, or None."""
     import difflib  # only when something is wrong
 
-    # A long word matches nothing and would cost quadratic time.
-    best = difflib.get_close_matches(word[:64], list(options), n=1, cutoff=0.6)
+    # A long word matches nothing, and many options would cost seconds.
+    some = list(islice(options, 500))
+    best = difflib.get_close_matches(word[:64], some, n=1, cutoff=0.6)
     return f"did you mean {best[0]!r}?" if best else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gocker.spec.parse import number
+from gocker.spec.schema_data import ANY, PROJECT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,17 +11,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker.spec.load import Loaded
+    from gocker.spec.schema_data import Shape
 
 _ORDER = ("name", "services", "jobs", "networks", "volumes", "secrets", "configs", "models")
-# Free names live here: an "x-ray" below them is no extension.
-_NAMED = frozenset(("services", "jobs", "volumes", "networks", "secrets", "configs", "depends_on"))
 # Words that some YAML reader takes for a boolean or null.
 _WORDS = frozenset((
     "true", "false", "null", "yes", "no", "on", "off", "y", "n", "~", "", "<<", "=",
 ))  # fmt: skip
 _PLAIN_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./$")
 _PLAIN = _PLAIN_FIRST | frozenset(" :@%+=,-~(){}[]'\"*&!|<>?;^\\`#")
-_UNPRINTABLE = frozenset(map(chr, [*range(9), *range(11, 32), 127, 0x85, 0x2028, 0x2029, 0xFEFF]))
 
 
 def json_text(model: dict[str, Any], *, interpolated: bool = True) -> str:
@@ -31,27 +30,30 @@ def json_text(model: dict[str, Any], *, interpolated: bool = True) -> str:
     """
     import json
 
-    shown = _without_extensions(_ordered(model)) if interpolated else model
+    shown = _stripped(_ordered(model), PROJECT, top=True) if interpolated else model
     text = json.dumps(shown, indent=2, ensure_ascii=False)
-    return (text.replace("$", "$$") if interpolated else text) + "\n"
+    return _printable(text.replace("$", "$$") if interpolated else text) + "\n"
 
 
-def _without_extensions(model: dict[str, Any]) -> dict[str, Any]:
-    made: dict[str, Any] = _strip(model, "", top=True)
-    return made
+def _printable(text: str) -> str:
+    """Replace what is no UTF-8: the environment may hold any bytes, a document may not."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
-def _strip(value: Any, key: str, *, top: bool = False) -> Any:
+def _stripped(value: Any, shape: Shape, *, top: bool = False) -> Any:
+    """Leave out the extensions; names that people chose are none."""
     if isinstance(value, list):
-        return [_strip(item, "") for item in value]
-    if not isinstance(value, dict):
+        return [_stripped(item, shape.items or ANY) for item in value]
+    if not isinstance(value, dict) or shape is ANY:
         return value
-    free = key in _NAMED or key in ("environment", "labels", "annotations", "sysctls")
-    return {
-        name: item if name.startswith("x-") and not free else _strip(item, name)
-        for name, item in value.items()
-        if top or free or not name.startswith("x-") or name == "x-gocker"
-    }
+    made = {}
+    for key, item in value.items():
+        known = (shape.keys or {}).get(key) or shape.values
+        if known is not None:
+            made[key] = _stripped(item, known)
+        elif top or key == "x-gocker":
+            made[key] = item
+    return made
 
 
 def yaml_text(model: dict[str, Any], *, interpolated: bool = True) -> str:
@@ -142,7 +144,7 @@ def _is_block(text: str) -> bool:
     return (
         "\n" in text.rstrip("\n")
         and text[0] not in " \n"
-        and _UNPRINTABLE.isdisjoint(text)
+        and text.replace("\n", "").isprintable()
         and not any(line.endswith(" ") for line in text.split("\n"))
     )
 
@@ -160,15 +162,21 @@ def scalar(value: Any) -> str:
     """Return a scalar as YAML on one line, quoted where another reader might see a type."""
     import json
 
-    if isinstance(value, str) and _is_plain(value):
-        return value
+    if isinstance(value, str):
+        value = _printable(value)
+        if _is_plain(value):
+            return value
     if isinstance(value, (dict, list)):
         return "{}" if isinstance(value, dict) else "[]"
-    text = json.dumps(value, ensure_ascii=False)
-    # JSON leaves these as they are; YAML readers refuse or fold them.
-    for char in "\x7f\x85\u2028\u2029\ufeff":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
+    text: str = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(char: str) -> str:
+    """JSON leaves control characters above 127 as they are; YAML readers refuse them."""
+    if char.isprintable():
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
 def _is_plain(text: str) -> bool:

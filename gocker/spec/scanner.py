@@ -7,6 +7,7 @@ replaced while the extension is imported, and only then; nothing stays replaced 
 
 from __future__ import annotations
 
+import importlib
 import sys
 from importlib.machinery import ModuleSpec
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+# Belongs to ruamel.yaml.clib; a top-level module without type information.
+_EXTENSION = "_ruamel_yaml"
 # What the extension imports and only needs for classes to raise or build in calls not made here.
 _UNUSED = (
     "reader", "scanner", "parser", "composer", "constructor", "emitter", "serializer",
@@ -41,10 +44,8 @@ class _Stub:
 def load() -> ModuleType:
     """Return the module ``_ruamel_yaml``."""
     package = "ruamel.yaml"
-    if package in sys.modules or "_ruamel_yaml" in sys.modules:
-        import _ruamel_yaml  # type: ignore[import-not-found]  # an extension without stubs
-
-        return _ruamel_yaml  # type: ignore[no-any-return]  # same
+    if package in sys.modules or _EXTENSION in sys.modules:
+        return importlib.import_module(_EXTENSION)
     import ruamel
 
     modules: dict[str, Any] = sys.modules
@@ -54,8 +55,7 @@ def load() -> ModuleType:
     modules[package] = root
     modules.update((name, _Stub(name)) for name in names[1:])
     try:
-        import _ruamel_yaml
+        return importlib.import_module(_EXTENSION)
     finally:
         for name in names:
             del modules[name]
-    return _ruamel_yaml  # type: ignore[no-any-return]  # same

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from gocker.spec.nodes import Mapping, Scalar, Sequence, plain
-from gocker.spec.problems import suggest
+from gocker.spec.problems import Near
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _scalar(node: Scalar, shape: Shape, path: str, problems: Problems) -> None:
         options = ", ".join(repr(option) for option in shape.enum)
         problems.add(
             node.place, path, f"must be one of {options}, not {value!r}",
-            suggest(str(value), shape.enum),
+            Near(str(value), shape.enum),
         )  # fmt: skip
     elif isinstance(value, str):
         if shape.pattern and not re.search(shape.pattern, value):
@@ -102,7 +102,7 @@ def _object(node: Mapping, shape: Shape, path: str, problems: Problems) -> None:
         elif not (shape.open or (shape.extensions and key.startswith("x-"))):
             problems.add(
                 node.key_place(key), f"{path}.{key}" if path else key,
-                f"unknown key {key!r}", suggest(key, keys),
+                f"unknown key {key!r}", Near(key, keys),
             )  # fmt: skip
     for key in shape.required:
         if key not in node.items:
@@ -121,7 +121,7 @@ def _free(node: Mapping, shape: Shape, values: Shape, path: str, problems: Probl
         elif names == "ulimit" and key not in _ULIMITS:
             problems.add(
                 node.key_place(key), f"{path}.{key}", f"unknown ulimit {key!r}",
-                suggest(key, _ULIMITS),
+                Near(key, _ULIMITS),
             )  # fmt: skip
         elif not key:
             problems.add(node.key_place(key), path, "empty key")

@@ -61,7 +61,7 @@ def select(model: dict[str, Any], names: list[str]) -> dict[str, Any]:
     for section, known in (("services", services), ("jobs", jobs)):
         if section in model:
             made[section] = {
-                name: _without(service, kept) for name, service in known.items() if name in kept
+                name: without(service, kept) for name, service in known.items() if name in kept
             }
     return made
 
@@ -74,7 +74,7 @@ def _matching(pattern: str, known: dict[str, Any]) -> list[str]:
     return [name for name in known if fnmatch.fnmatchcase(name, pattern)]
 
 
-def _without(service: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+def without(service: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
     """Drop dependencies that are not part of the selection."""
     depends = service.get("depends_on")
     if not depends or all(name in kept for name in depends):

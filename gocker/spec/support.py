@@ -168,13 +168,8 @@ LATER = {
     "services.*.volumes_from": "mounts of other services",
     "services.*.volumes[].bind.selinux": "SELinux labels",
     "services.*.volumes[].image": "image mounts",
-    "services.*.x-gocker.artifacts": "copying of artifacts",
-    "services.*.x-gocker.limits.fail_on": "failures on limit events",
     "services.*.x-gocker.mask": "masking of values",
-    "services.*.x-gocker.matrix": "matrices",
     "services.*.x-gocker.profile": "security profiles",
-    "services.*.x-gocker.ready": "readiness by log line or port",
-    "services.*.x-gocker.reports": "merging of reports",
     "x-gocker.admission": "admission by reservations",
     "x-gocker.keep": "keeping of root file systems",
     "x-gocker.mask": "masking of values",
@@ -193,6 +188,7 @@ CHECKED = {
     "services.*.pull_policy": "never, missing, if_not_present; the rest not yet",
     "services.*.platform": "the host's own only",
     "services.*.devices": "CDI names are refused",
+    "services.*.x-gocker.ready": "port only with network_mode: host",
     "services.*.volumes[].type": "bind, volume, tmpfs; image not yet, npipe, cluster refused",
 }
 

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     Lookup = Callable[[str], str | None]
 
-MAX_DEPTH = 50
+MAX_DEPTH = 20
 MAX_OUTPUT = 8 << 20
+_MOST_LOOKED_AT = 10_000
+_TOO_FAR = -2
 _START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _NAME = _START | frozenset("0123456789")
 _OPERATORS = (":-", ":+", ":?", "-", "+", "?")
@@ -30,6 +32,7 @@ class Template:
         self.lookup = lookup
         self.used: list[str] = []  # of the last substitute(), in order
         self.unset: list[str] = []  # plain references without a value, ever
+        self.steps = 0  # characters that the search for closing braces may still look at
 
     def substitute(self, text: str) -> str:
         """Return `text` with its variables replaced.
@@ -39,6 +42,8 @@ class Template:
                 templates nested too deeply, and a result that is too long.
         """
         self.used = []
+        # Every level of nesting reads its text again: this keeps the whole linear.
+        self.steps = 1000 + 8 * len(text)
         return self._expand(text, 0)
 
     def _value(self, name: str) -> str | None:
@@ -93,11 +98,12 @@ class Template:
         if text[end : end + 1] == "}":
             return self._plain(name), end + 1
         operator = next((op for op in _OPERATORS if text.startswith(op, end)), None)
-        line_end = text.find("\n", end)
-        last = text.rfind("}", end, len(text) if line_end < 0 else line_end)
-        if operator is None or last < 0:
+        close = _closing_brace(text, start + 1, self.steps)
+        if close == _TOO_FAR:
+            raise TemplateError(f"variables are nested deeper than {MAX_DEPTH} levels")
+        if operator is None or close < 0:
             raise _invalid(text)
-        close = _closing_brace(text, start + 1, last)
+        self.steps -= close - start
         inner = text[end + len(operator) : close]
         return self._apply(name, operator, inner, depth), close + 1
 
@@ -128,24 +134,33 @@ def _name_end(text: str, start: int) -> int:
     return end
 
 
-def _closing_brace(text: str, start: int, last: int) -> int:
-    """Return the index of the brace that closes the one at `start`, at most `last`.
+def _closing_brace(text: str, start: int, most: int) -> int:
+    """Return the index of the brace that closes the one at `start`, -1 if there is none.
 
     Counts as the reference does: the character after an opening brace is skipped, so a lone
-    ``{}`` does not close, and without balance the last brace of the line is taken.
+    ``{}`` does not close; without balance the last brace of the line is taken. After `most`
+    characters the answer is _TOO_FAR.
     """
     depth, index = 0, start
-    while index <= last:
+    last = -1
+    end = min(len(text), start + most)
+    while index < end:
         char = text[index]
         if char == "}":
+            last = index
             depth -= 1
             if depth == 0:
                 return index
         elif char == "{":
             depth += 1
             index += 1
+            # The skipped character counts as the line's last brace, and as its end.
+            char = text[index : index + 1]
+            last = index if char == "}" else last
+        if char == "\n":
+            return last
         index += 1
-    return last
+    return last if end == len(text) else _TOO_FAR
 
 
 class Variable:
@@ -182,14 +197,12 @@ def variables(text: str, depth: int = 0) -> list[Variable]:
 def _braced_variable(text: str, start: int, depth: int, found: list[Variable]) -> int:
     end = _name_end(text, start + 2)
     name = text[start + 2 : end]
-    line_end = text.find("\n", end)
-    last = text.rfind("}", end, len(text) if line_end < 0 else line_end)
-    if not name or name[0] not in _START or last < 0:
+    if not name or name[0] not in _START:
         return 1
     operator = next((op for op in _OPERATORS if text.startswith(op, end)), "")
-    if not operator and text[end] != "}":
+    close = _closing_brace(text, start + 1, _MOST_LOOKED_AT) if operator else end
+    if close < 0 or text[close : close + 1] != "}":
         return 1
-    close = _closing_brace(text, start + 1, last) if operator else end
     inner = text[end + len(operator) : close]
     found.append(Variable(name, operator, inner))
     if not operator.endswith("?"):

@@ -255,7 +255,9 @@ def test_cgroup_mounts_show_the_containers_own(gocker: Gocker) -> None:
 
 def test_default_devices_open_and_no_other_can_be_made(gocker: Gocker) -> None:
     script = """
-        for name in null zero full random urandom; do head -c 1 /dev/$name >/dev/null || echo $name; done
+        for name in null zero full random urandom; do
+            head -c 1 /dev/$name >/dev/null || echo $name
+        done
         echo x >/dev/full
         cat </dev/tty
         mknod /m c 1 1

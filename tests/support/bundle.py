@@ -14,7 +14,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 APPLETS = (
     "sh", "true", "cat", "sleep", "stat", "head", "id", "touch", "ls", "readlink", "hostname",
-    "pwd", "env", "mkdir",
+    "pwd", "env", "mkdir", "mknod", "cut", "sed", "od", "tr", "md5sum",
 )  # fmt: skip
 # crun and podman refuse a hybrid cgroup layout; without these two mounts it is a v1 layout.
 # Where they are not there, it is none.
@@ -71,10 +71,15 @@ def environ(state: Path) -> dict[str, str]:
     }
 
 
+def command(*words: str) -> list[str]:
+    """Return the argv of a gocker command."""
+    return [sys.executable, "-m", "gocker", *words]
+
+
 def gocker(state: Path, *words: str) -> str:
     """Run a gocker command and return what it printed; it must succeed."""
     result = subprocess.run(
-        [sys.executable, "-m", "gocker", *words], env=environ(state),
+        command(*words), env=environ(state),
         capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120,
     )  # fmt: skip
     if result.returncode:
@@ -86,3 +91,14 @@ def make_bundle(spec: Path, service: str, directory: Path, state: Path) -> Bundl
     """Return the bundle of a spec's service."""
     printed = gocker(state, "config", str(spec), "--oci", service, "--bundle", str(directory))
     return Bundle(directory, printed.strip())
+
+
+def run_pure_v1(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a shell command in a mount namespace of its own with a pure v1 view of cgroups.
+
+    Standard input is an empty pipe: with /dev/null, crun gives the container's to its user.
+    """
+    return subprocess.run(
+        ["unshare", "-m", "sh", "-c", PURE_V1 + command], env=env, input="",
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip

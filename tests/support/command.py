@@ -170,11 +170,12 @@ class Gocker:
             "GOCKER_DATA_ROOT": str(self.data),
             "GOCKER_RUN_ROOT": str(self.live),
         }
+        machine.count_subreaper(+1)
         self._before_processes = machine.descendants(os.getpid())
         self._before_mounts = machine.mountinfo()
-        self._before_namespaces = machine.namespaces()
         self._before_fds = machine.open_fds()
         self._namespaces: set[str] = set()
+        self._watched = 0.0
 
     def write(self, spec: Spec | str, name: str = "spec.yaml") -> Path:
         path = self.root / name
@@ -248,9 +249,9 @@ class Gocker:
         made: set[str] = set()
         for pid in machine.descendants(running.pid):
             made |= machine.namespaces_of(pid)
-        made -= self._before_namespaces
-        self._namespaces |= made
-        return made
+        self._namespaces |= made - machine.namespaces_of(os.getpid())
+        self._watched = machine.now_ticks()
+        return self._namespaces
 
     # What must be gone.
 
@@ -263,7 +264,7 @@ class Gocker:
         self.note_runs()
         left = self.nest.content() + machine.cgroups_of(self.run_ids)
         left += sorted(machine.mountinfo() - self._before_mounts)
-        left += sorted(machine.namespaces() & self._namespaces)
+        left += machine.members(self._namespaces, self._watched)
         left += self.files("data/containers") + self.files("live/*/scratch")
         left += [str(path) for path in self.root.glob("data/*/.new-*")]
         fds = machine.open_fds()
@@ -281,6 +282,7 @@ class Gocker:
     def close(self) -> None:
         """Remove everything, also after a failure."""
         machine.kill_left(self._before_processes)
+        machine.count_subreaper(-1)
         self.nest.close()
         mounted = [line for line in machine.mountinfo() if str(self.root) in line]
         assert mounted == [], "not removing files below a mount"

@@ -22,9 +22,14 @@ PATIENCE_S = 900.0 if os.environ.get("VMHOST") else 30.0
 _NAMESPACES = ("mnt", "net", "uts", "ipc", "pid", "cgroup", "user", "time")
 
 
-def become_subreaper() -> None:
-    """Get the orphans of all descendants from now on (prctl(2), PR_SET_CHILD_SUBREAPER)."""
-    process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
+_subreapers = 0
+
+
+def count_subreaper(change: int) -> None:
+    """Get the orphans of all descendants (prctl(2), PR_SET_CHILD_SUBREAPER) while anyone asks."""
+    global _subreapers  # noqa: PLW0603  # a property of the process
+    _subreapers += change
+    process.prctl(process.PR_SET_CHILD_SUBREAPER, int(_subreapers > 0))
 
 
 def children(pid: int) -> list[int]:
@@ -74,16 +79,40 @@ def wait_ended(pid: int, timeout_s: float) -> bool:
 def left_processes(before: set[int], timeout_s: float = PATIENCE_S) -> list[str]:
     """Return our descendants that are not in `before` and do not end in time.
 
-    Orphans come to us, and are reaped here.
+    Orphans come to us and are reaped here, each at once: a PID namespace's first process ends
+    only after everything else in it was reaped, also what entered it from outside.
     """
     deadline = time.monotonic() + timeout_s
     while left := descendants(os.getpid()) - before:
-        for pid in left:
-            if not wait_ended(pid, deadline - time.monotonic()):
-                return [describe(each) for each in sorted(left)]
-        for pid in set(children(os.getpid())) & left:
-            os.waitid(os.P_PID, pid, os.WEXITED)
+        reaped = [pid for pid in set(children(os.getpid())) & left if _reap(pid)]
+        if reaped:
+            continue
+        if time.monotonic() > deadline:
+            return [describe(pid) for pid in sorted(left)]
+        _wait_for_any(left, deadline - time.monotonic())
     return []
+
+
+def _reap(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is not None
+
+
+def _wait_for_any(pids: set[int], timeout_s: float) -> None:
+    """Wait until one of these processes has ended."""
+    fds = []
+    poll = select.poll()
+    try:
+        for pid in pids:
+            fds.append(os.pidfd_open(pid))
+            poll.register(fds[-1], select.POLLIN)
+        # Zombies whose parent lives are ready at once: then look again in a moment.
+        if poll.poll(max(0.0, timeout_s) * 1000):
+            time.sleep(0.001)
+    except ProcessLookupError:
+        pass  # one was reaped meanwhile: look again
+    finally:
+        for fd in fds:
+            os.close(fd)
 
 
 def kill_left(before: set[int]) -> None:
@@ -102,11 +131,28 @@ def mountinfo() -> set[str]:
     return {line.split(" ", 2)[2] for line in lines}
 
 
-def namespaces() -> set[str]:
-    """Return every namespace that a process of this machine is in."""
-    found: set[str] = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        found |= namespaces_of(int(pid))
+def now_ticks() -> float:
+    """Return the time in the unit of `start_ticks`."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
+
+
+def start_ticks(pid: int) -> float:
+    """Return when a process started, in clock ticks since the boot (proc_pid_stat(5))."""
+    return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def members(namespaces: set[str], before: float) -> list[str]:
+    """Return the processes of this machine in one of these namespaces.
+
+    Only those started before `before`: the kernel uses the numbers of namespaces again.
+    """
+    found = []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        try:
+            if namespaces_of(pid) & namespaces and start_ticks(pid) < before:
+                found.append(describe(pid))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended
     return found
 
 

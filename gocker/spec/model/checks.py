@@ -141,6 +141,19 @@ def _extension(path: str, it: Container) -> Iterator[Found]:
     at = f"{path}.x-gocker"
     if extension.ready is not None and it.healthcheck is not None and it.healthcheck.enabled:
         yield f"{at}.ready", "contradicts healthcheck", "remove one of the two"
+    if extension.ready is not None and extension.ready.port and it.network_mode != "host":
+        hint = "use ready.log or a healthcheck, or network_mode: host"
+        yield f"{at}.ready.port", f"nobody can connect: {NO_NETWORKS}", hint
+    wanted = extension.artifacts.paths if extension.artifacts is not None else ()
+    reports = extension.reports.junit if extension.reports is not None else ()
+    for key, globs in (("artifacts.paths", wanted), ("reports.junit", reports)):
+        for number, glob in enumerate(globs):
+            if not glob.startswith("/") or ".." in glob.split("/"):
+                yield (
+                    f"{at}.{key}[{number}]",
+                    f"{glob!r} is not an absolute path without '..'",
+                    None,
+                )
     if extension.rootfs is not None and it.image is not None:
         yield f"{at}.rootfs", "contradicts image", "remove one of the two"
     if extension.ready is not None and extension.ready.log is not None:

@@ -28,7 +28,8 @@ ULIMITS = frozenset({
 _IPC = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem")
 _NAMESPACED = ("net.", "fs.mqueue.", "kernel.shm")
 _SECURITY = frozenset(
-    {"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true",
+    {"no-new-privileges",
+     *(f"no-new-privileges{sign}{value}" for sign in ":=" for value in ("true", "false")),
      "seccomp=unconfined", "seccomp:unconfined"}
 )  # fmt: skip
 _FOREIGN = {"npipe": "Windows only", "cluster": "swarm only"}

@@ -52,7 +52,9 @@ class Artifacts(Model):
 
     paths: Paths = Field(min_length=1, description="absolute globs in the container")
     when: When = Field("always", description="for which results to keep them")
-    max_size: Bytes | None = Field(None, ge=0, description="most bytes to keep")
+    max_size: Bytes | None = Field(
+        None, ge=0, description="most bytes of one attempt; default 1 GiB"
+    )
 
     _short = short(forms.artifacts)
 

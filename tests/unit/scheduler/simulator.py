@@ -16,6 +16,7 @@ from gocker.plan.model import Dependency, MatrixGroup, Plan, Unit
 from gocker.scheduler.machine import Machine
 from gocker.scheduler.messages import (
     Command,
+    Connect,
     Event,
     Exited,
     Finish,
@@ -24,6 +25,7 @@ from gocker.scheduler.messages import (
     Options,
     Probe,
     ProbeDone,
+    ReadyLine,
     Record,
     Result,
     Start,
@@ -48,6 +50,8 @@ class Run:
     stop_code: int | None = None
     probes: tuple[int | None, ...] = (0,)
     probe_s: float = 0.0
+    # Seconds from the request to the line that the unit's `ready.log` waits for.
+    line_s: float | None = None
 
 
 FOREVER = Run(duration=float("inf"))
@@ -91,7 +95,7 @@ class Watch:
         match command:
             case Start():
                 self._start(command)
-            case Stop() | Kill() | Probe():
+            case Stop() | Kill() | Probe() | Connect():
                 assert self.alive.get(command.unit) == command.attempt, command
             case Verdict():
                 key = command.unit, command.attempt
@@ -219,7 +223,7 @@ class Simulator:
                     self.watch.end(name, attempt)
                 self._heap.clear()
                 return True
-            case Started() | StartFailed() | Exited() | ProbeDone():
+            case Started() | StartFailed() | Exited() | ProbeDone() | ReadyLine():
                 if self.watch.alive.get(event.unit) != event.attempt:
                     return False
                 if isinstance(event, Exited) and self._exiting.get(event.unit) != self.now:
@@ -245,7 +249,7 @@ class Simulator:
                         self._exit(command, run.stop_s, **(how or {"signal": command.signal}))
                 case Kill():
                     self._exit(command, 0.0, signal=9)
-                case Probe():
+                case Probe() | Connect():
                     run = self._behaviour(command.unit, command.attempt)
                     count = self._probes[command.unit, command.attempt]
                     self._probes[command.unit, command.attempt] += 1
@@ -261,6 +265,8 @@ class Simulator:
             self.at(ready, StartFailed(command.unit, command.attempt, run.error))
             return
         self.at(ready, Started(command.unit, command.attempt))
+        if run.line_s is not None:
+            self.at(self.now + run.line_s, ReadyLine(command.unit, command.attempt, "up"))
         self._exit(command, run.start_s + run.duration, code=run.code, signal=run.signal)
 
     def _exit(self, command: Start | Stop | Kill, after: float, **how: Any) -> None:

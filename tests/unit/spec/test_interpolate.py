@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     ("body", "env", "key", "expected"),
     [
         ("cpus: '${X}'", "1.5", "cpus", 1.5), ("init: '${X}'", "true", "init", True),
-        ("mem_limit: '${X}'", "256m", "mem_limit", "268435456"), ("tty: '${X}'", "yes", "tty", True),
-        ("pids_limit: '${X}'", "10", "pids_limit", 10), ("cpu_shares: '${X}'", "5", "cpu_shares", 5),
+        ("mem_limit: '${X}'", "256m", "mem_limit", "268435456"),
+        ("tty: '${X}'", "yes", "tty", True),
+        ("pids_limit: '${X}'", "10", "pids_limit", 10),
+        ("cpu_shares: '${X}'", "5", "cpu_shares", 5),
         ("scale: '${X}'", "0", "scale", 0), ("deploy: {replicas: '${X}'}", "3", "deploy",
          {"replicas": 3, "resources": {}, "placement": {}}),
         ("ulimits: {nofile: '${X}'}", "9", "ulimits", {"nofile": 9}),

@@ -55,7 +55,8 @@ def port(target: int, published: str | None = None, **more: str) -> dict[str, An
         ("depends_on", "[o]", "{q: {condition: service_healthy}}", {
             "o": {"condition": "service_started", "required": True},
             "q": {"condition": "service_healthy", "required": True}}),
-        ("networks", "[default]", "{n: {aliases: [x]}}", {"default": None, "n": {"aliases": ["x"]}}),
+        ("networks", "[default]", "{n: {aliases: [x]}}",
+         {"default": None, "n": {"aliases": ["x"]}}),
         ("networks", "{n: {aliases: [x, y]}}", "{n: {aliases: [y, z]}}",
          {"n": {"aliases": ["x", "y", "z"]}}),
         ("ulimits", "{nofile: {soft: 10, hard: 20}}", "{nofile: 30}", {"nofile": 30}),
@@ -76,7 +77,8 @@ def port(target: int, published: str | None = None, **more: str) -> dict[str, An
          {"context": "DIR/a", "args": {"X": "1"}, "dockerfile": "Dockerfile"}),
         ("profiles", "[]", "[]", None), ("x-a", "{l: [1], m: {n: 1}}", "{l: [2], m: {o: 2}}",
          {"l": [1, 2], "m": {"n": 1, "o": 2}}),
-        ("post_start", "[{command: a}]", "[{command: b}]", [{"command": ["a"]}, {"command": ["b"]}]),
+        ("post_start", "[{command: a}]", "[{command: b}]", [{"command": ["a"]},
+         {"command": ["b"]}]),
     ],
 )  # fmt: skip
 def test_rules(project: Project, key: str, base: str, over: str, expected: Any) -> None:
@@ -123,7 +125,8 @@ def test_pools_of_one_subnet_merge(project: Project) -> None:
     [
         ("hostname: !reset null", "hostname", None), ("hostname: !reset other", "hostname", None),
         ("environment: {DROP: !reset null}", "environment", {"KEEP": "1"}),
-        ("ports: !reset ['1:1']", "ports", None), ("ports: !override ['1:1']", "ports", [port(1, "1")]),
+        ("ports: !reset ['1:1']", "ports", None),
+        ("ports: !override ['1:1']", "ports", [port(1, "1")]),
         ("environment: !override {X: y}", "environment", {"X": "y"}),
         ("command: !override [z]", "command", ["z"]),
         ("ports: [!reset '1:1', '2:2']", "ports", [port(80, "80"), port(2, "2")]),

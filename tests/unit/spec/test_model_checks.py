@@ -52,14 +52,20 @@ def test_only_a_health_check_makes_healthy(healthcheck: dict[str, Any]) -> None:
 def test_ready_stands_in_for_a_health_check() -> None:
     load(
         {
-            "db": {"x-gocker": {"ready": {"port": 5432}}},
+            "db": {"x-gocker": {"ready": {"log": "ready"}}},
             "a": {"depends_on": {"db": {"condition": "service_healthy"}}},
         }
     )
 
 
+def test_a_port_can_be_ready_only_where_somebody_can_connect() -> None:
+    path, message = one(**{"x-gocker": {"ready": {"port": 1}}})
+    assert path == "x-gocker.ready.port"
+    assert message.startswith("nobody can connect")
+
+
 def test_ready_beside_a_health_check_is_a_contradiction() -> None:
-    it = {"healthcheck": {"test": ["CMD", "x"]}, "x-gocker": {"ready": {"port": 1}}}
+    it = {"healthcheck": {"test": ["CMD", "x"]}, "x-gocker": {"ready": {"log": "x"}}}
     assert one(**it) == ("x-gocker.ready", "contradicts healthcheck")
 
 

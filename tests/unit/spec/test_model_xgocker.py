@@ -85,7 +85,7 @@ def test_reports_name_junit_files() -> None:
 
 
 def test_ready_is_a_line_or_a_port() -> None:
-    assert parsed({"ready": {"port": 5432}}).ready.port == 5432
+    assert parsed({"ready": {"log": "^up$"}}).ready.log == "^up$"
     assert problem({"ready": {}})[1] == "needs either log or port"
     assert problem({"ready": {"log": "("}})[0] == "services.job.x-gocker.ready.log"
 

@@ -70,7 +70,9 @@ def test_extensions_are_kept_at_any_level(project: Project) -> None:
     ("text", "message"),
     [
         ("", "empty compose file"), ("null", "must be a mapping"), ("- a", "must be a mapping"),
-        ("text", "must be a mapping"), ("{}", "empty compose file"), ("# only", "empty compose file"),
+        ("text", "must be a mapping"),
+        ("{}", "empty compose file"),
+        ("# only", "empty compose file"),
         ("services: {a: {image: x}, a: {image: y}}", "already defined at line 1"),
         ("services: {a: {image: x, labels: {1: b}}}", "services.a.labels: non-string key 1"),
     ],
