@@ -11,6 +11,7 @@ from gocker.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from gocker.image.resolve import RootFs
     from gocker.plan.model import Plan
     from gocker.spec.load import Loaded, LoadOptions
     from gocker.spec.model import Project
@@ -118,8 +119,19 @@ def validate(arguments: argparse.Namespace, loaded: Loaded) -> Project:
     return load_model(loaded.model, loaded.place, strict=arguments.strict)
 
 
-def make_plan(loaded: Loaded, project: Project, roots: Roots, job: str | None = None) -> Plan:
-    """Return the plan of a loaded spec on this host; `job`: a service that is one here."""
+def make_plan(
+    loaded: Loaded, project: Project, roots: Roots, job: str | None = None,
+    images: dict[str, RootFs] | None = None,
+) -> Plan:  # fmt: skip
+    """Return the plan of a loaded spec on this host.
+
+    Args:
+        loaded: the spec, for its places.
+        project: the spec.
+        roots: where images and volumes are.
+        job: a service that is one here, whatever it is in the spec.
+        images: takes what the plan's image references stand for.
+    """
     from gocker.cli.host import host
     from gocker.plan.build import build
     from gocker.spec.model.roles import roles
@@ -132,7 +144,14 @@ def make_plan(loaded: Loaded, project: Project, roots: Roots, job: str | None = 
         from gocker.spec.expand import expand
 
         matrices = expand(loaded, project, inferred)
-    return build(project, inferred, host(roots, loaded), loaded.files, matrices, loaded.working_dir)
+    return build(
+        project,
+        inferred,
+        host(roots, loaded, {} if images is None else images),
+        loaded.files,
+        matrices,
+        loaded.working_dir,
+    )
 
 
 def _has_matrix(service: Container) -> bool:

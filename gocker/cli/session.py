@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import gocker
+from gocker.cli import timings
 from gocker.log import RunLog
 from gocker.plan.files import ANONYMOUS
 from gocker.report.output import Prefixer, QueueSink
@@ -77,7 +78,9 @@ class Session:
         return result
 
     def _begin(self, options: Options) -> None:
+        timings.mark("run created")
         ready = prepare_launcher(self._launcher, self._roots, self.run)
+        timings.mark("launcher ready")
         sweep(self._launcher, self._roots, ready["cgroups"])
         parallel = self._plan.parallel if options.parallel is None else options.parallel
         self.record("run.started", {
@@ -97,6 +100,8 @@ class Session:
 
     def record(self, event: str, fields: dict[str, Any]) -> object:
         """Append an event to the run's log and to the summary."""
+        if event == "container.started":
+            timings.once("first container started")
         record = self._log.record(event, fields)
         self.summary.add(record)
         return record
@@ -116,6 +121,7 @@ class Session:
 
     def prepare(self, container: Container, container_id: str) -> dict[str, str]:
         """Make a container's directories; return those of its anonymous volumes by source."""
+        timings.once("loop entered")
         anonymous = {}
         for number, item in enumerate(container.prepare):
             if item.kind == "bind":

@@ -223,7 +223,7 @@ def stop_signal(name: str | None) -> int:
         PlanError: for anything else.
     """
     if name is None:
-        return signal.SIGTERM
+        return int(signal.SIGTERM)
     word = name.upper().removeprefix("SIG")
     if word.isascii() and word.isdecimal() and 1 <= int(word) <= 64:
         return int(word)
