@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         capabilities: int
         ipv6: bool
         cpus: int
+        memory: int
         resolv_conf: str
 
 
@@ -38,6 +39,7 @@ def facts(roots: Roots) -> Facts:
         "capabilities": _bounding_set(),
         "ipv6": os.path.exists("/proc/sys/net/ipv6"),
         "cpus": len(os.sched_getaffinity(0)),
+        "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "resolv_conf": _read("/etc/resolv.conf"),
     }
 

@@ -23,6 +23,9 @@ COMMANDS = {
     "ps": ("ps", False, "list containers"),
     "logs": ("logs", False, "show containers' output"),
     "config": ("config", False, "print the spec as gocker understands it"),
+    "validate": ("validate", False, "tell everything that is wrong with a spec"),
+    "graph": ("graph", False, "draw what waits for what"),
+    "schema": ("schema", False, "print the JSON Schema of specs, for editors"),
     "doctor": ("doctor", True, "tell what this host can do and what is missing"),
     "version": ("version", False, "print the version"),
 }

@@ -7,14 +7,16 @@ import os
 import sys
 from functools import partial
 
-from gocker.errors import UsageError
+from gocker.errors import PlanError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.image.resolve import RootFs
     from gocker.plan.model import Plan
+    from gocker.spec.expand import Instance
     from gocker.spec.load import Loaded, LoadOptions
     from gocker.spec.model import Project
+    from gocker.spec.model.roles import Role
     from gocker.spec.model.service import Container
     from gocker.state.roots import Roots
 
@@ -134,24 +136,44 @@ def make_plan(
     """
     from gocker.cli.host import host
     from gocker.plan.build import build
+
+    inferred, matrices = _instances(loaded, project, job)
+    try:
+        found = host(roots, loaded, {} if images is None else images)
+        return build(project, inferred, found, loaded.files, matrices, loaded.working_dir)
+    except PlanError as error:
+        if "path" not in error.context:
+            raise
+        message = f"{loaded.place(error.context['path'])}: {error.context['path']}: {error.message}"
+        raise PlanError(message, hint=error.hint) from error
+
+
+def make_outline(loaded: Loaded, project: Project) -> Plan:
+    """Return the plan of a loaded spec without its containers; nothing is made for it.
+
+    Raises:
+        SpecError: what is wrong with a combination of a matrix.
+        PlanError: what is wrong with the graph.
+    """
+    from gocker.plan.build import outline
+
+    return outline(project, *_instances(loaded, project))
+
+
+def _instances(
+    loaded: Loaded, project: Project, job: str | None = None
+) -> tuple[dict[str, Role], dict[str, list[Instance]] | None]:
+    """Return the roles, and the combinations of services with a matrix."""
     from gocker.spec.model.roles import roles
 
     inferred = roles(project)
     if job is not None:
         inferred[job] = "job"
-    matrices = None
-    if any(_has_matrix(it) for it in (*project.services.values(), *project.jobs.values())):
-        from gocker.spec.expand import expand
+    if not any(_has_matrix(it) for it in (*project.services.values(), *project.jobs.values())):
+        return inferred, None
+    from gocker.spec.expand import expand
 
-        matrices = expand(loaded, project, inferred)
-    return build(
-        project,
-        inferred,
-        host(roots, loaded, {} if images is None else images),
-        loaded.files,
-        matrices,
-        loaded.working_dir,
-    )
+    return inferred, expand(loaded, project, inferred)
 
 
 def _has_matrix(service: Container) -> bool:

@@ -6,16 +6,18 @@ import os
 
 import gocker
 from gocker.cli import timings
+from gocker.errors import HostError
 from gocker.log import RunLog
-from gocker.plan.files import ANONYMOUS
+from gocker.plan.model import ANONYMOUS
+from gocker.report.mask import Mask
 from gocker.report.output import Prefixer, QueueSink
 from gocker.report.summary import Summary
 from gocker.scheduler.loop import Loop
 from gocker.scheduler.machine import Machine
-from gocker.state import artifacts, leftovers, volumes
+from gocker.state import artifacts, leftovers
 from gocker.state.names import run_of
 from gocker.state.run import Run, prune, runs
-from gocker.state.view import View
+from gocker.state.view import Glob, View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +56,10 @@ class Session:
         self._sink = QueueSink(1)
         self._width = max((len(name) for name in plan.units), default=0)
         self._index = {name: number for number, name in enumerate(plan.units)}
-        self._owner = artifacts.owner(os.environ)
+        self.mask = Mask(plan.mask)
+        self.owner = artifacts.owner(os.environ)
+        # Reports that jobs wrote, below the project, of each instance's last attempt.
+        self.reports: dict[str, list[str]] = {}
         self._log: RunLog
         self.summary = Summary()
 
@@ -102,7 +107,7 @@ class Session:
         """Append an event to the run's log and to the summary."""
         if event == "container.started":
             timings.once("first container started")
-        record = self._log.record(event, fields)
+        record = self._log.record(event, self.mask.fields(fields) if self.mask else fields)
         self.summary.add(record)
         return record
 
@@ -117,7 +122,8 @@ class Session:
         name = instance if self._prefix else ""
         colour = self._index[instance] if self._colour else None
         return Prefixer(self._sink, name, self._width, colour=colour,
-                        timestamps=self._timestamps, clean=self._sink.isatty())  # fmt: skip
+                        timestamps=self._timestamps, clean=self._sink.isatty(),
+                        mask=self.mask.data if self.mask else None)  # fmt: skip
 
     def prepare(self, container: Container, container_id: str) -> dict[str, str]:
         """Make a container's directories; return those of its anonymous volumes by source."""
@@ -137,6 +143,8 @@ class Session:
 
     def _volume(self, name: str, path: str) -> None:
         project = self._plan.project
+        from gocker.state import volumes
+
         volume, made = volumes.create(self._roots, project, name.removeprefix(f"{project}_"))
         if made:
             self.record("volume.created", {"volume": name, "path": volume.path})
@@ -151,7 +159,20 @@ class Session:
     def collect(
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
     ) -> None:
-        """Copy a container's artifacts and reports."""
+        """Copy a container's artifacts and reports; keep its layer if the spec says so."""
+        self._copy_artifacts(ended, verdict, record)
+        failed = verdict.verdict not in ("ok", "cancelled")
+        if self._plan.keep == "always" or (failed and self._plan.keep == "on_failure"):
+            try:
+                path = self.run.keep(ended.upper, ended.instance, ended.attempt)
+            except HostError as error:
+                record("job.warned", {"message": error.message, "hint": error.hint})
+            else:
+                record("layer.kept", {"path": path})
+
+    def _copy_artifacts(
+        self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
+    ) -> None:
         wanted = self._plan.containers[ended.instance].artifacts
         if wanted is None:
             return
@@ -161,11 +182,15 @@ class Session:
         if not patterns:
             return
         shelf = artifacts.Shelf(
-            self._plan.directory, self.run.id, ended.instance, ended.attempt, self._owner
+            self._plan.directory, self.run.id, ended.instance, ended.attempt, self.owner
         )
         copied = artifacts.copy(self._view(ended), patterns, shelf, wanted.max_size)
         for file in copied.files:
             record("artifact.saved", {"path": file.path, "file": file.file, "bytes": file.bytes})
+        chosen = [Glob(pattern) for pattern in wanted.reports]
+        self.reports[ended.instance] = [
+            it.file for it in copied.files if any(glob.selects(it.path) for glob in chosen)
+        ]
         for note in copied.notes:
             record("job.warned", {"message": note, "hint": None})
 

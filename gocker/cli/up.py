@@ -11,11 +11,13 @@ from gocker.cli import timings
 from gocker.cli.options import add_run_options, colour, load, make_plan, say, split_files
 from gocker.cli.options import parser as new_parser
 from gocker.errors import HostError
+from gocker.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gocker.cli.reports import Wanted
     from gocker.image.resolve import RootFs
     from gocker.plan.model import Plan
     from gocker.scheduler.launcher import Launcher
@@ -31,15 +33,24 @@ def parser() -> argparse.ArgumentParser:
     add("--parallel", type=int, metavar="N", help="jobs at once; default: the CPUs")
     add("--max-time", type=_duration, metavar="TIME", help="limit of the whole run, as 30m")
     add("--fail-fast", action="store_true", default=None, help="stop at the first failed job")
+    add("--keep", choices=("never", "on_failure", "always"), help="root file systems to keep")
     add("--exit-code-from", metavar="SERVICE")
     add("--abort-on-container-exit", action="store_true")
     add("--abort-on-container-failure", action="store_true")
+    add("--report", action="append", default=[], type=_report, metavar="KIND=FILE",
+        help="junit=FILE or json=FILE, written at the end")  # fmt: skip
     add("--no-cache", action="store_true", help="plan anew, even if the spec is unchanged")
     add("--timings", action="store_true", help="tell what each stage of the start took")
     add("--no-summary", action="store_true", help="no table at the end")
     add("--format", choices=("table", "json", "jsonl"), default="table",
         help="of the summary; json and jsonl go to standard output")  # fmt: skip
     return made
+
+
+def _report(word: str) -> Wanted:
+    from gocker.cli.reports import wanted
+
+    return wanted(word)
 
 
 def _duration(text: str) -> float:
@@ -103,6 +114,8 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
     from gocker.scheduler.messages import Options
     from gocker.state.run import project_lock
 
+    if arguments.keep is not None:
+        plan = replace(plan, keep=arguments.keep)
     width = max((len(name) for name in plan.units), default=0)
     level = "warning" if arguments.quiet else "info"
     stderr = QueueSink(2)
@@ -124,6 +137,11 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
             colour=colour(arguments, 1),
         )  # fmt: skip
         result = session.execute(options)
+    if arguments.report:
+        from gocker.cli import reports
+
+        for note in reports.write(arguments.report, session, plan):
+            say(f"gocker: {note}")
     _summarise(arguments, session.summary)
     return result.exit_code
 

@@ -8,11 +8,9 @@ include/uapi/linux/{capability,prctl}.h.
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import struct
 
-from gocker.errors import ConfigError, SyscallError
+from gocker.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +18,6 @@ if TYPE_CHECKING:
 
     from gocker import oci
     from gocker.linux.calls import Calls
-
-# PyDLL keeps the GIL: the caller is a child of clone3 and must not run Python's thread code.
-_libc = ctypes.PyDLL(None, use_errno=True)
-# Variadic in C. Newer options check that the unused arguments are zero, so all are given.
-_libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 _NAMES = """
     CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
@@ -35,10 +28,8 @@ _NAMES = """
 """
 NAMES = tuple(f"CAP_{name}" for name in _NAMES.split())
 NUMBERS = {name: number for number, name in enumerate(NAMES)}
-SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 _PR_SET_KEEPCAPS = 8
-_PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
@@ -60,28 +51,6 @@ def mask(names: Iterable[str]) -> int:
             raise ConfigError(f"unknown capability {name!r}", phase="capabilities")
         bits |= 1 << NUMBERS[name]
     return bits
-
-
-def bounding_set() -> frozenset[str]:
-    """Return the capabilities of the caller's bounding set that have a name here."""
-    return frozenset(name for name, number in NUMBERS.items() if _in_bounding_set(number))
-
-
-def intersect(
-    capabilities: oci.Capabilities, available: frozenset[str]
-) -> tuple[oci.Capabilities, tuple[str, ...]]:
-    """Return the sets without what is not `available`, and the names this took away, in order.
-
-    A host may lack capabilities itself (its bounding set); no call can give them back.
-    """
-    missing = mask(name for names in capabilities.values() for name in names)  # type: ignore[attr-defined]  # TypedDict.values() is of object
-    missing &= ~mask(available)
-    kept: oci.Capabilities = {}
-    for name in SETS:
-        if name in capabilities:
-            names = [cap for cap in capabilities[name] if cap in available]  # type: ignore[literal-required]  # SETS are the keys
-            kept[name] = names  # type: ignore[literal-required]  # same
-    return kept, tuple(name for name in NAMES if missing >> NUMBERS[name] & 1)
 
 
 def _last() -> int:
@@ -131,11 +100,3 @@ def add_apply(calls: Calls, capabilities: oci.Capabilities) -> None:
         if ambient >> number & 1:
             calls.add("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, phase=_PHASE)
     calls.add("prctl", _PR_SET_KEEPCAPS, 0, phase=_PHASE)
-
-
-def _in_bounding_set(number: int) -> bool:
-    """Return whether the bounding set has a capability; the kernel may not know it (EINVAL)."""
-    result = _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0)
-    if result < 0 and ctypes.get_errno() != errno.EINVAL:
-        raise SyscallError("prctl", ctypes.get_errno(), option="PR_CAPBSET_READ", cap=number)
-    return bool(result == 1)

@@ -8,19 +8,20 @@ from gocker.errors import GockerError, PlanError
 from gocker.plan import posture
 from gocker.plan.container import container, image, no_new_privileges, seccomp_unconfined
 from gocker.plan.graph import order_units
+from gocker.plan.instances import instances, matrix_groups
 from gocker.plan.model import (
     Artifacts,
     Dependency,
     Healthcheck,
-    MatrixGroup,
     Plan,
     Ready,
+    Reservation,
     Restart,
     Retry,
     Unit,
 )
-from gocker.plan.resources import limits
-from gocker.values import dataclass, replace
+from gocker.plan.resources import limits, reservation
+from gocker.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,26 +29,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker.plan.container import Host
+    from gocker.plan.instances import Made
     from gocker.plan.model import Container, Role
     from gocker.spec.expand import Instance
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 
 _RESTART = {"none": "no", "on-failure": "on-failure", "any": "always"}
-
-
-# What a replica, and an instance of a matrix, finds in its environment.
-REPLICA = "GOCKER_REPLICA"
-MATRIX = "GOCKER_MATRIX_"
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """An instance to plan: its name, its service, and variables of its own."""
-
-    name: str
-    service: Service
-    variables: dict[str, str]
 
 
 def build(
@@ -67,10 +55,9 @@ def build(
     Raises:
         PlanError: naming the service and what is wrong; or the cycle.
     """
-    services: dict[str, Service] = {**project.services, **project.jobs}
-    matrices = matrices or {}
-    made = {name: _instances(name, it, matrices.get(name)) for name, it in services.items()}
-    instances = {name: [item.name for item in items] for name, items in made.items()}
+    made = instances(project, matrices)
+    names = {name: [item.name for item in items] for name, items in made.items()}
+    groups = {name: name for name in matrices or ()}
     units: dict[str, Unit] = {}
     containers: dict[str, Container] = {}
     notes: list[tuple[str, dict[str, Any]]] = [
@@ -79,23 +66,21 @@ def build(
     ]
     for name, items in made.items():
         role = roles.get(name, "job")
-        matrix = name if name in matrices else None
-        for one in items:
-            instance, service = one.name, one.service
-            if instance in units:
-                raise PlanError(f"services.{name}: {instance!r} is the name of two instances",
-                                hint="rename one of the services")  # fmt: skip
+        for instance, service, variables in items:
             try:
-                found = container(
-                    service, instance, project, host, one.variables, job=role == "job"
-                )
+                found = container(service, instance, project, host, variables, job=role == "job")
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
             containers[instance] = replace(found, artifacts=_artifacts(service))
-            unit = _unit(service, name, instance, role, instances, found)
-            units[instance] = replace(unit, matrix=matrix) if matrix else unit
+            unit = _unit(service, name, instance, role, names)
+            known = limits(found.config["linux"]["resources"])
+            units[instance] = replace(unit, limits=known, matrix=groups.get(name))
             notes += _relaxed(service, name, instance)
     top = project.x_gocker
+    capacity = None
+    if top is not None and top.admission == "reserve":
+        capacity = Reservation(host.cpus, host.memory)
+        _check_reservations(units.values(), capacity)
     return Plan(
         project=project.name,
         units=order_units(units),
@@ -105,44 +90,36 @@ def build(
         fail_fast=top.fail_fast if top else False,
         files=tuple(files),
         directory=directory,
+        keep=(top.keep if top else None) or "never",
+        capacity=capacity,
+        mask=_masked(project, made, containers, host),
         notes=tuple(notes),
-        matrices=_matrices({name: services[name] for name in matrices}),
+        matrices=matrix_groups(project, groups),
     )
 
 
-def _instances(name: str, service: Service, matrix: Sequence[Instance] | None) -> list[_Made]:
-    """Return the instances of a service: its combinations, and the replicas of each."""
-    if matrix is None:
-        return _replicas(_Made(name, service, {}))
-    found = []
-    for item in matrix:
-        variables = {f"{MATRIX}{key}": value for key, value in item.values.items()}
-        found += _replicas(_Made(item.name, item.service, variables))
-    return found
+def outline(
+    project: Project, roles: Mapping[str, Role],
+    matrices: Mapping[str, Sequence[Instance]] | None = None,
+) -> Plan:  # fmt: skip
+    """Return the plan without containers: nothing of this host is looked at, and nothing made.
 
-
-def _replicas(one: _Made) -> list[_Made]:
-    count = getattr(one.service, "replicas", 1)
-    if count == 1:
-        return [one]
-    return [
-        _Made(f"{one.name}-{number}", one.service, {**one.variables, REPLICA: str(number)})
-        for number in range(1, count + 1)
-    ]
-
-
-def _matrices(services: Mapping[str, Service]) -> dict[str, MatrixGroup]:
-    return {
-        name: MatrixGroup(service.x_gocker.matrix.max_parallel, service.x_gocker.matrix.fail_fast)
-        for name, service in services.items()
-        if service.x_gocker is not None and service.x_gocker.matrix is not None
+    Raises:
+        PlanError: what is wrong with the graph.
+    """
+    made = instances(project, matrices)
+    names = {name: [item.name for item in items] for name, items in made.items()}
+    units = {
+        instance: _unit(service, name, instance, roles.get(name, "job"), names)
+        for name, items in made.items()
+        for instance, service, _ in items
     }
+    return Plan(project=project.name, units=order_units(units))
 
 
 def _unit(
-    service: Service, name: str, instance: str, role: Role, instances: Mapping[str, list[str]],
-    made: Container,
-) -> Unit:  # fmt: skip
+    service: Service, name: str, instance: str, role: Role, instances: Mapping[str, list[str]]
+) -> Unit:
     depends = tuple(
         Dependency(unit, wanted.condition, wanted.required, wanted.restart)
         for other, wanted in service.depends_on.items()
@@ -158,7 +135,7 @@ def _unit(
         stop_signal=stop_signal(service.stop_signal),
         stop_grace_s=10.0 if service.stop_grace_period is None else service.stop_grace_period,
         health=_health(service),
-        limits=limits(made.config["linux"]["resources"]),
+        reserve=reservation(service),
     )
     extension = service.x_gocker
     if extension is None:
@@ -176,6 +153,50 @@ def _unit(
         fail_on=policy.fail_on if policy is not None else (),
         best_effort=policy is not None and policy.enforce == "best-effort",
     )
+
+
+def _check_reservations(units: Iterable[Unit], capacity: Reservation) -> None:
+    """Refuse a reservation that does not fit the host beside those of all support services.
+
+    Then every job can start at the latest when no other one runs.
+
+    Raises:
+        PlanError: with `path` of the service's reservations in its context.
+    """
+    cpus, memory = capacity.cpus, capacity.memory
+    for unit in sorted(units, key=lambda unit: unit.role == "job"):
+        wanted = unit.reserve
+        fits = wanted.cpus <= cpus + 0.0005 and wanted.memory <= memory
+        if not fits:
+            raise PlanError(
+                f"{unit.name!r} reserves {wanted.cpus:g} CPUs and {wanted.memory} bytes; with all "
+                f"support services running {cpus:g} CPUs and {memory} bytes are left",
+                hint="lower deploy.resources.reservations, or leave x-gocker.admission out",
+                path=f"services.{unit.service}.deploy.resources.reservations",
+            )
+        if unit.role == "support":
+            cpus, memory = cpus - wanted.cpus, memory - wanted.memory
+
+
+def _masked(
+    project: Project, made: Mapping[str, list[Made]], containers: Mapping[str, Container],
+    host: Host,
+) -> tuple[str, ...]:  # fmt: skip
+    """Return the values of secrets, and of the variables that the spec names."""
+    top = project.x_gocker.mask if project.x_gocker else ()
+    found = {host.environ[name] for name in top if name in host.environ}
+    for items in made.values():
+        for instance, service, _ in items:
+            names = {*top, *(service.x_gocker.mask if service.x_gocker else ())}
+            if names:
+                lines = containers[instance].config["process"]["env"]
+                pairs = (line.partition("=") for line in lines)
+                found |= {value for name, _, value in pairs if name in names}
+                found |= {host.environ[name] for name in names if name in host.environ}
+            # The secrets come first.
+            grants = containers[instance].grants[: len(service.secrets)]
+            found |= {grant["content"] for grant in grants}
+    return tuple(sorted(found))
 
 
 def _artifacts(service: Service) -> Artifacts | None:

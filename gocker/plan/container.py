@@ -44,6 +44,7 @@ class Host:
     capabilities: frozenset[str] = frozenset(posture.ALL_CAPS)
     ipv6: bool = True
     cpus: int = 1
+    memory: int = 0  # bytes
     resolv_conf: str = ""
 
 

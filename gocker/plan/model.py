@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     When = Literal["on_success", "on_failure", "always"]
     Role = Literal["job", "support"]
 
+# Begins the source of an anonymous volume's mount; the executor puts a directory there.
+ANONYMOUS = "anonymous:"
+
 
 @dataclass(frozen=True, slots=True)
 class Dependency:

@@ -7,7 +7,7 @@ import stat
 
 from gocker.errors import PlanError
 from gocker.plan import posture
-from gocker.plan.model import Limits
+from gocker.plan.model import Limits, Reservation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,15 @@ def _memory(service: Service) -> oci.Memory:
     if reservation:
         found["reservation"] = reservation
     return found
+
+
+def reservation(service: Service) -> Reservation:
+    """Return what the service reserves of the host."""
+    deploy = getattr(service, "deploy", None)
+    wanted = deploy.resources.reservations if deploy is not None and deploy.resources else None
+    cpus = (wanted.cpus if wanted is not None else None) or 0.0
+    memory = service.mem_reservation or _reserved_memory(service) or 0
+    return Reservation(float(cpus), int(memory))
 
 
 def _reserved_memory(service: Service) -> int | None:

@@ -159,6 +159,17 @@ _SAY: dict[str, Callable[[Record], Saying]] = {
     "container.stopping": lambda r: ("info", "stopping", f"{r['signal']}: {r['reason']}"),
     "container.exited": _attempt_ended,
     "container.failed": _attempt_ended,
+    "artifact.saved": lambda r: (
+        "debug",
+        "artifact",
+        f"{r['path']}, {size(r['bytes'])}: {r['file']}",
+    ),
+    "layer.kept": lambda r: ("info", "kept", r["path"]),
+    "job.warned": lambda r: (
+        "warning",
+        "warning",
+        r["message"] + (f" ({r['hint']})" if r["hint"] else ""),
+    ),
     "job.retry": lambda r: ("info", "retry", f"in {duration(r['delay_s'])}"),
     "job.skipped": lambda r: ("warning", "skipped", f"because of {r['because']}"),
     "run.interrupted": lambda r: ("warning", "stopping", r["signal"]),

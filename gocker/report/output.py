@@ -16,6 +16,11 @@ from collections import deque
 from gocker.events import timestamp
 from gocker.report.human import safe, safe_output
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
 # A longer line is cut, so that a program that never writes a newline cannot fill our memory.
 # The cut is only in the prefixed view; the container's log file has the line whole.
 MAX_LINE = 65536
@@ -129,6 +134,7 @@ class Prefixer:
         colour: index of the container for a coloured prefix, None for none.
         timestamps: put the time of arrival before each line.
         clean: take out everything but colours; for terminals.
+        mask: hides secret values in whole lines.
     """
 
     def __init__(
@@ -140,6 +146,7 @@ class Prefixer:
         colour: int | None = None,
         timestamps: bool = False,
         clean: bool = False,
+        mask: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._write = sink.write
         prefix = f"{safe(name):<{width}} | " if name else ""
@@ -148,6 +155,7 @@ class Prefixer:
         self._prefix = prefix.encode()
         self._timestamps = timestamps
         self._clean = clean
+        self._mask = mask
         # Standard output and error are different streams: half a line of one must not be
         # finished with half a line of the other.
         self._partial: dict[int, bytes] = {}
@@ -175,6 +183,8 @@ class Prefixer:
 
     def _lines(self, block: bytes) -> None:
         """Write `block`, lines without the last newline."""
+        if self._mask is not None:
+            block = self._mask(block)
         if self._clean:
             block = _clean(block)
         prefix = self._prefix

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gocker.plan.model import MatrixGroup
+    from gocker.plan.model import MatrixGroup, Reservation
     from gocker.scheduler.messages import Command, Next, StartFailed, VerdictName
     from gocker.scheduler.node import Node
 
@@ -33,15 +33,16 @@ class Attempts:
     """
 
     def __init__(
-        self, parallel: int, matrices: Mapping[str, MatrixGroup], stop_grace_s: float | None
-    ) -> None:
+        self, parallel: int, matrices: Mapping[str, MatrixGroup], stop_grace_s: float | None,
+        capacity: Reservation | None = None,
+    ) -> None:  # fmt: skip
         self.now = 0.0
         self.out: list[Command] = []
         self.timers = Timers()
         # In the order of their starts.
         self.active: dict[Node, None] = {}
         self._services: deque[Node] = deque()
-        self._slots = Slots(parallel, matrices)
+        self._slots = Slots(parallel, matrices, capacity)
         self._stop_grace = stop_grace_s
 
     def start_ready(self) -> None:
@@ -49,6 +50,7 @@ class Attempts:
         while self._services:
             node = self._services.popleft()
             if node.state is State.READY:
+                self._slots.hold(node)
                 self._start(node)
         while (job := self._slots.take()) is not None:
             self._start(job)
@@ -80,7 +82,9 @@ class Attempts:
         node.verdict = verdict
         del self.active[node]
         self.cancel_timers(node)
-        if not node.is_support:
+        if node.is_support:
+            self._slots.let_go(node)
+        else:
             self._slots.release(node)
 
     def following(self, node: Node, lived_s: float) -> tuple[Next, float]:

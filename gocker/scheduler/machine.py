@@ -57,7 +57,7 @@ class Machine:
         options = options or Options()
         self._nodes = link(plan)
         parallel = plan.parallel if options.parallel is None else options.parallel
-        self._attempts = Attempts(parallel, plan.matrices, options.stop_grace_s)
+        self._attempts = Attempts(parallel, plan.matrices, options.stop_grace_s, plan.capacity)
         self._timers = self._attempts.timers
         self._ending = Ending(options, self._nodes)
         self._readiness = Readiness(options.wait, len(self._nodes))

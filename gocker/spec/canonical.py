@@ -135,6 +135,16 @@ def _text(read: Callable[[str], Any]) -> Form:
     return apply
 
 
+def _volume(canonical: Canonical, node: Node, path: str) -> Node:
+    """Read the short form of a volume; what has no effect is told."""
+    made = _text(shortforms.volume)(canonical, node, path)
+    if made is not node and isinstance(node, Scalar):
+        for option in str(node.value).rpartition(":")[2].split(","):
+            if option in shortforms.CONSISTENCIES:
+                canonical.problems.warn(f"{path}: {option!r} has no effect, it is for macOS")
+    return made
+
+
 def _wrapped(key: str) -> Form:
     """Return a form that makes ``{key: text}`` of a text."""
 
@@ -273,5 +283,5 @@ _SERVICE: dict[str, Form] = {
     "ports": Canonical.port_list,
     "secrets": _MOUNTS,
     "ulimits": _ulimits,
-    "volumes": _items(_text(shortforms.volume)),
+    "volumes": _items(_volume),
 }

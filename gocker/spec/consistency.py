@@ -77,6 +77,8 @@ class _Service:
         self.scale()
         self.limits()
         self.mounts()
+        self.watch()
+        self.build()
 
     def networks(self) -> None:
         networks = self.service.get("networks") or {}
@@ -203,6 +205,32 @@ class _Service:
                     kind, index, message=f"target {target!r} is already mounted by {seen[target]}"
                 )
             seen.setdefault(target, here)
+
+    def watch(self) -> None:
+        for index, rule in enumerate((self.service.get("develop") or {}).get("watch") or ()):
+            action = rule.get("action", "")
+            if not rule.get("target") and action not in ("rebuild", "restart"):
+                self.report("develop", "watch", index, message=f"{action!r} needs a 'target'")
+
+    def build(self) -> None:
+        build = self.service.get("build") or {}
+        if build.get("dockerfile") and build.get("dockerfile_inline"):
+            self.report("build", message="'dockerfile' and 'dockerfile_inline' are exclusive")
+        platform, platforms = self.service.get("platform"), build.get("platforms")
+        if platform and platforms and platform not in platforms:
+            self.report("build", "platforms", message=f"must include the service's {platform!r}")
+        for name, context in (build.get("additional_contexts") or {}).items():
+            scheme, _, service = context.partition(":")
+            if scheme != "service":
+                continue
+            path = ("build", "additional_contexts", name)
+            if service not in self.enabled:
+                self.report(
+                    *path, message=f"undefined service {service!r}",
+                    hint=Near(service, self.enabled),
+                )  # fmt: skip
+            elif "build" not in self.enabled[service]:
+                self.report(*path, message=f"service {service!r} builds no image")
 
 
 def _container_names(model: dict[str, Any], report: Report) -> None:

@@ -204,6 +204,9 @@ def _period(value: Any) -> int:
 
 def _mode(value: Any) -> str:
     """A file mode; text is octal, a number is what YAML made of it."""
+    if isinstance(value, float):
+        # 0999 is no octal number, so YAML reads a decimal one.
+        raise ValueError(f"invalid mode {text_of(value)}, expected octal digits")  # noqa: TRY004  # the spec's mistake, not the caller's
     if isinstance(value, str):
         if not value or not frozenset("01234567").issuperset(value) or len(value) > 20:
             raise ValueError(f"invalid mode {shorten(value)}, expected octal digits")
@@ -290,6 +293,12 @@ def _environment(decoder: Decoder, node: Node, _shape: Shape, path: str) -> Any:
     return made or UNSET
 
 
+def _ssh(decoder: Decoder, node: Node, shape: Shape, path: str) -> Any:
+    """Keys for a build: a list of their names, or with paths a mapping."""
+    keys = _environment(decoder, node, shape, path)
+    return keys if keys is UNSET or any(keys.values()) else list(keys)
+
+
 def _mapping(node: Node) -> Any:
     """Names and values; without a value is empty."""
     made: dict[str, str] = {}
@@ -344,5 +353,6 @@ _NODES: dict[str, Callable[[Decoder, Node, Shape, str], Any]] = {
     "command": _of_node(_command), "env_file": _list, "environment": _environment,
     "external": _of_node(_external), "hosts": _of_node(_hosts), "list": _list, "map": _map,
     "mapping": _of_node(_mapping), "object": _object, "plain": _of_node(plain),
+    "ssh": _ssh,
     "strings": _strings, "test": _of_node(_test), "texts": _of_node(_texts), "ulimit": _ulimit,
 }  # fmt: skip

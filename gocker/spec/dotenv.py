@@ -44,11 +44,11 @@ def parse(data: bytes, into: dict[str, str], lookup: Lookup, raw: bool = False) 
     Raises:
         DotenvError: with the line.
     """
-    try:
-        text = data.removeprefix(b"\xef\xbb\xbf").decode()
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DotenvError(line, "not valid UTF-8") from None
+    # A comment may have any encoding, a variable may not: its bytes would not survive.
+    text = data.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape")
+    for number, line in enumerate(text.split("\n"), 1) if not text.isascii() else ():
+        if not line.lstrip().startswith("#") and any("\udc80" <= char <= "\udcff" for char in line):
+            raise DotenvError(number, "not valid UTF-8")
     if "\0" in text:
         raise DotenvError(text.count("\n", 0, text.index("\0")) + 1, "NUL byte")
     if raw:

@@ -349,7 +349,7 @@ class Loading:
         found: dict[str, str] = {name: value for name, value in own.items() if value is not None}
         lookup = {**found, **self.environment}
         for entry in named:
-            if entry.get("required", True) or files.exists(entry["path"]):
+            if entry.get("required", True) or files.exists(entry.get("path", "")):
                 self.env_file(entry, found, lookup, place_of(loaded.root, (*parts, "env_file")),
                               f"{join_path(parts)}.env_file")  # fmt: skip
         merged = {**found, **own}
@@ -364,7 +364,8 @@ class Loading:
         form = entry.get("format") or ""
         if form not in ("", ".env", "raw"):
             raise failure(place, path, f"unsupported env_file format {form!r}")
-        read_env_file(entry["path"], into, lookup, self.problems, place, path, raw=form == "raw")
+        name = entry.get("path", "")
+        read_env_file(name, into, lookup, self.problems, place, path, raw=form == "raw")
 
     def labels_of(self, service: dict[str, Any], parts: tuple[str, str], loaded: Loaded) -> None:
         """Put the labels of ``label_file`` below those of ``labels``."""

@@ -88,11 +88,13 @@ def _replace(_m: Merger, _base: Node, other: Node, _path: str, _rules: dict[str,
     return other
 
 
-def _append(_m: Merger, base: Node, other: Node, _path: str, _rules: dict[str, Any]) -> Node:
+def _append(merger: Merger, base: Node, other: Node, path: str, _rules: dict[str, Any]) -> Node:
+    _told(merger, path, base, other, wanted=str)
     return Sequence(to_sequence(base) + to_sequence(other), other.place)
 
 
-def _hosts(_m: Merger, base: Node, other: Node, _path: str, _rules: dict[str, Any]) -> Node:
+def _hosts(merger: Merger, base: Node, other: Node, path: str, _rules: dict[str, Any]) -> Node:
+    _told(merger, path, base, other, wanted=str)
     first = to_sequence(base)
     known = {item.value for item in first if isinstance(item, Scalar)}
     return Sequence(
@@ -116,6 +118,9 @@ def _logging(merger: Merger, base: Node, other: Node, path: str, rules: dict[str
 
 def _build(merger: Merger, base: Node, other: Node, path: str, rules: dict[str, Any]) -> Node:
     def widened(node: Node) -> Mapping:
+        if isinstance(node, Sequence):
+            merger.problems.add(node.place, path, "must be a mapping or string")
+        _told(merger, path, node, wanted=str)
         if isinstance(node, Mapping):
             return node
         known = isinstance(node, Scalar) and isinstance(node.value, str)
@@ -125,11 +130,29 @@ def _build(merger: Merger, base: Node, other: Node, path: str, rules: dict[str, 
 
 
 def _depends_on(merger: Merger, base: Node, other: Node, path: str, rules: dict[str, Any]) -> Node:
+    _told_names(merger, path, base, other)
     return merger.mappings(dependencies(base), dependencies(other), path, rules)
 
 
 def _names(merger: Merger, base: Node, other: Node, path: str, rules: dict[str, Any]) -> Node:
+    _told_names(merger, path, base, other)
     return merger.mappings(names(base), names(other), path, rules)
+
+
+def _told(merger: Merger, path: str, *nodes: Node, wanted: type | None = None) -> None:
+    """Note a value that a merge would drop, as the reference does without a word."""
+    for node in nodes:
+        if isinstance(node, Scalar) and node.value is not None and type(node.value) is not wanted:
+            texts = ", list or string" if wanted else " or list"
+            merger.problems.add(node.place, path, f"must be a mapping{texts}")
+
+
+def _told_names(merger: Merger, path: str, *nodes: Node) -> None:
+    _told(merger, path, *nodes)
+    for node in nodes:
+        for index, item in enumerate(node.items if isinstance(node, Sequence) else ()):
+            if not (isinstance(item, Scalar) and isinstance(item.value, str)):
+                merger.problems.add(item.place, f"{path}[{index}]", "must be a string")
 
 
 def dependencies(node: Node) -> Mapping:

@@ -350,7 +350,8 @@ def number(text: str) -> Value:
     digits = text.replace("_", "")
     sign, body = (digits[0], digits[1:]) if digits[:1] in ("+", "-") else ("", digits)
     if body.isdigit() and body.isascii() and (body[0] != "0" or body == "0"):
-        value = int(digits)
+        # go-yaml keeps the sign of a zero, and Compose prints it.
+        value: int | float = -0.0 if digits == "-0" else int(digits)
     else:
         based = _based(body)
         if based is None:
@@ -358,7 +359,7 @@ def number(text: str) -> Value:
         value = -based if sign == "-" else based
     if -(1 << 63) <= value < 1 << 64:
         return value
-    return float(value)
+    return _real(digits, text)
 
 
 _BASES = {"x": 16, "o": 8, "b": 2}

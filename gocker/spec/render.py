@@ -163,12 +163,13 @@ def scalar(value: Any) -> str:
     import json
 
     if isinstance(value, str):
-        value = _printable(value)
-        if _is_plain(value):
-            return value
+        plain = _printable(value)
+        if _is_plain(plain):
+            return plain
+        value = plain
     if isinstance(value, (dict, list)):
         return "{}" if isinstance(value, dict) else "[]"
-    text: str = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
@@ -194,16 +195,18 @@ def _is_plain(text: str) -> bool:
 
 
 def services(loaded: Loaded) -> list[str]:
-    """Return the services, each after those it depends on."""
+    """Return the services, each after those it depends on; cycles are cut anywhere."""
     known = loaded.model.get("services") or {}
     done: dict[str, None] = {}
+    seen: set[str] = set()
     for start in sorted(known):
         todo = [(start, False)]
         while todo:
             name, ready = todo.pop()
             if ready:
                 done.setdefault(name)
-            elif name not in done:
+            elif name not in seen:
+                seen.add(name)
                 todo.append((name, True))
                 depends = known[name].get("depends_on") or ()
                 todo += [(dep, False) for dep in sorted(depends, reverse=True) if dep in known]

@@ -150,7 +150,7 @@ _UPDATE = _object({
 })  # fmt: skip
 _BUILD = _object({
     "context": _STR, "dockerfile": _STR, "dockerfile_inline": _STR, "entitlements": _STRINGS,
-    "args": _ENVIRONMENT, "ssh": _pairs("environment"), "labels": _LABELS, "cache_from": _STRINGS,
+    "args": _ENVIRONMENT, "ssh": _pairs("ssh"), "labels": _LABELS, "cache_from": _STRINGS,
     "cache_to": _STRINGS, "no_cache": _BOOL, "no_cache_filter": _STRING_OR_LIST,
     "additional_contexts": _MAPPING, "network": _STR, "provenance": Shape("sb", "text"),
     "sbom": Shape("sb", "text"), "pull": _BOOL, "target": _STR, "shm_size": _WHOLE_BYTES,
@@ -201,7 +201,7 @@ _VOLUME_MOUNT = _object({
         "selinux": Shape("s", "str", enum=("z", "Z")),
     }),
     "volume": _object({"labels": _MAPPING, "nocopy": _BOOL, "subpath": _STR}),
-    "tmpfs": _object({"size": Shape("is", "bytes", minimum=0), "mode": Shape("ns", "uint")}),
+    "tmpfs": _object({"size": Shape("is", "bytes", minimum=0), "mode": Shape("n", "uint")}),
     "image": _object({"subpath": _STR}),
 }, "s", required=("type",))  # fmt: skip
 _PORT = _object({
@@ -230,9 +230,9 @@ SERVICE = _object({
     "annotations": _MAPPING, "attach": _BOOL_OR_UNSET,
     "blkio_config": _object({
         "device_read_bps": _RATES, "device_read_iops": _RATES, "device_write_bps": _RATES,
-        "device_write_iops": _RATES, "weight": Shape("is", "uint"),
+        "device_write_iops": _RATES, "weight": Shape("i", "uint"),
         "weight_device": _list(_object(
-            {"path": _STR, "weight": Shape("is", "uint")}, extensions=False,
+            {"path": _STR, "weight": Shape("i", "uint")}, extensions=False,
             always={"path": "", "weight": 0},
         )),
     }, extensions=False),
@@ -257,7 +257,7 @@ SERVICE = _object({
         {"path": _STR, "format": _STR, "required": Shape("bs", "opt-out")}, "s",
         extensions=False, required=("path",),
     ), "s", out="env_file"),
-    "environment": _ENVIRONMENT, "expose": _list(Shape("sn", "text"), unique=True),
+    "environment": _ENVIRONMENT, "expose": _list(Shape("si", "text"), unique=True),
     "extends": _object({"service": _STR, "file": _STR}, "s", extensions=False,
                        required=("service",)),
     "external_links": _UNIQUE, "extra_hosts": _EXTRA_HOSTS,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
+# Hints for macOS; Linux has one kind of bind mount, and the reference drops them, too.
+CONSISTENCIES = ("cached", "delegated", "consistent")
 _PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 
 
@@ -125,7 +127,7 @@ def _volume_options(text: str, made: dict[str, Any], spec: str) -> None:
             made.setdefault("bind", {})["propagation"] = option
         elif option in ("z", "Z"):
             made.setdefault("bind", {})["selinux"] = option
-        else:
+        elif option not in CONSISTENCIES:
             raise ValueError(f"unknown option {shorten(option)} in volume {shorten(spec)}")
 
 

@@ -168,11 +168,7 @@ LATER = {
     "services.*.volumes_from": "mounts of other services",
     "services.*.volumes[].bind.selinux": "SELinux labels",
     "services.*.volumes[].image": "image mounts",
-    "services.*.x-gocker.mask": "masking of values",
     "services.*.x-gocker.profile": "security profiles",
-    "x-gocker.admission": "admission by reservations",
-    "x-gocker.keep": "keeping of root file systems",
-    "x-gocker.mask": "masking of values",
     "volumes.*.driver_opts": "volumes other than directories",
     **{f"networks.*.{key}": NO_NETWORKS for key in (
         "driver", "driver_opts", "internal", "external", "enable_ipv4", "enable_ipv6",

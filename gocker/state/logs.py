@@ -8,7 +8,7 @@ import time
 
 from gocker.errors import HostError
 from gocker.state.directory import DIRECTORY, list_names
-from gocker.state.names import instance_of
+from gocker.state.names import instance_of, log_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,6 +106,25 @@ class _Logs:
         if self.tail is not None:
             os.lseek(fd, tail_offset(fd, self.tail), os.SEEK_SET)
         return fd
+
+
+def last_lines(
+    run: Run, instance: str, attempt: int, lines: int, most_bytes: int = _BLOCK
+) -> bytes:
+    """Return the end of a container's log; nothing if it has none."""
+    with run.opened() as fd:
+        try:
+            log = os.open(f"logs/{log_name(instance, attempt)}", _READ, dir_fd=fd)
+        except FileNotFoundError:
+            return b""  # it wrote nothing
+        except OSError as err:
+            raise HostError(f"cannot read the log of {instance!r}: {err.strerror}") from err
+    try:
+        end = os.fstat(log).st_size
+        start = max(tail_offset(log, lines), end - most_bytes)
+        return os.pread(log, end - start, start)
+    finally:
+        os.close(log)
 
 
 def tail_offset(fd: int, lines: int) -> int:

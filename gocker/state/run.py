@@ -197,6 +197,24 @@ class Run:
         os.fchmod(log_fd, 0o600)
         return log_fd
 
+    def keep(self, directory: str, instance: str, attempt: int = 1) -> str:
+        """Move what a container wrote to its root into the run; return its path there.
+
+        Raises:
+            HostError: if it cannot be moved.
+        """
+        name = log_name(instance, attempt).removesuffix(".log")
+        path = os.path.join(self.path, "layers", name)
+        with self.opened() as fd:
+            layers_fd = open_private("layers", dir_fd=fd)
+            try:
+                os.rename(directory, name, dst_dir_fd=layers_fd)
+            except OSError as err:
+                raise HostError(f"cannot keep {directory!r} as {path!r}: {err.strerror}") from err
+            finally:
+                os.close(layers_fd)
+        return path
+
     def remove(self) -> None:
         """Remove the directory of a run that has ended; a missing one is fine.
 

@@ -30,6 +30,7 @@ def arguments() -> argparse.Namespace:
     add("--install", action="store_true", help="install missing Debian packages first")
     add("--directory", default="/var/tmp", help="where to work; not a tmpfs (%(default)s)")
     add("--output", type=Path, help="write OUTPUT.json and OUTPUT.md")
+    add("--page", type=Path, help="put the figures into a page: docs/performance.md")
     return parser.parse_args()
 
 
@@ -96,6 +97,8 @@ def main() -> None:
         data = {"machine": facts, "scenarios": results}
         options.output.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
         options.output.with_suffix(".md").write_text(page)
+    if options.page is not None:
+        options.page.write_text(report.inserted(options.page.read_text(), page))
 
 
 if __name__ == "__main__":

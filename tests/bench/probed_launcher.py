@@ -1,7 +1,7 @@
 """The launcher with a stop-watch around its steps; `profile_container` starts it.
 
 Everything is measured from outside: no line of gocker knows of it, so an ordinary run pays
-nothing. A container's first process writes into memory that it shares with the launcher.
+nothing. A container's first process writes into memory that it always shares with the launcher.
 """
 
 from __future__ import annotations
@@ -15,36 +15,35 @@ from typing import Any
 
 from gocker.cgroup import v1_group, v2_group
 from gocker.cgroup.base import Manager
-from gocker.linux import process, seccomp
+from gocker.linux import seccomp
 from gocker.runtime import container, init, launcher, layers
 
 # (where, owner, function): in the order in which a container meets them.
-LAUNCHER = (
+BEFORE = (
     ("launcher", Manager, "create"),
     ("launcher", layers.Layers, "take"),
     ("launcher", v1_group.Cgroup, "fds"),
     ("launcher", v2_group.Cgroup, "dir_fd"),
-    # clone3 returns twice, and only one of its callers may go on: timed by hand, in _between.
 )
-IN_EXECUTE = (
+IN_PREPARE = (
     ("init", init, "_die_with_launcher"),
+    ("init", init, "join"),
     ("init", init, "_identity"),
     ("init", init, "_environment"),
     ("init", init, "_make_cwd"),
-    ("init", init, "_become"),
-    ("init", init, "_enter_cwd"),
-    ("init", process, "close_on_exec_from"),
-    ("init", seccomp, "install"),
-    ("init", init, "_refuse_magic_links"),
+    ("init", init, "_add_rlimits"),
+    ("init", init, "_add_identity"),
+    ("init", init, "_program"),
+    ("init", seccomp, "add_install"),
 )
 AFTER = (
-    ("launcher", launcher.Launcher, "_executed"),
+    ("launcher", launcher.Launcher, "_report_start"),
     ("launcher", launcher.Launcher, "_exited"),
     ("launcher", launcher.Launcher, "_collect"),
 )
 # Not a function's time but the time between two.
-CLONE3, CHILD, EXECVE = "clone3", "clone3 to first line of init", "execve"
-_CELLS = 2  # nanoseconds, page faults
+CLONE, CALLS = "clone3", "last calls and execve"
+_CELLS = 3  # nanoseconds, page faults, voluntary context switches
 
 
 class Probe:
@@ -68,29 +67,30 @@ class Probe:
         """Go to the next row; further containers than asked for share the last."""
         self._row = min(self._row + 1, self.containers - 1)
 
-    def add(self, column: int, nanoseconds: int, faults: int) -> None:
+    def add(self, column: int, nanoseconds: int, faults: int = 0, sleeps: int = 0) -> None:
         """Add to a step of the present container."""
         at = (self._row * 64 + column) * _CELLS
-        self._cells[at] += nanoseconds
-        self._cells[at + 1] += faults
+        for offset, value in enumerate((nanoseconds, faults, sleeps)):
+            self._cells[at + offset] += value
 
-    def value(self, row: int, column: int) -> tuple[int, int]:
-        """Return nanoseconds and faults."""
+    def value(self, row: int, column: int) -> list[int]:
+        """Return nanoseconds, page faults and sleeps."""
         at = (row * 64 + column) * _CELLS
-        return self._cells[at], self._cells[at + 1]
+        return list(self._cells[at : at + _CELLS])
 
     def timed(self, function: Callable[..., Any], column: int) -> Callable[..., Any]:
         """Return `function` with the stop-watch around it."""
 
         def run(*arguments: Any, **keywords: Any) -> Any:
-            faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            usage = resource.getrusage(resource.RUSAGE_SELF)
             before = time.perf_counter_ns()
             try:
                 return function(*arguments, **keywords)
             finally:
                 spent = time.perf_counter_ns() - before
-                after = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-                self.add(column, spent, after - faults)
+                after = resource.getrusage(resource.RUSAGE_SELF)
+                faults = after.ru_minflt - usage.ru_minflt
+                self.add(column, spent, faults, after.ru_nvcsw - usage.ru_nvcsw)
 
         run.__name__ = function.__name__
         return run
@@ -107,19 +107,18 @@ class Probe:
 
 def attach(probe: Probe) -> None:
     """Wrap every step."""
-    for where, owner, name in LAUNCHER:
+    for where, owner, name in BEFORE:
         _wrap(probe, where, owner, name)
-    clone3 = probe.column("launcher", CLONE3)
-    child = probe.column("init", CHILD)
+    clone = probe.column("init", CLONE)
     init.SET_UP = tuple(
         probe.timed(step, probe.column("init", step.__name__)) for step in init.SET_UP
     )
-    for where, owner, name in IN_EXECUTE:
+    for where, owner, name in IN_PREPARE:
         _wrap(probe, where, owner, name)
-    execve = probe.column("init", EXECVE)
+    calls = probe.column("init", CALLS)
     for where, owner, name in AFTER:
         _wrap(probe, where, owner, name)
-    _between(probe, clone3, child, execve)
+    _between(probe, clone, calls)
 
 
 def _wrap(probe: Probe, where: str, owner: Any, name: str) -> None:
@@ -127,36 +126,35 @@ def _wrap(probe: Probe, where: str, owner: Any, name: str) -> None:
     setattr(owner, name, probe.timed(getattr(owner, name), column))
 
 
-def _between(probe: Probe, clone3: int, child: int, execve: int) -> None:
+def _between(probe: Probe, clone: int, calls: int) -> None:
     """Measure what begins in one process and ends in another; the clock is the same."""
     shared = memoryview(mmap.mmap(-1, 16)).cast("Q")
-    clone, run, lookup = process.clone3, init.run, init._refuse_magic_links
+    prepare = init.prepare
+    new, spawn = container.Container.__init__, container.Container._spawn
     read_status = container.Container.read_status
 
-    def begin(*arguments: Any) -> tuple[int, int]:
+    def begin(*arguments: Any) -> None:
         shared[0] = time.perf_counter_ns()
-        pid, pidfd = clone(*arguments)
-        if pid:
-            probe.add(clone3, time.perf_counter_ns() - shared[0], 0)
-        return pid, pidfd
+        new(*arguments)
 
-    def first_line(setup: Any) -> None:
-        probe.add(child, time.perf_counter_ns() - shared[0], 0)
-        run(setup)
-
-    def before_execve(*arguments: Any) -> None:
-        lookup(*arguments)
+    def in_child(setup: Any) -> Any:
+        probe.add(clone, time.perf_counter_ns() - shared[0])
+        result = prepare(setup)
         shared[1] = time.perf_counter_ns()
-
-    def executed(self: Any) -> Any:
-        result = read_status(self)
-        probe.add(execve, time.perf_counter_ns() - shared[1], 0)
         return result
 
-    process.clone3 = begin
-    init.run = first_line
-    init._refuse_magic_links = before_execve
+    def spawned(*arguments: Any) -> None:
+        spawn(*arguments)
+        probe.add(calls, time.perf_counter_ns() - shared[1])
+
+    def executed(self: Any) -> None:
+        read_status(self)
+        probe.add(calls, time.perf_counter_ns() - shared[1])
+
+    container.Container.__init__ = begin  # type: ignore[method-assign]  # this is the probe
+    container.Container._spawn = spawned  # type: ignore[method-assign]  # this is the probe
     container.Container.read_status = executed  # type: ignore[method-assign]  # this is the probe
+    init.prepare = in_child
     start = launcher.Launcher._start
 
     def started(*arguments: Any) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.support import bundle
 
@@ -54,8 +54,19 @@ class Place:
                        stdin=subprocess.DEVNULL)  # fmt: skip
 
 
-def steps(place: Place, jobs: int) -> list[tuple[str, str, float, float, float]]:
-    """Return (where, step, median µs, least µs, page faults) in the order of a container."""
+class Step(NamedTuple):
+    """One row: times in µs; `sleeps` are voluntary context switches, each a wait for the kernel."""
+
+    process: str
+    name: str
+    median: float
+    least: float
+    faults: float
+    sleeps: float
+
+
+def steps(place: Place, jobs: int) -> list[Step]:
+    """Return the steps in the order of a container."""
     path = place.top / "steps.json"
     new = f"from tests.bench.probed_launcher import main; main({str(path)!r}, {jobs})"
     place.up(jobs, new=new)
@@ -63,9 +74,10 @@ def steps(place: Place, jobs: int) -> list[tuple[str, str, float, float, float]]
     table = []
     for column, (where, name) in enumerate(found["steps"]):
         cells = [row[column] for row in found["rows"]]
-        spent = [nanoseconds / 1e3 for nanoseconds, _ in cells]
-        faults = statistics.median(faults for _, faults in cells)
-        table.append((where, name.strip("_"), statistics.median(spent), min(spent), faults))
+        spent = [cell[0] / 1e3 for cell in cells]
+        faults, sleeps = (statistics.fmean(cell[number] for cell in cells) for number in (1, 2))
+        median = statistics.median(spent)
+        table.append(Step(where, name.strip("_"), median, min(spent), faults, sleeps))
     return table
 
 
@@ -98,14 +110,17 @@ def per_container(place: Place, jobs: int, *, front: bool) -> dict[str, float]:
     return {name: number for name, number in more.items() if number >= 0.05}
 
 
-def print_steps(table: list[tuple[str, str, float, float, float]]) -> None:
+def print_steps(table: list[Step]) -> None:
     """Print the steps as Markdown."""
-    print("| process | step | median µs | least µs | page faults |\n|---|---|---|---|---|")
-    for where, name, median, least, faults in table:
-        print(f"| {where} | {name} | {median:.0f} | {least:.0f} | {faults:.0f} |")
+    print("| process | step | median µs | least µs | page faults | sleeps |")
+    print("|---|---|---|---|---|---|")
+    for step in table:
+        figures = f"{step.median:.0f} | {step.least:.0f} | {step.faults:.0f} | {step.sleeps:.1f}"
+        print(f"| {step.process} | {step.name} | {figures} |")
     for process in ("launcher", "init"):
-        total = sum(median for where, name, median, _, _ in table if where == process)
-        print(f"| {process} | sum of medians | {total:.0f} | | |")
+        mine = [step for step in table if step.process == process]
+        median, least = sum(step.median for step in mine), sum(step.least for step in mine)
+        print(f"| {process} | sum | {median:.0f} | {least:.0f} | | |")
 
 
 def print_calls(front: dict[str, float], back: dict[str, float]) -> None:

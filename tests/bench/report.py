@@ -7,6 +7,8 @@ from typing import Any
 from tests.bench.measure import Sample, ratios, statistics_of
 from tests.bench.scenarios import Scenario
 
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+
 
 def result(scenario: Scenario, samples: dict[str, list[Sample]]) -> dict[str, Any]:
     """Return one scenario's figures."""
@@ -33,6 +35,19 @@ def markdown(machine: dict[str, str], results: list[dict[str, Any]]) -> str:
     for item in results:
         lines += ["", f"### {item['name']}", "", item["text"], "", *_table(item)]
     return "\n".join(lines) + "\n"
+
+
+def inserted(text: str, figures: str) -> str:
+    """Return a page with its figures replaced.
+
+    Raises:
+        ValueError: if the page has no place for them.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no {BEGIN} and {END}")
+    return f"{before}{begin}\n{figures}{end}{after}"
 
 
 def _table(item: dict[str, Any]) -> list[str]:

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import argparse
 import random
+import resource
+import signal
 import sys
 import tempfile
 import time
 import traceback
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from gocker.errors import SpecError, UsageError  # noqa: E402  # the path comes first
+from gocker.spec import explain, render  # noqa: E402  # same
 from gocker.spec.load import LoadOptions, load  # noqa: E402  # same
 
 SEED = b"""name: demo
@@ -77,18 +81,46 @@ def mutate(rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def check(path: Path, data: bytes) -> str | None:
-    """Load one input; return what is wrong with how that ended."""
+FLAGS = ("interpolate", "normalize", "resolve_paths", "consistency", "all_resources")
+
+
+def options_for(path: Path, rng: random.Random) -> LoadOptions:
+    """Return the usual options, or once in a while some of `config`'s rarer ones."""
+    flags = {flag: rng.random() < 0.8 for flag in FLAGS} if rng.random() < 0.2 else {}
+    return LoadOptions(
+        [str(path)],
+        environ={"A": "x", "HOME": "/h"},
+        project_name=None if rng.random() < 0.1 else "p",
+        profiles=["p"] if rng.random() < 0.2 else [],
+        services=["web"] if rng.random() < 0.1 else [],
+        **flags,
+    )
+
+
+def check(path: Path, data: bytes, rng: random.Random) -> str | None:
+    """Load and print one input; return what is wrong with how that ended."""
     path.write_bytes(data)
+    options = options_for(path, rng)
     started = time.monotonic()
+    signal.alarm(10)
     try:
-        load(LoadOptions([str(path)], environ={"A": "x", "HOME": "/h"}, project_name="p"))
+        loaded = load(options)
+        render.json_text(loaded.model, interpolated=options.interpolate)
+        render.yaml_text(loaded.model, interpolated=options.interpolate)
+        explain.explain(loaded)
+        render.hashes(loaded)
+        render.services(loaded)
     except (SpecError, UsageError):
         pass
     except BaseException:  # every other end is the finding
         return traceback.format_exc()
     took = time.monotonic() - started
     return f"took {took:.1f} s" if took > 1 else None
+
+
+def timed_out(number: int, frame: FrameType | None) -> None:
+    """End a load that does not."""
+    raise TimeoutError(f"signal {number}: no end after 10 s")
 
 
 def main() -> int:
@@ -99,6 +131,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path())
     options = parser.parse_args()
+    # An endless loop must end with a traceback, not with the machine.
+    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+    signal.signal(signal.SIGALRM, timed_out)
     rng = random.Random(options.seed)  # noqa: S311  # repeatable, not secret
     end = time.monotonic() + options.seconds
     done = failed = 0
@@ -106,7 +141,7 @@ def main() -> int:
         path = Path(directory) / "compose.yaml"
         while done < options.count if options.count else time.monotonic() < end:
             data = mutate(rng)
-            problem = check(path, data)
+            problem = check(path, data, rng)
             done += 1
             if problem is not None:
                 failed += 1

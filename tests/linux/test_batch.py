@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -187,3 +191,81 @@ def test_artifacts_belong_to_who_called_sudo(gocker: Gocker) -> None:
     assert saved(gocker, result) == {"/out/a": "a\n"}
     owners = {(p.stat().st_uid, p.stat().st_gid) for p in (gocker.root / ".gocker").rglob("*")}
     assert owners == {(1234, 2345)}
+
+
+def test_secrets_and_named_variables_are_not_shown(gocker: Gocker) -> None:
+    token = sh('echo "$TOKEN"; cat /run/secrets/key; echo "$OPEN" >&2; exit 1',
+               environment={"TOKEN": "t0ken", "OPEN": "seen"}, secrets=["key"],
+               ready={"log": "t0k"}, role="support")  # fmt: skip
+    app = sh("true", depends_on={"db": HEALTHY})
+    spec = {"services": {"db": token, "app": app}, "x-gocker": {"mask": ["TOKEN"]},
+            "secrets": {"key": {"environment": "KEY"}}}  # fmt: skip
+    result = gocker.up(spec, environ={"KEY": "k3y\n"})
+    assert {"db  | ***", "db  | seen"} <= set(result.out.splitlines())
+    assert result.run is not None
+    everything = (result.run / "run.jsonl").read_text() + result.out + result.err
+    assert "t0ken" not in everything
+    assert "k3y" not in everything
+    assert "***" in [record["output"] for record in result.events("container.health", "db")]
+    assert sorted(result.log("db").split()) == ["k3y", "seen", "t0ken"]
+
+
+def test_what_a_failed_job_wrote_is_kept_until_down(gocker: Gocker) -> None:
+    spec = {"services": {"bad": sh("echo trace >/core; exit 1"), "good": sh("echo x >/core")},
+            "x-gocker": {"keep": "on_failure"}}  # fmt: skip
+    result = gocker.up(spec)
+    record = result.event("layer.kept")
+    assert record["instance"] == "bad"
+    assert (Path(record["path"]) / "core").read_text() == "trace\n"
+    assert gocker.down().code == 0
+    assert not Path(record["path"]).exists()
+
+
+def test_the_flag_says_what_to_keep(gocker: Gocker) -> None:
+    result = gocker.up({"services": {"good": sh("echo x >/core")}}, "--keep", "always")
+    assert (Path(result.event("layer.kept")["path"]) / "core").exists()
+
+
+def test_jobs_wait_for_what_they_reserve(gocker: Gocker) -> None:
+    cpus = len(os.sched_getaffinity(0))
+    resources = {"reservations": {"cpus": cpus / 2 + 0.1}}
+    jobs = {name: sh("sleep 0.1", deploy={"resources": resources}) for name in ("a", "b")}
+    result = gocker.up({"services": jobs, "x-gocker": {"admission": "reserve", "parallel": 9}})
+    ends = result.event("container.exited", "a")["seq"]
+    assert result.event("container.started", "b")["seq"] > ends
+
+
+def test_a_reservation_that_never_fits_has_its_place(gocker: Gocker) -> None:
+    job = sh("true", deploy={"resources": {"reservations": {"cpus": 5000}}})
+    result = gocker.up({"services": {"a": job}, "x-gocker": {"admission": "reserve"}})
+    assert result.code == 2
+    assert f"{gocker.root}/spec.yaml:" in result.err
+    assert "services.a.deploy.resources.reservations: 'a' reserves 5000 CPUs" in result.err
+
+
+JUNIT = "<testsuite name='own'><testcase name='t'><failure>f</failure></testcase></testsuite>"
+
+
+def test_a_junit_report_has_the_jobs_and_their_own_reports(gocker: Gocker) -> None:
+    script = f'echo "{JUNIT}" >/junit.xml; for i in $(seq 30); do echo line $i; done; exit 3'
+    result = gocker.up(
+        {"services": {"bad": sh(script, reports=["/junit.xml"], retry=1), "good": sh("true"),
+                      "odd": sh("echo no >/junit.xml", reports=["/junit.xml"])}},
+        "--report", "junit=report.xml", "--report", "json=report.json",
+    )  # fmt: skip
+    root = ElementTree.parse(gocker.root / "report.xml").getroot()  # noqa: S314  # our own
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    assert cases.keys() == {"bad", "bad (attempt 2)", "good", "odd", "t"}
+    failure = cases["bad (attempt 2)"].find("failure")
+    assert failure is not None
+    assert (failure.get("type"), (failure.text or "").split("\n")[0]) == ("exit", "line 11")
+    assert [suite.get("name") for suite in root] == ["test", "bad: own"]
+    assert "odd: report" in result.err
+    document = json.loads((gocker.root / "report.json").read_text())
+    assert (document["exit_code"], document["totals"]) == (1, {"ok": 2, "exit": 1})
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_runs(gocker: Gocker) -> None:
+    result = gocker.up({"services": {"a": sh("true")}}, "--report", "junit=none/report.xml")
+    assert result.code == 2
+    assert result.run is None

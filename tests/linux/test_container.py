@@ -375,7 +375,8 @@ def test_working_dir_is_made_for_the_user(gocker: Gocker) -> None:
 
 def test_read_only_root_refuses_writes_but_not_to_a_tmpfs(gocker: Gocker) -> None:
     result = gocker.sh(
-        "touch /x; touch /etc/x; touch /t/x; grep ' /t ' /proc/self/mountinfo; echo >/etc/hosts",
+        "exec 2>&1; touch /x; touch /etc/x; touch /t/x; grep ' /t ' /proc/self/mountinfo; "
+        "echo >/etc/hosts",
         read_only=True, tmpfs=["/t:size=64k,mode=0700"],
     )  # fmt: skip
     first, second, tmpfs, *rest = result.log().splitlines()
@@ -475,6 +476,7 @@ def test_secrets_and_configs_are_files_of_the_given_owner_and_mode(gocker: Gocke
     spec = {
         "services": {"job": {
             "command": ["sh", "-c", """
+                exec 2>&1  # one pipe: two have no order between them
                 cat /run/secrets/s /c
                 stat -c '%u %g %a' /run/secrets/s /c
                 echo x >/run/secrets/s
@@ -531,7 +533,7 @@ def test_init_reaps_orphans_and_passes_the_exit_code(gocker: Gocker) -> None:
     assert result.event("container.exited")["process.exit.code"] == 9
     # CAP_KILL and nothing else.
     assert result.log().split() == [
-        "init", "CapEff:", "0000000000000020", "NoNewPrivs:", "1", "Seccomp:", "2",
+        "gocker-init", "CapEff:", "0000000000000020", "NoNewPrivs:", "1", "Seccomp:", "2",
     ]  # fmt: skip
 
 

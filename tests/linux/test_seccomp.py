@@ -19,7 +19,10 @@ ROWS = table.rows()
 INSTALL = """
 import os, sys
 from gocker.linux import seccomp
-seccomp.install(bytes.fromhex(sys.argv[1]), int(sys.argv[2]))
+from gocker.linux.calls import Calls
+calls = Calls()
+seccomp.add_install(calls, bytes.fromhex(sys.argv[1]), int(sys.argv[2]))
+assert calls.run() is None
 os.execvp(sys.argv[3], sys.argv[3:])
 """
 Confined = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -76,9 +79,8 @@ def test_the_process_is_in_filter_mode() -> None:
 def test_a_program_the_kernel_refuses_is_an_error() -> None:
     bad = bytes(8)  # BPF_LD|BPF_IMM, and no return at the end
     code = (
-        "from gocker.linux import seccomp\nfrom gocker.errors import SyscallError\n"
-        f"try: seccomp.install({bad!r}, 0)\n"
-        "except SyscallError as err: print(err)"
+        "from gocker.linux import seccomp\nfrom gocker.linux.calls import Calls\n"
+        f"calls = Calls(); seccomp.add_install(calls, {bad!r}, 0); print(calls.run())"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.stdout == "seccomp: Invalid argument\n"

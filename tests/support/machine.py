@@ -32,23 +32,33 @@ def count_subreaper(change: int) -> None:
     process.prctl(process.PR_SET_CHILD_SUBREAPER, int(_subreapers > 0))
 
 
-def children(pid: int) -> list[int]:
-    """Return the living and dead children of a process, of all its threads."""
-    found: list[int] = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            text = Path(f"/proc/{pid}/task/{task}/children").read_text()
-            found += [int(word) for word in text.split()]
-    except (FileNotFoundError, ProcessLookupError):
-        pass
+def parents() -> dict[int, int]:
+    """Return the parent of every process, dead ones included.
+
+    Not from /proc/PID/task/TID/children, which skips some while others end (proc(5)).
+    """
+    found = {}
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        try:
+            found[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it was reaped
     return found
 
 
+def children(pid: int) -> list[int]:
+    return [child for child, parent in parents().items() if parent == pid]
+
+
 def descendants(pid: int) -> set[int]:
+    """Return all below a process. One whose parent ends meanwhile may be missing."""
+    below: dict[int, list[int]] = {}
+    for child, parent in parents().items():
+        below.setdefault(parent, []).append(child)
     found: set[int] = set()
     todo = [pid]
     while todo:
-        fresh = [child for child in children(todo.pop()) if child not in found]
+        fresh = below.get(todo.pop(), [])
         found.update(fresh)
         todo += fresh
     return found
@@ -83,7 +93,8 @@ def left_processes(before: set[int], timeout_s: float = PATIENCE_S) -> list[str]
     only after everything else in it was reaped, also what entered it from outside.
     """
     deadline = time.monotonic() + timeout_s
-    while left := descendants(os.getpid()) - before:
+    # Nothing is left only if two looks in a row show nothing.
+    while left := (descendants(os.getpid()) - before or descendants(os.getpid()) - before):
         reaped = [pid for pid in set(children(os.getpid())) & left if _reap(pid)]
         if reaped:
             continue

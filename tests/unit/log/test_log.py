@@ -20,7 +20,8 @@ from gocker.report.output import Sink
 ROOT = Path(__file__).parents[3]
 
 _SAMPLES: dict[str, Any] = {
-    "str": "text", "int": 3, "int|str": "0-1", "float": 1.5, "bool": True, "list": ["a"], "object": {"a": 1},
+    "str": "text", "int": 3, "int|str": "0-1", "float": 1.5, "bool": True, "list": ["a"],
+    "object": {"a": 1},
 }  # fmt: skip
 
 

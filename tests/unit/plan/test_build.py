@@ -10,7 +10,7 @@ from gocker.errors import PlanError
 from gocker.image.resolve import RootFs
 from gocker.plan.build import build
 from gocker.plan.container import Host
-from gocker.plan.model import Plan
+from gocker.plan.model import Plan, Reservation
 from gocker.spec.expand import Instance
 from gocker.spec.model import load
 from gocker.spec.model.roles import roles
@@ -99,3 +99,50 @@ def test_codes_and_conditions_reach_the_unit() -> None:
     assert unit.success_codes == {0, 3}
     assert (unit.allow_failure, unit.allow_failure_codes) == (False, {77})
     assert unit.when == "always"
+
+
+def reserving(cpus: float, memory: str = "0", **keys: Any) -> dict[str, Any]:
+    return {"deploy": {"resources": {"reservations": {"cpus": cpus, "memory": memory}}}, **keys}
+
+
+RESERVE = {"admission": "reserve"}
+
+
+def test_reservations_count_if_the_spec_says_so() -> None:
+    services = {"a": reserving(1.5, "100"), "b": {"mem_reservation": "200"}}
+    found = plan(services, top=RESERVE, memory=1000)
+    assert found.capacity == Reservation(2, 1000)
+    assert found.units["a"].reserve == Reservation(1.5, 100)
+    assert found.units["b"].reserve == Reservation(0, 200)
+    assert plan(services, memory=1000).capacity is None
+
+
+@pytest.mark.parametrize("wanted", [(2.5, "0"), (1, "1001")])
+def test_a_reservation_that_never_fits_is_refused(wanted: tuple[float, str]) -> None:
+    with pytest.raises(PlanError, match="'a' reserves") as caught:
+        plan({"a": reserving(*wanted)}, top=RESERVE, memory=1000)
+    assert caught.value.context["path"] == "services.a.deploy.resources.reservations"
+
+
+def test_a_job_has_to_fit_beside_all_support_services() -> None:
+    services = {"db": reserving(1), "a": reserving(1.5, depends_on={"db": {
+        "condition": "service_started", "required": True}})}  # fmt: skip
+    with pytest.raises(PlanError, match=r"'a' reserves 1.5 CPUs .* 1 CPUs"):
+        plan(services, top=RESERVE, memory=1000)
+
+
+def test_values_to_mask_come_from_the_host_the_service_and_secrets() -> None:
+    services: dict[str, Any] = {
+        "a": {"environment": {"TOKEN": "own", "OTHER": "shown"}, "x-gocker": {"mask": ["MORE"]}},
+        "b": {"secrets": [{"source": "s"}], "configs": [{"source": "c"}]},
+    }
+    for service in services.values():
+        service["command"] = ["true"]
+    model = {
+        "name": "p", "services": services, "x-gocker": {"mask": ["TOKEN"]},
+        "secrets": {"s": {"environment": "S"}}, "configs": {"c": {"content": "public"}},
+    }  # fmt: skip
+    project = load(model, lambda _: None)
+    environ = {"TOKEN": "hosts", "MORE": "more", "S": "secret"}
+    found = build(project, roles(project), host(environ=environ))
+    assert found.mask == ("hosts", "more", "own", "secret")

@@ -10,7 +10,7 @@ from gocker import events
 Make = Callable[..., dict[str, Any]]
 
 _SAMPLES: dict[str, Any] = {
-    "str": "text", "int": 3, "float": 1.5, "bool": False, "list": [], "object": {},
+    "str": "text", "int": 3, "int|str": 3, "float": 1.5, "bool": False, "list": [], "object": {},
     "int?": None, "float?": None, "str?": None,
 }  # fmt: skip
 

@@ -17,6 +17,11 @@ def test_every_event_has_a_line(event: str, record: Any) -> None:
     assert line.what
 
 
+def test_a_warning_is_shown_with_its_hint(record: Any) -> None:
+    line = Narrator().line(record("job.warned", message="odd", hint="look"))
+    assert (line.level, line.detail) == ("warning", "odd (look)")
+
+
 def last_word(record: Any, verdict: str, **figures: Any) -> tuple[str, str, str]:
     narrator = Narrator()
     narrator.line(record("container.exited", verdict=verdict, duration_s=3.0, **figures))

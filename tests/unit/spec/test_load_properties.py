@@ -22,12 +22,12 @@ WORDS = [
 
 def finish(path: Path, data: bytes) -> None:
     path.write_bytes(data)
-    started = time.monotonic()
+    started = time.process_time()
     try:
         load(LoadOptions([str(path)], environ={"A": "x"}, project_name="p"))
     except (SpecError, UsageError) as error:
         assert str(error)  # noqa: PT017  # it may also load
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 quick = settings(

@@ -169,7 +169,7 @@ def test_deep_nesting_is_refused_without_recursion() -> None:
 def test_an_alias_bomb_is_refused_at_once() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
-    started = time.monotonic()
+    started = time.process_time()
     assert any("expand to more" in problem for problem in read("\n".join(lines))[1])
     maps = ["m0: &m0 {k: v}"]
     maps += [
@@ -177,7 +177,7 @@ def test_an_alias_bomb_is_refused_at_once() -> None:
     ]
     merged = "\n".join([*maps, "z: {<<: [*m8, *m8]}"])
     assert any("expand to more" in problem for problem in read(merged)[1])
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @given(st.binary(max_size=200))

@@ -102,6 +102,14 @@ def test_lists(project: Project) -> None:
     assert "ONE=1" in render.environment(loaded)
 
 
+def test_a_cycle_does_not_stop_the_list_of_services(project: Project) -> None:
+    loaded = project.load(
+        "services: {a: {image: x, depends_on: [b]}, b: {image: x, depends_on: [a]}}",
+        consistency=False,
+    )
+    assert render.services(loaded) == ["b", "a"]
+
+
 def test_hashes_change_with_the_configuration_alone(project: Project) -> None:
     first = render.hashes(project.load("services: {a: {image: x}, b: {image: y}}"))
     second = render.hashes(

@@ -80,10 +80,10 @@ def test_an_output_that_explodes_is_refused() -> None:
      "${A:-x\n}" * 100_000, "${A:-{}" * 100_000, "${" * 500_000, ("${A:-" * 40 + "x") * 5000 + "}"],
 )  # fmt: skip
 def test_long_texts_take_linear_time(text: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with contextlib.suppress(TemplateError):
         Template({}.get).substitute(text)
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_many_variables_on_one_line() -> None:

@@ -91,6 +91,7 @@ def test_other_than_regular_files_are_passed_over(upper: Path) -> None:
 
 def test_mounts_are_where_they_were(tmp_path: Path, upper: Path) -> None:
     volume = tree(tmp_path / "volume", {"v.xml": "v"})
+    (upper / "etc").mkdir()
     single = tmp_path / "single"
     single.write_text("one")
     mounts: dict[str, Any] = {"/out/deep": str(volume), "/etc/one": str(single), "/var/log": None}

@@ -1,0 +1,128 @@
+"""Differences from the reference implementation that were found by comparing, and mended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("-0", "-0"),
+        ("-0.0", "-0"),
+        ("0777777777777777777777777", "7.777777777777778e+23"),
+        ("0xfffffffffffffffffffff", "0xfffffffffffffffffffff"),
+    ],
+)
+def test_numbers_at_the_edge_print_as_in_go(project: Project, written: str, text: str) -> None:
+    assert project.service(f"labels: {{a: {written}}}")["labels"] == {"a": text}
+
+
+@pytest.mark.parametrize("option", ["cached", "delegated", "consistent"])
+def test_hints_for_macos_are_told_and_change_nothing(project: Project, option: str) -> None:
+    loaded = project.load(f"services: {{web: {{image: x, volumes: ['/s:/d:ro,{option}']}}}}")
+    mount = {"type": "bind", "source": "/s", "target": "/d", "read_only": True, "bind": {}}
+    assert loaded.model["services"]["web"]["volumes"] == [mount]
+    assert loaded.warnings == [
+        f"services.web.volumes[0]: {option!r} has no effect, it is for macOS"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("[a]", ["a"]), ("[a, b]", ["a", "b"]), ("{a: /k}", {"a": "/k"})],
+)
+def test_ssh_keys_without_paths_are_a_list(
+    project: Project, written: str, expected: object
+) -> None:
+    assert project.service(f"build: {{context: /c, ssh: {written}}}")["build"]["ssh"] == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("blkio_config: {weight: '5'}", "blkio_config.weight: must be an integer"),
+        (
+            "volumes: [{type: tmpfs, target: /x, tmpfs: {mode: '0700'}}]",
+            "volumes[0].tmpfs.mode: must be a number",
+        ),
+        ("expose: [80.5]", "expose[0]: must be an integer or string"),
+        (
+            "develop: {watch: [{action: sync, path: ./x}]}",
+            "develop.watch[0]: 'sync' needs a 'target'",
+        ),
+        (
+            "build: {context: ., dockerfile: D, dockerfile_inline: FROM x}",
+            "build: 'dockerfile' and 'dockerfile_inline' are exclusive",
+        ),
+        (
+            "platform: linux/a, build: {context: ., platforms: [linux/b]}",
+            "build.platforms: must include the service's 'linux/a'",
+        ),
+        (
+            "build: {context: ., additional_contexts: {a: 'service:wb'}}",
+            "build.additional_contexts.a: undefined service 'wb' (did you mean 'web'?)",
+        ),
+        ("env_file: ''", "env_file: cannot read env file '': no such file or directory"),
+    ],
+)
+def test_what_the_reference_refuses(project: Project, body: str, error: str) -> None:
+    assert f"services.web.{error}" in project.service_error(body)
+
+
+def test_a_mode_that_is_no_octal_number_is_refused(project: Project) -> None:
+    text = """
+        services: {web: {image: x, secrets: [{source: s, mode: 0999}]}}
+        secrets: {s: {environment: HOME}}
+    """
+    assert project.error(text).endswith("mode: invalid mode 999, expected octal digits")
+
+
+def test_an_additional_context_needs_a_service_that_is_built(project: Project) -> None:
+    text = """
+        services:
+          web: {build: {context: ., additional_contexts: {a: 'service:db'}}}
+          db: {image: x}
+    """
+    assert project.error(text).endswith("additional_contexts.a: service 'db' builds no image")
+
+
+@pytest.mark.parametrize(
+    ("key", "base", "other", "error"),
+    [
+        ("depends_on", "[b]", "[1]", "depends_on[0]: must be a string"),
+        ("depends_on", "[b]", "b", "depends_on: must be a mapping or list"),
+        ("networks", "[default]", "5", "networks: must be a mapping or list"),
+        ("environment", "{A: 1}", "5", "environment: must be a mapping, list or string"),
+        ("extra_hosts", "{a: 1.1.1.1}", "5", "extra_hosts: must be a mapping, list or string"),
+        ("build", "/c", "[x]", "build: must be a mapping or string"),
+    ],
+)
+def test_no_value_of_the_wrong_type_is_dropped_by_a_merge(
+    project: Project, key: str, base: str, other: str, error: str
+) -> None:
+    rest = "b: {image: x}"
+    problem = project.error(
+        f"services: {{web: {{image: x, {key}: {base}}}, {rest}}}",
+        f"services: {{web: {{{key}: {other}}}}}",
+    )
+    assert problem.startswith("f1.yaml:1:")
+    assert f"services.web.{error}" in problem
+
+
+def test_a_comment_of_an_env_file_may_have_any_encoding(project: Project) -> None:
+    project.write("e.env", b"# caf\xe9\nA=1\n")
+    service = project.service("env_file: e.env")
+    assert service["environment"] == {"A": "1"}
+
+
+def test_a_variable_of_an_env_file_has_to_be_utf_8(project: Project) -> None:
+    project.write("e.env", b"A=1\nB=\xe9\n")
+    assert "e.env:2:1: services.web.env_file: not valid UTF-8" in project.service_error(
+        "env_file: e.env"
+    )
