@@ -42,17 +42,18 @@ def service(number: int) -> str:
     volumes:
       - data:/var/lib/data
       - ./config:/etc/service:ro
-    ports:
-      - "{10000 + number}:8080"
-    networks:
-      - inside
-      - outside
+    network_mode: none
+    user: "1000:1000"
+    working_dir: /srv
+    hostname: service{number}
+    mem_limit: 256m
+    cpus: 0.5
     healthcheck:
       test: ["CMD", "true"]
       interval: 10s
       timeout: 2s
       retries: 3
-    restart: unless-stopped
+    restart: on-failure:3
     cap_drop:
       - ALL
     read_only: true
@@ -62,11 +63,31 @@ def service(number: int) -> str:
 """
 
 
+def job(number: int) -> str:
+    """Return a job of nine lines: ten thousand fit into the 8 MiB that a spec may have."""
+    after = f"    depends_on: [job{number - 1}]\n" if number % 10 else ""
+    return f"""\
+  job{number}:
+    image: registry.example/team/job:{number}
+    command: ["work", "--number", "{number}"]
+    environment: {{NUMBER: "{number}", LOG_LEVEL: "${{LOG_LEVEL:-info}}"}}
+    mem_limit: 64m
+    cpus: 0.5
+    labels:
+      team.example.owner: team
+{after}"""
+
+
+def jobs(count: int) -> str:
+    """Return a spec of that many jobs."""
+    return "name: jobs\nservices:\n" + "".join(map(job, range(count)))
+
+
 def large(services: int) -> str:
     """Return a spec of that many services."""
     bodies = "".join(map(service, range(services)))
-    rest = "volumes:\n  data: {}\nnetworks:\n  inside: {}\n  outside: {}\n"
-    return f'version: "3.9"\nservices:\n{bodies}{rest}'
+    rest = "volumes:\n  data: {}\n"
+    return f'version: "2.4"\nservices:\n{bodies}{rest}'
 
 
 class Bench:
@@ -160,10 +181,10 @@ def main() -> None:
         print("config -q, microseconds of wall time per service above an empty one")
         growth = {}
         for services in (100, 300, 1000, 3000, 10000):
-            spec = bench.spec("large.yaml", large(services))
+            spec = bench.spec("large.yaml", jobs(services))
             command = bench.gocker("config", "-q", spec)
             growth[str(services)] = [bench.seconds(command) for _ in range(3)]
-        few = bench.gocker("config", "-q", bench.spec("large.yaml", large(1)))
+        few = bench.gocker("config", "-q", bench.spec("large.yaml", jobs(1)))
         least = min(bench.seconds(few) for _ in range(3))
         for services, taken in growth.items():
             each = (min(taken) - least) / int(services)
