@@ -103,7 +103,7 @@ def _space() -> Iterator[Finding]:
 
 def _trial(launcher: Launcher) -> Iterator[Finding]:
     """Start one container with every kind of limit, and report what the kernel refused."""
-    from gocker.cli.session import prepare_launcher
+    from gocker.cli.opening import prepare_launcher
     from gocker.state.roots import Roots
 
     try:

@@ -31,7 +31,8 @@ def parser() -> argparse.ArgumentParser:
 
 def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     """Bring the project down; nothing to do is no failure."""
-    from gocker.cli.session import living, prepare_launcher, sweep
+    from gocker.cli.opening import prepare_launcher
+    from gocker.cli.session import living, sweep
     from gocker.state import volumes
     from gocker.state.roots import Roots
     from gocker.state.run import runs

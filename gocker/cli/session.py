@@ -7,6 +7,7 @@ import os
 
 import gocker
 from gocker.cli import timings
+from gocker.cli.opening import open_run
 from gocker.errors import GockerError, HostError
 from gocker.log import RunLog
 from gocker.plan.model import ANONYMOUS
@@ -42,9 +43,9 @@ class Session:
     def __init__(
         self, plan: Plan, roots: Roots, launcher: Launcher, console: Console, stderr: QueueSink,
         *, prefix: bool = True, timestamps: bool = False, colour: bool = False,
-        stdin: int | None = None, only: str | None = None,
+        stdin: int | None = None, only: str | None = None, run: Run | None = None,
     ) -> None:  # fmt: skip
-        self.run = Run.create(roots, plan.project, plan.files)
+        self.run = run or open_run(plan, roots, launcher)
         self._plan = plan
         self._roots = roots
         self._launcher = launcher
@@ -86,8 +87,8 @@ class Session:
         return result
 
     def _begin(self, options: Options) -> None:
-        timings.mark("run created")
-        ready = prepare_launcher(self._launcher, self._roots, self.run)
+        timings.mark("scheduler imported")
+        ready = self._launcher.answer()
         timings.mark("launcher ready")
         sweep(self._launcher, self._roots, ready["cgroups"])
         parallel = self._plan.parallel if options.parallel is None else options.parallel
@@ -222,22 +223,6 @@ class Session:
         if self._stdin is not None and instance == self._only:
             return os.dup(self._stdin)
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-
-def prepare_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> dict[str, Any]:
-    """Tell the launcher where to work; return what it says of the host."""
-    os.close(roots.open_live("scratch"))
-    os.close(roots.open_data("containers"))
-    message = {
-        "op": "init",
-        "scratch": os.path.join(roots.live, "scratch"),
-        "layers": os.path.join(roots.data, "containers"),
-        "prefix": run.id if run is not None else "none",
-        "cgroup": roots.cgroup_name,
-        "vfork": not os.environ.get("GOCKER_NO_VFORK"),
-        "everywhere": run is None,
-    }
-    return launcher.call(message, (run.lock_fd,) if run is not None else ())
 
 
 def check_limits(launcher: Launcher, plan: Plan) -> None:

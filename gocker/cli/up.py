@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gocker.cli.reports import Wanted
+    from gocker.cli.session import Session
     from gocker.image.resolve import RootFs
     from gocker.plan.model import Plan
     from gocker.scheduler.launcher import Launcher
+    from gocker.scheduler.messages import Result
     from gocker.state.roots import Roots
+    from gocker.state.run import Run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,14 +111,33 @@ def _plan(
 
 def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: Launcher) -> int:
     """Run a plan with the command's options and show its summary."""
-    from gocker.cli.session import Session
-    from gocker.log import Console
-    from gocker.report.output import QueueSink
-    from gocker.scheduler.messages import Options
+    from gocker.cli.opening import open_run
     from gocker.state.run import project_lock
 
     if arguments.keep is not None:
         plan = replace(plan, keep=arguments.keep)
+    with project_lock(roots, plan.project):
+        run = open_run(plan, roots, launcher)
+        timings.mark("run created")
+        session, result = _session(arguments, plan, roots, launcher, run)
+    if arguments.report:
+        from gocker.cli import reports
+
+        for note in reports.write(arguments.report, session, plan):
+            say(f"gocker: {note}")
+    _summarise(arguments, session.summary)
+    return result.exit_code
+
+
+def _session(
+    arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: Launcher, run: Run
+) -> tuple[Session, Result]:
+    """Return what has become of a run that is open."""
+    from gocker.cli.session import Session
+    from gocker.log import Console
+    from gocker.report.output import QueueSink
+    from gocker.scheduler.messages import Options
+
     width = max((len(name) for name in plan.units), default=0)
     level = "warning" if arguments.quiet else "info"
     stderr = QueueSink(2)
@@ -130,20 +152,12 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
         abort_on_container_failure=arguments.abort_on_container_failure,
         stop_grace_s=arguments.timeout,
     )
-    with project_lock(roots, plan.project):
-        session = Session(
-            plan, roots, launcher, console, stderr,
-            prefix=not arguments.no_log_prefix, timestamps=arguments.timestamps,
-            colour=colour(arguments, 1),
-        )  # fmt: skip
-        result = session.execute(options)
-    if arguments.report:
-        from gocker.cli import reports
-
-        for note in reports.write(arguments.report, session, plan):
-            say(f"gocker: {note}")
-    _summarise(arguments, session.summary)
-    return result.exit_code
+    session = Session(
+        plan, roots, launcher, console, stderr,
+        prefix=not arguments.no_log_prefix, timestamps=arguments.timestamps,
+        colour=colour(arguments, 1), run=run,
+    )  # fmt: skip
+    return session, session.execute(options)
 
 
 def _summarise(arguments: argparse.Namespace, summary: object) -> None:

@@ -25,6 +25,8 @@ class Launcher:
         self.pid = pid
         self.connection = Connection(sock)
         self._socket = sock
+        # Keys of the parts of configurations that the launcher has: `gocker.wire`, "define".
+        self.defined: set[int] = set()
         self._outgoing: deque[tuple[bytes, tuple[int, ...], tuple[int, ...]]] = deque()
 
     def fileno(self) -> int:
@@ -37,16 +39,40 @@ class Launcher:
         Raises:
             GockerError: what the launcher said, or that it is gone.
         """
+        self.ask(message, fds)
+        return self.answer()
+
+    def ask(self, message: Message, fds: tuple[int, ...] = ()) -> None:
+        """Send a request without waiting for its answer; only before the loop runs.
+
+        Raises:
+            HostError: if the launcher is gone, or the message too long.
+        """
         try:
             self.connection.send(message, fds)
-            answer = self.connection.receive()
         except (BrokenPipeError, ConnectionResetError) as error:
+            raise lost() from error
+
+    def answer(self) -> Message:
+        """Wait for the answer to what was asked.
+
+        Raises:
+            GockerError: what the launcher said, or that it is gone.
+        """
+        try:
+            answer = self.connection.receive()
+        except ConnectionResetError as error:
             raise lost() from error
         if answer is None:
             raise lost()
         if "error" in answer[0]:
             raise from_wire(answer[0]["error"])
         return answer[0]
+
+    def define(self, name: str, value: object) -> None:
+        """Give the launcher a part of configurations ahead of its use; its id is its key."""
+        self.defined.add(id(value))
+        self.ask({"op": "define", "key": id(value), "name": name, "value": value})
 
     def set_nonblocking(self) -> None:
         """Never wait in `send` or `receive` from now on.

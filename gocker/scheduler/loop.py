@@ -7,6 +7,7 @@ own deadline. Every decision is the machine's.
 from __future__ import annotations
 
 import _socket as socket
+import gc
 import json
 import os
 import selectors
@@ -148,7 +149,7 @@ class Loop:
         self._attempts: dict[str, Attempt] = {}
         self._current: dict[tuple[str, int], Attempt] = {}
         self._probes: dict[str, tuple[str, int, int]] = {}
-        self._defined: set[int] = set()
+        self._defined = launcher.defined
         self._serial = 0
         self._began = 0.0
         self._writing = False
@@ -167,6 +168,9 @@ class Loop:
     def run(self) -> Result:
         """Run until the machine is done; return its result. Signals are ours meanwhile."""
         self._began = time.monotonic()
+        # What is here now stays until the end.
+        gc.freeze()
+        gc.enable()
         self._launcher.set_nonblocking()
         self._selector.register(self._launcher, selectors.EVENT_READ, self._receive)
         with _Signals(self._selector, self._interrupted):

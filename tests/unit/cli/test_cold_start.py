@@ -18,7 +18,9 @@ from gocker.cli import main
 from gocker.scheduler import spawn
 at_spawn = sorted(sys.modules)
 from gocker.scheduler.launcher import Launcher
-def call(self, message, fds=()):
+def ask(self, message, fds=()):
+    pass
+def answer(self):
     return {"cgroup": "v2", "cgroups": []}
 def send(self, message, fds=(), close=()):
     if message["op"] == "start":
@@ -27,7 +29,7 @@ def send(self, message, fds=(), close=()):
         os.write(1, json.dumps([at_spawn, at_start]).encode())
         KEEP
         os._exit(0)
-Launcher.call, Launcher.send = call, send
+Launcher.ask, Launcher.answer, Launcher.send = ask, answer, send
 spawn.spawn = lambda: (0, spawn._socket.socketpair()[0])
 sys.exit(main.run(["up", "-q", "spec.yaml"]))
 """
@@ -109,7 +111,7 @@ def test_a_second_start_neither_reads_yaml_nor_plans(start: list[set[str]]) -> N
 def test_the_number_of_modules_stays(start: list[set[str]]) -> None:
     """Each costs 0.2 ms. Raise a number only for what a start really needs."""
     _, first, second = start
-    assert len(ours(first)) <= 106
+    assert len(ours(first)) <= 107
     assert len(ours(second)) <= 57
     assert len(first - ours(first)) <= 115
     assert len(second - ours(second)) <= 100

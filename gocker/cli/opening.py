@@ -1,0 +1,57 @@
+"""Opens a run: its directory, and the launcher's work that needs nothing else.
+
+Imports little: while the launcher makes its mounts, finds its cgroups and compiles the seccomp
+profile, the front imports the scheduler.
+"""
+
+from __future__ import annotations
+
+import os
+
+from gocker.state.run import Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gocker.plan.model import Plan
+    from gocker.scheduler.launcher import Launcher
+    from gocker.state.roots import Roots
+
+
+def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
+    """Return a new run of the plan; the launcher's answer is still to be read."""
+    run = Run.create(roots, plan.project, plan.files)
+    try:
+        ask_launcher(launcher, roots, run)
+        for made in plan.containers.values():
+            profile = made.config["linux"].get("seccomp")
+            if profile is not None:
+                launcher.define("seccomp", profile)
+                break
+    except BaseException:
+        run.close()
+        raise
+    return run
+
+
+def prepare_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> dict[str, Any]:
+    """Tell the launcher where to work; return what it says of the host."""
+    ask_launcher(launcher, roots, run)
+    return launcher.answer()
+
+
+def ask_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> None:
+    """Tell the launcher where to work, without waiting."""
+    os.close(roots.open_live("scratch"))
+    os.close(roots.open_data("containers"))
+    message = {
+        "op": "init",
+        "scratch": os.path.join(roots.live, "scratch"),
+        "layers": os.path.join(roots.data, "containers"),
+        "prefix": run.id if run is not None else "none",
+        "cgroup": roots.cgroup_name,
+        "vfork": not os.environ.get("GOCKER_NO_VFORK"),
+        "everywhere": run is None,
+    }
+    launcher.ask(message, (run.lock_fd,) if run is not None else ())
