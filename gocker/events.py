@@ -7,9 +7,14 @@ which are made from this table, cannot disagree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from time import gmtime, strftime
+
+from gocker.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 SCHEMA_VERSION = 1
 
@@ -224,7 +229,8 @@ def check(event: str, fields: dict[str, Any]) -> None:
 
 def timestamp(seconds: float) -> str:
     """Return `seconds` since 1970 as RFC 3339 in UTC with microseconds."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    whole, micro = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(whole))}.{micro:06}Z"
 
 
 def json_schema() -> dict[str, Any]:

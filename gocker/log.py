@@ -13,17 +13,24 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from functools import cache
 from math import isfinite
-from typing import Any, Literal
 
 from gocker import events
 from gocker.errors import HostError
 from gocker.report.human import safe
-from gocker.report.lines import Narrator, Record
-from gocker.report.output import Sink
+from gocker.report.lines import Narrator
 
-Format = Literal["text", "json", "none"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any, Literal
+
+    from gocker.report.lines import Record
+    from gocker.report.output import Sink
+
+    Format = Literal["text", "json", "none"]
+
 
 # ensure_ascii makes a line of any text: newlines, NUL, U+2028 and lone surrogates (a file name's
 # undecodable bytes) are escaped, and json.loads gives back the same string. NaN is not JSON.
@@ -260,7 +267,7 @@ def parse(line: bytes) -> Record | None:
         return None
     if not isinstance(record, dict):
         return None
-    kinds = _KINDS.get(str(record.get("event")))
+    kinds = _kinds(str(record.get("event")))
     if kinds is None or not kinds.keys() >= record.keys():
         return None
     for key, (types, required) in kinds.items():
@@ -290,10 +297,10 @@ def _types(kind: str) -> tuple[type, ...]:
     return (*types, type(None)) if kind.endswith("?") else types
 
 
-_KINDS = {
-    name: {
-        key: (_types(field.type), field.required)
-        for key, field in (events.ENVELOPE | fields).items()
-    }
-    for name, (_, fields) in events.EVENTS.items()
-}
+@cache
+def _kinds(event: str) -> dict[str, tuple[tuple[type, ...], bool]] | None:
+    """Return an event's fields with their types and whether they are required."""
+    if event not in events.EVENTS:
+        return None
+    fields = events.ENVELOPE | events.EVENTS[event][1]
+    return {key: (_types(field.type), field.required) for key, field in fields.items()}

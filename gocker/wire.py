@@ -26,9 +26,10 @@ container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``ex
 
 from __future__ import annotations
 
+# Both sides of a start import this; `socket` would add selectors and 60 enums to it.
+import _socket as socket
 import json
 import os
-import socket
 from array import array
 
 from gocker.errors import HostError

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING
 
 import gocker
 from gocker.cli import up
 from gocker.cli.options import say
 from gocker.errors import InternalError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.scheduler.launcher import Launcher
 

@@ -6,12 +6,14 @@ import argparse
 import os
 import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from gocker.errors import GockerError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from gocker.scheduler.launcher import Launcher
     from gocker.state.roots import Roots
@@ -116,7 +118,8 @@ def _trial(launcher: Launcher) -> Iterator[Finding]:
 
 
 def _run_trial(launcher: Launcher, roots: Roots) -> Iterator[Finding]:
-    from gocker.cli.host import facts
+    from gocker.cli.facts import facts
+    from gocker.cli.host import host_of
     from gocker.image.resolve import resolve
     from gocker.plan.container import container
     from gocker.spec.model import load
@@ -128,7 +131,8 @@ def _run_trial(launcher: Launcher, roots: Roots) -> Iterator[Finding]:
     }}}, lambda _: None)  # fmt: skip
     made = container(
         project.services["trial"], "trial", project,
-        facts(roots, os.environ, lambda reference: resolve(reference, roots, "/")), job=True,
+        host_of(facts(roots), os.environ, lambda reference: resolve(reference, roots, "/")),
+        job=True,
     )  # fmt: skip
     name = f"doctor-{os.getpid()}"
     config: dict[str, Any] = {**made.config}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
 from gocker.cli.options import load, make_outline
 from gocker.cli.options import parser as new_parser
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.scheduler.launcher import Launcher
 

@@ -1,64 +1,37 @@
-"""Facts about this host that a plan needs."""
+"""The host as a plan sees it."""
 
 from __future__ import annotations
 
-import os
-import resource
-from functools import cache
-from typing import TYPE_CHECKING
-
+from gocker.cli.facts import facts
 from gocker.image.resolve import resolve
 from gocker.plan.container import Host
 from gocker.plan.posture import ALL_CAPS
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
+    from gocker.cli.facts import Facts
     from gocker.image.resolve import RootFs
     from gocker.spec.load import Loaded
     from gocker.state.roots import Roots
 
 
-def host(roots: Roots, loaded: Loaded) -> Host:
-    """Return the facts for a loaded spec."""
+def host(roots: Roots, loaded: Loaded, images: dict[str, RootFs]) -> Host:
+    """Return the facts for a loaded spec; what it asks for of images is put into `images`."""
 
-    @cache
     def rootfs(reference: str) -> RootFs:
-        return resolve(reference, roots, loaded.working_dir)
+        if reference not in images:
+            images[reference] = resolve(reference, roots, loaded.working_dir)
+        return images[reference]
 
-    return facts(roots, loaded.environment, rootfs)
-
-
-def facts(roots: Roots, environ: Mapping[str, str], rootfs: Callable[[str], RootFs]) -> Host:
-    """Return the facts about this host, read now."""
-    return Host(
-        rootfs=rootfs,
-        volumes_root=os.path.join(roots.data, "volumes"),
-        environ=environ,
-        hard_limits={
-            name: resource.getrlimit(getattr(resource, name))[1]
-            for name in dir(resource)
-            if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"
-        },
-        capabilities=_capabilities(),
-        ipv6=os.path.exists("/proc/sys/net/ipv6"),
-        cpus=len(os.sched_getaffinity(0)),
-        memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        resolv_conf=_read("/etc/resolv.conf"),
-    )
+    return host_of(facts(roots), loaded.environment, rootfs)
 
 
-def _capabilities() -> frozenset[str]:
-    """Return the bounding set: what no process started from here can exceed (proc(5))."""
-    with open("/proc/self/status") as status:
-        line = next(line for line in status if line.startswith("CapBnd:"))
-    mask = int(line.split()[1], 16)
-    return frozenset(name for number, name in enumerate(ALL_CAPS) if mask >> number & 1)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path) as file:
-            return file.read()
-    except OSError:
-        return ""
+def host_of(known: Facts, environ: Mapping[str, str], rootfs: Callable[[str], RootFs]) -> Host:
+    """Return the plan's host for the facts."""
+    mask = known["capabilities"]
+    held = frozenset(name for number, name in enumerate(ALL_CAPS) if mask >> number & 1)
+    rest: Any = {name: value for name, value in known.items() if name != "capabilities"}
+    return Host(rootfs=rootfs, environ=environ, capabilities=held, **rest)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from gocker.cli.options import colour, load, split_files
 from gocker.cli.options import parser as new_parser
 from gocker.errors import HostError, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.scheduler.launcher import Launcher
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from gocker.cli import timings
 from gocker.errors import GockerError, InternalError
 
 TYPE_CHECKING = False
@@ -43,12 +44,18 @@ def run(argv: list[str]) -> int:
     name = _command(argv)
     if name not in COMMANDS:
         return _no_command(name, argv)
+    timings.mark("python started")
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
     if needs_launcher and not {"-h", "--help", "--dry-run"} & set(argv):
+        from gocker.scheduler.spawn import spawn
+
+        spawned = spawn()  # it imports while we do
+        timings.mark("launcher spawned")
+
         from gocker.scheduler.launcher import Launcher
 
-        launcher = Launcher()  # it imports while we do
+        launcher = Launcher(*spawned)
     try:
         return _call(module, argv, launcher)
     except GockerError as error:
@@ -77,7 +84,9 @@ def _call(module: str, argv: list[str], launcher: Launcher | None) -> int:
     from importlib import import_module
 
     command = import_module(f"gocker.cli.{module}")
+    timings.mark("command imported")
     arguments = command.parser().parse_args(_reordered(argv))
+    timings.mark("options parsed")
     code: int = command.execute(arguments, launcher)
     return code
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
+from functools import partial
 
 from gocker.errors import PlanError, UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from gocker.image.resolve import RootFs
     from gocker.plan.model import Plan
     from gocker.spec.expand import Instance
     from gocker.spec.load import Loaded, LoadOptions
@@ -19,8 +21,26 @@ if TYPE_CHECKING:
     from gocker.state.roots import Roots
 
 
+# argparse asks gettext for each of its words, 0.2 ms a word, and would mix the user's language
+# with our English.
+vars(argparse)["_"] = str
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are gocker's: exit code 2, with the command's name."""
+
+    def __init__(self, name: str, text: str) -> None:
+        # add_argument() makes a formatter for each option, to check its metavar, and one without
+        # a width imports shutil and its compressors to ask for the terminal's.
+        super().__init__(
+            prog=f"gocker {name}", description=text, allow_abbrev=False,
+            formatter_class=partial(argparse.HelpFormatter, width=80),
+        )  # fmt: skip
+
+    def format_help(self) -> str:
+        """Return the help, as wide as the terminal."""
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_help()
 
     def error(self, message: str) -> None:  # type: ignore[override]  # it raises, as the base exits
         """Raise the error instead of printing the usage."""
@@ -29,7 +49,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser(name: str, text: str) -> Parser:
     """Return a parser for the command `name`, with the options all spec commands have."""
-    made = Parser(prog=f"gocker {name}", description=text, allow_abbrev=False)
+    made = Parser(name, text)
     add = made.add_argument
     add("-f", "--file", action="append", default=[], metavar="FILE", help="spec file; - is stdin")
     add("-p", "--project-name", metavar="NAME")
@@ -101,16 +121,26 @@ def validate(arguments: argparse.Namespace, loaded: Loaded) -> Project:
     return load_model(loaded.model, loaded.place, strict=arguments.strict)
 
 
-def make_plan(loaded: Loaded, project: Project, roots: Roots, job: str | None = None) -> Plan:
-    """Return the plan of a loaded spec on this host; `job`: a service that is one here."""
+def make_plan(
+    loaded: Loaded, project: Project, roots: Roots, job: str | None = None,
+    images: dict[str, RootFs] | None = None,
+) -> Plan:  # fmt: skip
+    """Return the plan of a loaded spec on this host.
+
+    Args:
+        loaded: the spec, for its places.
+        project: the spec.
+        roots: where images and volumes are.
+        job: a service that is one here, whatever it is in the spec.
+        images: takes what the plan's image references stand for.
+    """
     from gocker.cli.host import host
     from gocker.plan.build import build
 
     inferred, matrices = _instances(loaded, project, job)
     try:
-        return build(
-            project, inferred, host(roots, loaded), loaded.files, matrices, loaded.working_dir
-        )
+        found = host(roots, loaded, {} if images is None else images)
+        return build(project, inferred, found, loaded.files, matrices, loaded.working_dir)
     except PlanError as error:
         if "path" not in error.context:
             raise

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from gocker.cli.options import load
 from gocker.cli.options import parser as new_parser
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.scheduler.launcher import Launcher
     from gocker.state.containers import ContainerState

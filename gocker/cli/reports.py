@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from gocker.errors import HostError
 from gocker.report.human import safe
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.cli.session import Session
     from gocker.plan.model import Plan

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from gocker.cli.options import load_options, make_plan, say, validate
 from gocker.cli.options import parser as new_parser
 from gocker.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gocker.report.summary import Summary
     from gocker.scheduler.launcher import Launcher
 

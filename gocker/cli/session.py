@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
 
 import gocker
+from gocker.cli import timings
 from gocker.errors import GockerError, HostError
-from gocker.log import Console, RunLog
-from gocker.plan.files import ANONYMOUS
+from gocker.log import RunLog
+from gocker.plan.model import ANONYMOUS
 from gocker.report.mask import Mask
 from gocker.report.output import Prefixer, QueueSink
 from gocker.report.summary import Summary
 from gocker.scheduler.loop import Loop
 from gocker.scheduler.machine import Machine
-from gocker.state import artifacts, leftovers, volumes
+from gocker.state import artifacts, leftovers
 from gocker.state.names import run_of
 from gocker.state.run import Run, prune, runs
 from gocker.state.view import Glob, View
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
+    from gocker.log import Console
     from gocker.plan.model import Container, Plan
     from gocker.scheduler.launcher import Launcher
     from gocker.scheduler.loop import Ended
@@ -83,7 +86,9 @@ class Session:
         return result
 
     def _begin(self, options: Options) -> None:
+        timings.mark("run created")
         ready = prepare_launcher(self._launcher, self._roots, self.run)
+        timings.mark("launcher ready")
         sweep(self._launcher, self._roots, ready["cgroups"])
         parallel = self._plan.parallel if options.parallel is None else options.parallel
         self.record("run.started", {
@@ -111,6 +116,8 @@ class Session:
 
     def record(self, event: str, fields: dict[str, Any]) -> object:
         """Append an event to the run's log and to the summary."""
+        if event == "container.started":
+            timings.once("first container started")
         record = self._log.record(event, self.mask.fields(fields) if self.mask else fields)
         self.summary.add(record)
         return record
@@ -131,6 +138,7 @@ class Session:
 
     def prepare(self, container: Container, container_id: str) -> dict[str, str]:
         """Make a container's directories; return those of its anonymous volumes by source."""
+        timings.once("loop entered")
         anonymous = {}
         for number, item in enumerate(container.prepare):
             if item.kind == "bind":
@@ -146,6 +154,8 @@ class Session:
 
     def _volume(self, name: str, path: str) -> None:
         project = self._plan.project
+        from gocker.state import volumes
+
         volume, made = volumes.create(self._roots, project, name.removeprefix(f"{project}_"))
         if made:
             self.record("volume.created", {"volume": name, "path": volume.path})

@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
 
-from gocker.cli import reports
-from gocker.cli.options import add_run_options, colour, load, make_plan, say
+from gocker.cli import timings
+from gocker.cli.options import add_run_options, colour, load, make_plan, say, split_files
 from gocker.cli.options import parser as new_parser
+from gocker.errors import HostError
+from gocker.values import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gocker.cli.reports import Wanted
+    from gocker.image.resolve import RootFs
     from gocker.plan.model import Plan
     from gocker.scheduler.launcher import Launcher
     from gocker.state.roots import Roots
@@ -31,12 +37,20 @@ def parser() -> argparse.ArgumentParser:
     add("--exit-code-from", metavar="SERVICE")
     add("--abort-on-container-exit", action="store_true")
     add("--abort-on-container-failure", action="store_true")
-    add("--report", action="append", default=[], type=reports.wanted, metavar="KIND=FILE",
+    add("--report", action="append", default=[], type=_report, metavar="KIND=FILE",
         help="junit=FILE or json=FILE, written at the end")  # fmt: skip
+    add("--no-cache", action="store_true", help="plan anew, even if the spec is unchanged")
+    add("--timings", action="store_true", help="tell what each stage of the start took")
     add("--no-summary", action="store_true", help="no table at the end")
     add("--format", choices=("table", "json", "jsonl"), default="table",
         help="of the summary; json and jsonl go to standard output")  # fmt: skip
     return made
+
+
+def _report(word: str) -> Wanted:
+    from gocker.cli.reports import wanted
+
+    return wanted(word)
 
 
 def _duration(text: str) -> float:
@@ -52,12 +66,44 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     """Run the spec; return the exit code of docs/errors.md."""
     from gocker.state.roots import Roots
 
+    try:
+        roots = Roots.open(os.environ)
+    except HostError:
+        load(arguments, arguments.words)  # what is wrong with the spec is said first
+        raise
+    with roots:
+        plan, warnings, keep = _plan(arguments, roots)
+        for warning in warnings:
+            say(f"gocker: {warning}")
+        code = run_plan(arguments, plan, roots, launcher)
+        keep()
+    if arguments.timings:
+        sys.stderr.write("\n" + timings.table())
+    return code
+
+
+def _plan(
+    arguments: argparse.Namespace, roots: Roots
+) -> tuple[Plan, list[str], Callable[[], object]]:
+    """Return the plan, warnings to show, and what keeps it for the next start, to call later."""
+    images: dict[str, RootFs] = {}
+    cache = None
+    if not arguments.no_cache and os.environ.get("GOCKER_NO_CACHE", "") in ("", "0"):
+        from gocker.cli.plancache import PlanCache
+
+        cache = PlanCache(arguments, split_files(arguments.words)[0], roots)
+        found = cache.find()
+        timings.mark("plan cache read")
+        if found is not None:
+            return *found, bool
+        cache.record()
     loaded, project = load(arguments, arguments.words)
-    for warning in loaded.warnings:
-        print(f"gocker: {warning}", file=sys.stderr)  # noqa: T201  # cli prints
-    with Roots.open(os.environ) as roots:
-        plan = make_plan(loaded, project, roots)
-        return run_plan(arguments, plan, roots, launcher)
+    timings.mark("spec loaded")
+    plan = make_plan(loaded, project, roots, images=images)
+    timings.mark("plan made")
+    if cache is None:
+        return plan, loaded.warnings, bool
+    return plan, loaded.warnings, partial(cache.store, plan, project, loaded.warnings, images)
 
 
 def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: Launcher) -> int:
@@ -91,8 +137,11 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
             colour=colour(arguments, 1),
         )  # fmt: skip
         result = session.execute(options)
-    for note in reports.write(arguments.report, session, plan):
-        say(f"gocker: {note}")
+    if arguments.report:
+        from gocker.cli import reports
+
+        for note in reports.write(arguments.report, session, plan):
+            say(f"gocker: {note}")
     _summarise(arguments, session.summary)
     return result.exit_code
 

@@ -6,13 +6,13 @@ import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from gocker.cli.options import load, make_outline
 from gocker.cli.options import parser as new_parser
 from gocker.errors import PlanError, Problem, SpecError
 from gocker.report.human import safe
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.scheduler.launcher import Launcher
 

@@ -10,11 +10,16 @@ import errno
 import os
 
 from gocker.errors import HostError
-from gocker.image.tree import Content, Directory, Entry, File, Link, Tree
+from gocker.image.tree import Content, Directory, Link, Tree
 from gocker.state.directory import list_names, open_private
 from gocker.state.locks import acquire
-from gocker.state.roots import Roots
 from gocker.tree import remove_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gocker.image.tree import Entry, File
+    from gocker.state.roots import Roots
+
 
 _UNFINISHED = ".new-"
 _LOCK_TIMEOUT_S = 60.0

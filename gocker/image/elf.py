@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import NamedTuple
+
+from gocker.values import dataclass
 
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_RPATH, _DT_RUNPATH = 1, 5, 10, 15, 29
@@ -16,7 +17,8 @@ _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_RPATH, _DT_RUNPATH = 1, 5, 10, 15, 29
 _MAX_HEADERS, _MAX_DYNAMIC, _MAX_STRINGS = 512, 1 << 20, 16 << 20
 
 
-class Elf(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Elf:
     """What one object asks for.
 
     `kind` is (class, data encoding, machine): a library fits a program of the same kind.
@@ -30,7 +32,8 @@ class Elf(NamedTuple):
     runpath: tuple[str, ...]
 
 
-class _Segment(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Segment:
     type: int
     offset: int
     address: int

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
 
 from gocker.errors import HostError
-from gocker.image.elf import Elf, read_elf
+from gocker.image.elf import read_elf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gocker.image.elf import Elf
+
 
 _CONF = "/etc/ld.so.conf"
 # e_machine of elf.h, and the directory name of Debian's multiarch.

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, NamedTuple
 
 from gocker.errors import HostError, PlanError
 from gocker.image.path import PATH
-from gocker.state.roots import Roots
+from gocker.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal
+
+    from gocker.state.roots import Roots
+
 
 DEFAULT = "host:/"
 _HINT = (
@@ -21,14 +27,16 @@ _HIDDEN = ("/root", "/home", "/run", "/tmp", "/var/tmp")  # noqa: S108  # hidden
 HIDDEN_MODES: Mapping[str, int] = {"/root": 0o700, "/tmp": 0o1777, "/var/tmp": 0o1777}  # noqa: S108  # modes of the empty ones
 
 
-class Reference(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reference:
     """A parsed reference; `value` is the path, or the programs with commas."""
 
     kind: Literal["host", "rootfs", "bins"]
     value: str
 
 
-class RootFs(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RootFs:
     """What an image gives a container.
 
     `lower`: directories for an overlay, topmost first. `hidden`: paths to cover with an empty

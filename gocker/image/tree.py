@@ -7,15 +7,15 @@ where the host's is one, and a chain of links (``/usr/bin/awk``, ``/etc/alternat
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
-from typing import NamedTuple
 
+from gocker.digest import hexdigest
 from gocker.errors import HostError
 from gocker.image.libraries import Libraries
 from gocker.image.path import which
+from gocker.values import dataclass
 
 _LAYOUT_VERSION = 1
 _MAX_LINKS = 40  # as the kernel, path_resolution(7)
@@ -39,7 +39,8 @@ _APPLETS = b"\0[\0[["
 _APPLET = re.compile(r"[a-z0-9_.+\[-]{1,32}")
 
 
-class File(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class File:
     """A regular file of the host; size and times tell whether it is still the same."""
 
     source: str
@@ -50,19 +51,22 @@ class File(NamedTuple):
     inode: int
 
 
-class Content(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Content:
     """A file of our own."""
 
     text: str
 
 
-class Link(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Link:
     """A symbolic link."""
 
     target: str
 
 
-class Directory(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Directory:
     """A directory."""
 
     mode: int
@@ -102,7 +106,7 @@ class Tree:
         """Return a name for this content: equal while the host's files are unchanged."""
         facts = [f"layout {_LAYOUT_VERSION}"]
         facts += [f"{path!r} {entry!r}" for path, entry in sorted(self.entries.items())]
-        return hashlib.sha256("\n".join(facts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return hexdigest("\n".join(facts).encode("utf-8", "surrogatepass"))[:32]
 
     def _add_executable(self, path: str, scripts: int) -> str:
         real = self._walk(path)

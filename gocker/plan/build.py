@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 from gocker.errors import GockerError, PlanError
 from gocker.plan import posture
-from gocker.plan.container import (
-    Host,
-    container,
-    image,
-    no_new_privileges,
-    seccomp_unconfined,
-)
+from gocker.plan.container import container, image, no_new_privileges, seccomp_unconfined
 from gocker.plan.graph import order_units
-from gocker.plan.instances import Made, instances, matrix_groups
+from gocker.plan.instances import instances, matrix_groups
 from gocker.plan.model import (
     Artifacts,
-    Container,
     Dependency,
     Healthcheck,
     Plan,
@@ -27,14 +18,19 @@ from gocker.plan.model import (
     Reservation,
     Restart,
     Retry,
-    Role,
     Unit,
 )
 from gocker.plan.resources import limits, reservation
+from gocker.values import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
+    from gocker.plan.container import Host
+    from gocker.plan.instances import Made
+    from gocker.plan.model import Container, Role
     from gocker.spec.expand import Instance
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
@@ -248,7 +244,7 @@ def stop_signal(name: str | None) -> int:
         PlanError: for anything else.
     """
     if name is None:
-        return signal.SIGTERM
+        return int(signal.SIGTERM)
     word = name.upper().removeprefix("SIG")
     if word.isascii() and word.isdecimal() and 1 <= int(word) <= 64:
         return int(word)

@@ -7,11 +7,16 @@ put in OCI's own words, so that runc and crun make the same container from it.
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
-from gocker import oci
 from gocker.errors import PlanError
-from gocker.plan.model import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gocker import oci
+    from gocker.plan.model import Container
+
 
 MOUNT_ANNOTATION = "io.gocker.rootfs.mount"
 

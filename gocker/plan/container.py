@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
-from gocker import oci
 from gocker.errors import PlanError
 from gocker.image.resolve import HIDDEN_MODES
 from gocker.plan import files, posture
 from gocker.plan.model import Container
 from gocker.plan.resources import device_number, resources
+from gocker.values import dataclass, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
+    from gocker import oci
     from gocker.image.resolve import RootFs
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service

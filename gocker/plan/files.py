@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from gocker import oci
 from gocker.errors import PlanError
 from gocker.plan import posture
-from gocker.plan.model import Prepare
+from gocker.plan.model import ANONYMOUS, Prepare
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gocker import oci
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
     from gocker.spec.model.service import FileGrant
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # A start request is one message on a socket; see gocker.wire.MAX_MESSAGE.
 MAX_GRANTS = 100_000
-# Begins the source of an anonymous volume's mount; the executor puts a directory there.
-ANONYMOUS = "anonymous:"
 _HOST_LINES = (
     "127.0.0.1\tlocalhost",
     "::1\tlocalhost ip6-localhost ip6-loopback",

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Collection, Mapping
-from typing import Any
 
 from gocker.errors import PlanError
-from gocker.plan.model import Dependency, Plan, Unit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from typing import Any
+
+    from gocker.plan.model import Dependency, Plan, Unit
+
 
 _SHORT = {
     "service_started": "started",

@@ -5,14 +5,20 @@ Times are seconds. A *unit* is one instance of a service: a replica or a matrix 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from gocker.values import dataclass, field
 
-from gocker import oci
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
 
-Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
-When = Literal["on_success", "on_failure", "always"]
-Role = Literal["job", "support"]
+    from gocker import oci
+
+    Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
+    When = Literal["on_success", "on_failure", "always"]
+    Role = Literal["job", "support"]
+
+# Begins the source of an anonymous volume's mount; the executor puts a directory there.
+ANONYMOUS = "anonymous:"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,14 @@ module of its own and is part of this one.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
-
-from gocker import oci
 from gocker.plan.seccomp import default_seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gocker import oci
+
 
 __all__ = [
     "ALL_CAPS", "CAPABILITY_NUMBERS", "DEFAULT_CAPS", "DEVICE_RULES", "MASKED_PATHS",
@@ -91,7 +94,9 @@ def capability(name: str) -> str:
     full = full if full.startswith("CAP_") else f"CAP_{full}"
     if full in CAPABILITY_NUMBERS:
         return full
-    close = difflib.get_close_matches(full, ALL_CAPS, n=1)
+    from difflib import get_close_matches
+
+    close = get_close_matches(full, ALL_CAPS, n=1)
     suggestion = f", did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"unknown capability {name!r}{suggestion}")
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any, TypedDict
 
-from gocker import oci
 from gocker.errors import PlanError
 from gocker.plan import posture
 from gocker.plan.model import Limits, Reservation
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any, TypedDict
 
+    from gocker import oci
     from gocker.spec.model.service import Container as Service
 
+    class _Number(TypedDict):
+        major: int
+        minor: int
+
+
 _PERIOD_US = 100_000
-
-
-class _Number(TypedDict):
-    major: int
-    minor: int
 
 
 def resources(service: Service, *, job: bool) -> oci.Resources:

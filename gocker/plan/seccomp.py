@@ -10,10 +10,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection
 
-from gocker import oci
 from gocker.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from gocker import oci
+
 
 ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 

@@ -9,11 +9,17 @@ those of Ant's JUnit task, which every CI reads.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any
 from xml.etree import ElementTree as ET
 
-from gocker.report.lines import Record, explain
+from gocker.report.lines import explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from gocker.report.lines import Record
+
 
 # Last lines of an attempt's output that go into the report.
 TAIL_LINES = 20

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from collections import namedtuple
 
 from gocker.report.human import count, duration, safe, size
 
-Record = dict[str, Any]
-Level = Literal["debug", "info", "warning", "error"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Literal, NamedTuple
+
+    Record = dict[str, Any]
+    Level = Literal["debug", "info", "warning", "error"]
+
+    Saying = tuple[Level, str, str]
 
 
-class Line(NamedTuple):
-    """A line of progress. All texts are free of control characters."""
+if TYPE_CHECKING:
 
-    level: Level
-    who: str
-    what: str
-    detail: str
+    class Line(NamedTuple):
+        """A line of progress. All texts are free of control characters."""
+
+        level: Level
+        who: str
+        what: str
+        detail: str
+else:
+    Line = namedtuple("Line", "level who what detail")
 
 
 def error_text(error: Record) -> str:
@@ -70,9 +80,6 @@ class Narrator:
         else:
             level, what, detail = _SAY.get(event, _unknown)(record)
         return Line(level, safe(str(who)), safe(what), safe(detail))
-
-
-Saying = tuple[Level, str, str]
 
 
 def _finished(record: Record, last: Record) -> Saying:

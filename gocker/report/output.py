@@ -12,10 +12,14 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Callable
 
 from gocker.events import timestamp
 from gocker.report.human import safe, safe_output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 # A longer line is cut, so that a program that never writes a newline cannot fill our memory.
 # The cut is only in the prefixed view; the container's log file has the line whole.

@@ -5,12 +5,17 @@ Fed while the run goes on or from ``run.jsonl`` later, the same records give the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any
-
 from gocker.report.human import count, duration, size
-from gocker.report.lines import Record, error_text
+from gocker.report.lines import error_text
+from gocker.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from gocker.report.lines import Record
+
 
 # From here on a peak is worth a word, although the job passed.
 NEAR = 0.9
@@ -95,6 +100,8 @@ class Summary:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
+        from dataclasses import asdict
+
         return {**asdict(self), "rows": [asdict(row) for row in self.rows.values()]}
 
     def hints(self) -> list[str]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
 
 from gocker.report.human import count, duration, safe, size
-from gocker.report.summary import Row, Summary
 
-Format = Literal["table", "json", "jsonl"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Literal
+
+    from gocker.report.summary import Row, Summary
+
+    Format = Literal["table", "json", "jsonl"]
+
 
 _HEADER = (
     "SERVICE", "VERDICT", "EXIT", "TIME", "CPU", "THROTTLED", "MEMORY", "PIDS", "TRIES",

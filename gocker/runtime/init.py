@@ -7,12 +7,12 @@ no library or name service is consulted: the file system is the image's by then
 
 from __future__ import annotations
 
+import _socket as socket
 import fcntl
 import json
 import os
 import select
 import signal
-import socket
 import struct
 
 from gocker.errors import (
@@ -98,10 +98,15 @@ def _loopback(setup: Setup) -> None:
     """Bring ``lo`` up in a new network namespace (netdevice(7))."""
     if not setup.namespaces & process.CLONE_NEWNET:
         return
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
         request = struct.pack("16sH14x", b"lo", 0)
-        flags = struct.unpack_from("H", fcntl.ioctl(sock, _SIOCGIFFLAGS, request), 16)[0]
-        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+        flags = struct.unpack_from("H", fcntl.ioctl(sock.fileno(), _SIOCGIFFLAGS, request), 16)[0]
+        fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+    finally:
+        # Not left to the collector: that may run in the launcher, whose descriptor of this
+        # number is another one.
+        sock.close()
 
 
 def _root(setup: Setup) -> None:

@@ -18,11 +18,11 @@ Events it sends, beside ``t``:
 
 from __future__ import annotations
 
+import _socket
 import gc
 import os
 import select
 import signal
-import socket
 import sys
 import time
 
@@ -201,7 +201,6 @@ class Launcher:
         if message.get("everywhere"):
             self._managers += cgroup.other_managers(self._manager)
         prepare.forget_imports()
-        gc.collect()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
         names = {name for manager in self._managers for name in manager.names()}
@@ -390,4 +389,8 @@ def main() -> None:
     # A container with `init: true` has a fork of this process as PID 1: no path of the host.
     process.set_title("gocker-launcher")
     gc.disable()
-    Launcher(Connection(socket.socket(fileno=fd))).serve()
+    # What lives now lives for ever: a collection must not touch (and copy) its pages. The front
+    # is still reading its spec: nobody waits for this.
+    gc.collect()
+    gc.freeze()
+    Launcher(Connection(_socket.socket(fileno=fd))).serve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import signal
 import sys
@@ -18,8 +19,11 @@ def forget_imports() -> None:
     """Make every further import an error.
 
     A child that has entered an image's root, in memory that may be ours, would take the module
-    from there (CVE-2019-14271 in Python's form). All that is needed is loaded by now.
+    from there (CVE-2019-14271 in Python's form). All that is needed is loaded by now, but for
+    codecs, which Python loads when a file is opened with them.
     """
+    for name in ("ascii", "utf-8"):
+        codecs.lookup(name)
     sys.meta_path.clear()
     sys.path.clear()
     sys.path_importer_cache.clear()

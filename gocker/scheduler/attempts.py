@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Mapping
-from typing import Literal
 
-from gocker.plan.model import MatrixGroup, Reservation
 from gocker.scheduler import records
-from gocker.scheduler.messages import (
-    Command,
-    Exited,
-    Kill,
-    Next,
-    Start,
-    StartFailed,
-    Stop,
-    VerdictName,
-)
-from gocker.scheduler.node import Node, State
+from gocker.scheduler.messages import Exited, Kill, Start, Stop
+from gocker.scheduler.node import State
 from gocker.scheduler.slots import Slots
 from gocker.scheduler.timers import Timers
 from gocker.scheduler.verdict import (
@@ -29,9 +17,13 @@ from gocker.scheduler.verdict import (
     wants_retry,
 )
 
-# "life" is a unit's timeout, grace period or delay, as its state says; "run" and "wait" are the
-# whole run's.
-Timer = tuple[Node | None, Literal["life", "probe", "run", "wait"]]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gocker.plan.model import MatrixGroup, Reservation
+    from gocker.scheduler.messages import Command, Next, StartFailed, VerdictName
+    from gocker.scheduler.node import Node
 
 
 class Attempts:
@@ -46,7 +38,7 @@ class Attempts:
     ) -> None:  # fmt: skip
         self.now = 0.0
         self.out: list[Command] = []
-        self.timers: Timers[Timer] = Timers()
+        self.timers = Timers()
         # In the order of their starts.
         self.active: dict[Node, None] = {}
         self._services: deque[Node] = deque()

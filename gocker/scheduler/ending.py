@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from gocker.errors import EXIT_JOB_FAILED, EXIT_TIMEOUT, HostError, UsageError
-from gocker.scheduler.messages import Options, Outcome
-from gocker.scheduler.node import Node
 from gocker.scheduler.verdict import RUN_TIMEOUT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from gocker.scheduler.messages import Options, Outcome
+    from gocker.scheduler.node import Node
+
 
 ABORT = "abort"
 INTERRUPTED = "interrupted"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
-from gocker.plan.model import Healthcheck
+    from gocker.plan.model import Healthcheck
 
-Status = Literal["starting", "healthy", "unhealthy"]
+    Status = Literal["starting", "healthy", "unhealthy"]
 
 
 class Health:

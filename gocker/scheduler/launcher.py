@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import os
-import socket
-import sys
 from collections import deque
-from typing import TYPE_CHECKING
 
 from gocker.errors import GockerError, HostError, from_wire
 from gocker.wire import Connection, encode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gocker.wire import Message
+    from _socket import socket
 
-_CODE = "import sys; sys.path.insert(0, {root!r}); from gocker.runtime.launcher import main; main()"
+    from gocker.wire import Message
 
 
 class Launcher:
-    """A running launcher. Owns its connection; `close` ends it and waits for its clean-up."""
+    """A running launcher, as `gocker.scheduler.spawn` made it; it imports while we go on.
 
-    def __init__(self) -> None:
-        """Start the process; it imports while the caller goes on.
+    Owns its connection; `close` ends it and waits for its clean-up.
+    """
 
-        Not through gocker.cli: the launcher has to be a small process of its own, isolated
-        (-I) from PYTHON* variables, the user's site directory and the working directory.
-        """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        theirs.set_inheritable(True)
-        command = [sys.executable, "-I", "-S", "-c", _CODE.format(root=root), str(theirs.fileno())]
-        # Nothing of the caller's environment: it would be readable in /proc/PID/environ of a
-        # process that enters containers.
-        self.pid = os.posix_spawn(sys.executable, command, {}, setsid=True)
-        theirs.close()
-        self.connection = Connection(ours)
-        self._socket = ours
+    def __init__(self, pid: int, sock: socket) -> None:
+        self.pid = pid
+        self.connection = Connection(sock)
+        self._socket = sock
         self._outgoing: deque[tuple[bytes, tuple[int, ...], tuple[int, ...]]] = deque()
 
     def fileno(self) -> int:

@@ -6,25 +6,19 @@ own deadline. Every decision is the machine's.
 
 from __future__ import annotations
 
+import _socket as socket
 import json
 import os
 import selectors
 import signal
-import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
 
-from gocker import events, oci
+from gocker import events
 from gocker.errors import GockerError, HostError
-from gocker.plan.model import Container, Plan
-from gocker.scheduler.launcher import Launcher, lost
-from gocker.scheduler.machine import Machine
+from gocker.scheduler.launcher import lost
 from gocker.scheduler.messages import (
-    Command,
     Connect,
-    Event,
     Exited,
     Finish,
     Interrupted,
@@ -34,7 +28,6 @@ from gocker.scheduler.messages import (
     ProbeDone,
     ReadyLine,
     Record,
-    Result,
     Start,
     Started,
     StartFailed,
@@ -42,7 +35,57 @@ from gocker.scheduler.messages import (
     Verdict,
     signal_name,
 )
-from gocker.scheduler.output import Feed, Streams, Watch
+from gocker.scheduler.output import Streams, Watch
+from gocker.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, Protocol
+
+    from gocker import oci
+    from gocker.plan.model import Container, Plan
+    from gocker.scheduler.launcher import Launcher
+    from gocker.scheduler.machine import Machine
+    from gocker.scheduler.messages import Command, Event, Result
+    from gocker.scheduler.output import Feed
+
+    class Surroundings(Protocol):
+        """What the loop needs of the command: the log, files and the terminal."""
+
+        def record(self, event: str, fields: dict[str, Any]) -> object:
+            """Append an event to the run's log."""
+
+        def open_log(self, instance: str, attempt: int) -> int:
+            """Return a descriptor for a container's raw output; the loop closes it."""
+
+        def feed(self, instance: str) -> Feed | None:
+            """Return where a container's output is shown, or None."""
+
+        def prepare(self, container: Container, container_id: str) -> dict[str, str]:
+            """Make a container's directories; return those of anonymous volumes by mount source."""
+
+        def stdin(self, instance: str) -> int:
+            """Return a descriptor for standard input; the loop closes it."""
+
+        def collect(
+            self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
+        ) -> None:
+            """Take what is wanted of a container's files; `record` adds the container's names."""
+
+        @property
+        def sinks(self) -> Sequence[Queue]:
+            """Return the writers to the terminal, which never wait for their readers."""
+
+    class Queue(Protocol):
+        """What is to be written when its reader takes it: `gocker.report.output.QueueSink`."""
+
+        fd: int
+        pending: int
+
+        def pump(self) -> None:
+            """Write while there is room."""
+
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PROBE_OUTPUT = 4096
@@ -53,45 +96,8 @@ _EVIDENCE = tuple(
 )  # fmt: skip
 
 
-class Surroundings(Protocol):
-    """What the loop needs of the command: the log, files and the terminal."""
-
-    def record(self, event: str, fields: dict[str, Any]) -> object:
-        """Append an event to the run's log."""
-
-    def open_log(self, instance: str, attempt: int) -> int:
-        """Return a descriptor for a container's raw output; the loop closes it."""
-
-    def feed(self, instance: str) -> Feed | None:
-        """Return where a container's output is shown, or None."""
-
-    def prepare(self, container: Container, container_id: str) -> dict[str, str]:
-        """Make a container's directories; return those of anonymous volumes by mount source."""
-
-    def stdin(self, instance: str) -> int:
-        """Return a descriptor for standard input; the loop closes it."""
-
-    def collect(
-        self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
-    ) -> None:
-        """Take what is wanted of a container's files; `record` adds the container's names."""
-
-    @property
-    def sinks(self) -> Sequence[Queue]:
-        """Return the writers to the terminal, which never wait for their readers."""
-
-
-class Queue(Protocol):
-    """What is to be written when its reader takes it: `gocker.report.output.QueueSink`."""
-
-    fd: int
-    pending: int
-
-    def pump(self) -> None:
-        """Write while there is room."""
-
-
-class Ended(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ended:
     """A container that has ended and whose files are still there."""
 
     instance: str
@@ -519,19 +525,17 @@ class _Signals:
     def __init__(self, selector: selectors.BaseSelector, callback: Callable[[int], None]) -> None:
         self._selector = selector
         self._callback = callback
-        self._read, self._write = socket.socketpair()
+        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        self._read.setblocking(False)
-        self._write.setblocking(False)
-        signal.set_wakeup_fd(self._write.fileno())
+        signal.set_wakeup_fd(self._write)
         for number in _SIGNALS:
             self._before[number] = signal.signal(number, lambda *_: None)
         self._selector.register(self._read, selectors.EVENT_READ, self._readable)
 
     def _readable(self) -> None:
-        for number in self._read.recv(64):
+        for number in os.read(self._read, 64):
             self._callback(number)
 
     def __exit__(self, *_: object) -> None:
@@ -539,5 +543,5 @@ class _Signals:
             signal.signal(number, handler)
         signal.set_wakeup_fd(-1)
         self._selector.unregister(self._read)
-        self._read.close()
-        self._write.close()
+        os.close(self._read)
+        os.close(self._write)

@@ -7,20 +7,16 @@ ends and when everything is cancelled. States, rules and decisions: docs/schedul
 
 from __future__ import annotations
 
-from gocker.plan.model import Plan
 from gocker.scheduler import records
 from gocker.scheduler.attempts import Attempts
 from gocker.scheduler.ending import INTERRUPTED, LAUNCHER_LOST, Ending
 from gocker.scheduler.health import Health
 from gocker.scheduler.messages import (
-    Command,
     Connect,
-    Event,
     Exited,
     Finish,
     Interrupted,
     LauncherLost,
-    Next,
     Oom,
     Options,
     Probe,
@@ -30,15 +26,21 @@ from gocker.scheduler.messages import (
     Started,
     StartFailed,
     Verdict,
-    VerdictName,
 )
-from gocker.scheduler.node import ACTIVE, Node, State, link
+from gocker.scheduler.node import ACTIVE, State, link
 from gocker.scheduler.progress import Progress
 from gocker.scheduler.readiness import Readiness
 from gocker.scheduler.verdict import RUN_TIMEOUT, TIMEOUT, fail_on, judge, oom_kills_of
 
 # Seconds between two attempts to connect to a port that does not accept yet.
 CONNECT_INTERVAL_S = 0.1
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gocker.plan.model import Plan
+    from gocker.scheduler.messages import Command, Event, Next, VerdictName
+    from gocker.scheduler.node import Node
+
 
 _START_FAILED: dict[str | None, VerdictName] = {None: "start_failed", TIMEOUT: "timeout"}
 

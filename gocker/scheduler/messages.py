@@ -8,17 +8,22 @@ Events of an attempt that is over are ignored. Times are seconds, signals are nu
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
 
-from gocker.plan.model import Healthcheck
+from gocker.values import dataclass, field
 
-VerdictName = Literal[
-    "ok", "exit", "oom", "pids", "timeout", "signal",
-    "unhealthy", "start_failed", "skipped", "cancelled",
-]  # fmt: skip
-Next = Literal["done", "retry", "restart"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Literal
+
+    from gocker.plan.model import Healthcheck
+
+    VerdictName = Literal[
+        "ok", "exit", "oom", "pids", "timeout", "signal",
+        "unhealthy", "start_failed", "skipped", "cancelled",
+    ]  # fmt: skip
+    Next = Literal["done", "retry", "restart"]
+
 
 # Events -------------------------------------------------------------------------------------
 

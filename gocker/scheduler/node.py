@@ -6,9 +6,14 @@ from collections import defaultdict
 from enum import Enum
 
 from gocker.errors import PlanError
-from gocker.plan.model import Condition, Plan, Unit
-from gocker.scheduler.health import Health
-from gocker.scheduler.messages import Exited, Outcome, StartFailed, VerdictName, shell_code
+from gocker.scheduler.messages import Exited, shell_code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gocker.plan.model import Condition, Plan, Unit
+    from gocker.scheduler.health import Health
+    from gocker.scheduler.messages import Outcome, StartFailed, VerdictName
+
 
 State = Enum("State", "WAITING READY STARTING RUNNING STOPPING BACKOFF FINISHED")
 ACTIVE = frozenset({State.STARTING, State.RUNNING, State.STOPPING})

@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import re
 import selectors
-from collections.abc import Callable
-from typing import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    class Feed(Protocol):
+        """What takes a container's output for the terminal: `gocker.report.output.Prefixer`."""
+
+        def feed(self, chunk: bytes, stream: int = 1) -> None:
+            """Take the next bytes of stream 1 or 2."""
+
+        def close(self) -> None:
+            """Write what is left."""
+
 
 _CHUNK = 1 << 16
-
-
-class Feed(Protocol):
-    """What takes a container's output for the terminal: `gocker.report.output.Prefixer`."""
-
-    def feed(self, chunk: bytes, stream: int = 1) -> None:
-        """Take the next bytes of stream 1 or 2."""
-
-    def close(self) -> None:
-        """Write what is left."""
 
 
 class Watch:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from functools import partial
 
-from gocker.plan.model import MatrixGroup
 from gocker.scheduler import records
-from gocker.scheduler.attempts import Attempts
-from gocker.scheduler.ending import ABORT, FAIL_FAST, Ending
-from gocker.scheduler.messages import Exited, Outcome, StartFailed, VerdictName
-from gocker.scheduler.node import ACTIVE, Edges, Node, State
-from gocker.scheduler.readiness import Readiness
+from gocker.scheduler.ending import ABORT, FAIL_FAST
+from gocker.scheduler.messages import Exited, Outcome, StartFailed
+from gocker.scheduler.node import ACTIVE, State
 from gocker.scheduler.verdict import is_allowed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from gocker.plan.model import MatrixGroup
+    from gocker.scheduler.attempts import Attempts
+    from gocker.scheduler.ending import Ending
+    from gocker.scheduler.messages import VerdictName
+    from gocker.scheduler.node import Edges, Node
+    from gocker.scheduler.readiness import Readiness
+
 
 NOT_NEEDED = "not_needed"
 NO_FAILURE = "no_failure"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from gocker.scheduler.messages import Ready
-from gocker.scheduler.node import Node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gocker.scheduler.node import Node
 
 
 class Readiness:

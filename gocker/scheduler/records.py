@@ -5,11 +5,16 @@ Those named ``container.*`` lack ``container.id``, which only the executor knows
 
 from __future__ import annotations
 
-from typing import Any
+from gocker.scheduler.messages import Record, signal_name
 
-from gocker.scheduler.health import Health
-from gocker.scheduler.messages import Outcome, Record, VerdictName, signal_name
-from gocker.scheduler.node import Node
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gocker.scheduler.health import Health
+    from gocker.scheduler.messages import Outcome, VerdictName
+    from gocker.scheduler.node import Node
+
 
 _OUTPUT_BYTES = 4096
 

@@ -7,10 +7,16 @@ at the same time fits the host.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 
-from gocker.plan.model import MatrixGroup, Reservation
-from gocker.scheduler.node import Node, State
+from gocker.plan.model import Reservation
+from gocker.scheduler.node import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gocker.plan.model import MatrixGroup
+    from gocker.scheduler.node import Node
 
 
 class _Group:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
-from typing import Generic, TypeVar
 
-K = TypeVar("K", bound=Hashable)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from gocker.scheduler.node import Node
+
+    # "life" is a unit's timeout, grace period or delay, as its state says; "run" and "wait" are
+    # the whole run's.
+    Timer = tuple[Node | None, Literal["life", "probe", "run", "wait"]]
 
 
-class Timers(Generic[K]):
+class Timers:
     """At most one timer per key. A cancelled one stays in the heap until it surfaces."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, K]] = []
-        self._live: dict[K, int] = {}
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._live: dict[Timer, int] = {}
         self._sequence = 0
 
     def __len__(self) -> int:
         return len(self._live)
 
-    def set(self, key: K, when: float) -> None:
+    def set(self, key: Timer, when: float) -> None:
         """Let `key` be due at `when`, instead of any earlier setting."""
         self._sequence += 1
         self._live[key] = self._sequence
@@ -31,7 +37,7 @@ class Timers(Generic[K]):
             self._heap = [entry for entry in self._heap if self._live.get(entry[2]) == entry[1]]
             heapify(self._heap)
 
-    def cancel(self, key: K) -> None:
+    def cancel(self, key: Timer) -> None:
         """Forget `key`'s timer, if there is one."""
         self._live.pop(key, None)
 
@@ -42,7 +48,7 @@ class Timers(Generic[K]):
             heappop(heap)
         return heap[0][0] if heap else None
 
-    def pop_due(self, now: float) -> K | None:
+    def pop_due(self, now: float) -> Timer | None:
         """Remove and return the earliest key that is due, or None."""
         deadline = self.deadline()
         if deadline is None or deadline > now:

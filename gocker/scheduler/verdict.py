@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from gocker.plan.model import Restart, Unit
-from gocker.scheduler.messages import Exited, VerdictName, shell_code
+from gocker.scheduler.messages import shell_code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gocker.plan.model import Restart, Unit
+    from gocker.scheduler.messages import Exited, VerdictName
+
 
 # Reasons of a stop that belong to the attempt itself; every other one is somebody's decision.
 TIMEOUT = "timeout"

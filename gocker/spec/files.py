@@ -10,7 +10,14 @@ import os
 import stat
 import sys
 
+from gocker.digest import hexdigest
+
 MAX_BYTES = 8 << 20
+
+
+# What the file system answered, as (question, path) -> answer, while somebody keeps a record:
+# with the same answers a load has the same result. See `record` and `ask`.
+_answers: dict[tuple[str, str], str] | None = None
 
 
 class FileProblem(Exception):  # noqa: N818  # becomes a Problem with the place of the reference
@@ -23,6 +30,17 @@ def read(path: str, limit: int = MAX_BYTES) -> bytes:
     Raises:
         FileProblem: if it is missing, no regular file, too large or unreadable.
     """
+    try:
+        data = _read(path, limit)
+    except FileProblem as error:
+        _note("read", path, f"! {error}")
+        raise
+    if _answers is not None:
+        _note("read", path, hexdigest(data))
+    return data
+
+
+def _read(path: str, limit: int) -> bytes:
     if path == "-":
         return _bounded(sys.stdin.buffer.read(limit + 1), limit)
     try:
@@ -73,13 +91,40 @@ def exists(path: str) -> bool:
     try:
         os.stat(path)
     except (OSError, ValueError):
-        return False
-    return True
+        found = False
+    else:
+        found = True
+    _note("exists", path, str(found))
+    return found
 
 
 def is_dir(path: str) -> bool:
     """Return whether there is a directory at `path`."""
     try:
-        return stat.S_ISDIR(os.stat(path).st_mode)
+        found = stat.S_ISDIR(os.stat(path).st_mode)
     except (OSError, ValueError):
-        return False
+        found = False
+    _note("is_dir", path, str(found))
+    return found
+
+
+def record() -> dict[tuple[str, str], str]:
+    """Begin a record of everything that is asked from now on, and return it."""
+    global _answers  # noqa: PLW0603  # the file system is global, too
+    _answers = {}
+    return _answers
+
+
+def ask(question: str, path: str) -> str:
+    """Return the answer of now to a recorded question: ``read``, ``exists`` or ``is_dir``."""
+    if question == "read":
+        try:
+            return hexdigest(read(path))
+        except FileProblem as error:
+            return f"! {error}"
+    return str(exists(path) if question == "exists" else is_dir(path))
+
+
+def _note(question: str, path: str, answer: str) -> None:
+    if _answers is not None and _answers.setdefault((question, path), answer) != answer:
+        _answers[question, path] = "changed meanwhile"

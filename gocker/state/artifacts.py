@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from gocker.errors import HostError
 from gocker.report.human import size
 from gocker.state.names import log_name
-from gocker.state.view import View, find
+from gocker.state.view import find
 from gocker.tree import DIRECTORY
+from gocker.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gocker.state.view import View
+
 
 TOP = ".gocker"
 # Of one attempt, where the spec says nothing. A sparse file costs its writer nothing.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
-
 from gocker import log
 from gocker.errors import HostError
-from gocker.state.roots import Roots
-from gocker.state.run import Run, runs
+from gocker.state.run import runs
+from gocker.values import dataclass
 
-Status = Literal["running", "exited", "failed", "lost"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Literal
+
+    from gocker.state.roots import Roots
+    from gocker.state.run import Run
+
+    Status = Literal["running", "exited", "failed", "lost"]
 
 
 @dataclass(slots=True)

@@ -9,10 +9,16 @@ from __future__ import annotations
 import os
 import select
 import signal
-from typing import Any, NamedTuple
+
+from gocker.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
-class Holder(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Holder:
     """A process: `start_time` in clock ticks since boot, `pid_namespace` an inode number."""
 
     pid: int
@@ -29,9 +35,13 @@ class Holder(NamedTuple):
             raise ProcessLookupError(f"/proc/{pid}/stat cannot be read")
         return cls(pid, started, boot_id(), os.stat("/proc/self/ns/pid").st_ino)
 
+    def as_json(self) -> dict[str, int | str]:
+        """Return the fields by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     @classmethod
     def from_json(cls, value: Any) -> Holder | None:
-        """Return the holder that ``_asdict`` described, or None for anything else."""
+        """Return the holder that `as_json` described, or None for anything else."""
         match value:
             case {
                 "pid": int(pid),

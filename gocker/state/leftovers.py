@@ -11,9 +11,12 @@ import os
 from gocker.errors import HostError
 from gocker.state.directory import list_names
 from gocker.state.names import is_run_id, run_of
-from gocker.state.roots import Roots
 from gocker.state.run import Run
 from gocker.tree import remove_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gocker.state.roots import Roots
 
 
 def container_path(roots: Roots, container_id: str) -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Collection, Iterator
 
 from gocker.errors import HostError
 from gocker.state.directory import DIRECTORY, list_names
 from gocker.state.names import instance_of, log_name
-from gocker.state.run import Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from gocker.state.run import Run
+
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BLOCK = 1 << 16

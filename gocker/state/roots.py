@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 
+from gocker.digest import hexdigest
 from gocker.errors import HostError
 from gocker.state.directory import list_names, open_private, verify_ancestors
 from gocker.state.holder import boot_id
 from gocker.tree import remove_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 DEFAULT_DATA = "/var/lib/gocker"
 _BOOT_ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -52,10 +57,8 @@ class Roots:
         """Name of the cgroup that holds the containers of this data root, and no others."""
         if self.data == DEFAULT_DATA:
             return "gocker"
-        import hashlib
-
         real = os.path.realpath(self.data)
-        return f"gocker-{hashlib.sha256(os.fsencode(real)).hexdigest()[:8]}"
+        return f"gocker-{hexdigest(os.fsencode(real))[:8]}"
 
     def __enter__(self) -> Roots:
         return self

@@ -10,18 +10,24 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
 
 import gocker
 from gocker.errors import HostError
 from gocker.state.directory import DIRECTORY, list_names, open_private, read_small, write_atomic
 from gocker.state.holder import Holder
-from gocker.state.locks import Lock, acquire, is_held
+from gocker.state.locks import acquire, is_held
 from gocker.state.names import checked, is_run_id, log_name, new_run_id
-from gocker.state.roots import Roots
 from gocker.tree import remove_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Literal
+
+    from gocker.state.locks import Lock
+    from gocker.state.roots import Roots
+
 
 SCHEMA_VERSION = 1
 KEEP = 20  # finished runs per project
@@ -75,7 +81,7 @@ class Run:
             "created": created,
             "gocker.version": gocker.__version__,
             "cgroup.parent": cgroup_parent,
-            "holder": Holder.current()._asdict(),
+            "holder": Holder.current().as_json(),
         }
         with _runs(roots) as runs_fd, _changing(runs_fd):
             run_id = new_run_id(created)

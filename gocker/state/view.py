@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from errno import ENODATA, ENOTSUP
 from fnmatch import translate
 
 from gocker.tree import DIRECTORY
+from gocker.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+
 
 # Deeper directories are passed over: each level costs descriptors.
 MAX_DEPTH = 60

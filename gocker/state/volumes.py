@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from gocker.errors import HostError
 from gocker.state.directory import list_names, open_private, read_small, write_atomic
 from gocker.state.names import checked
-from gocker.state.roots import Roots
 from gocker.tree import remove_tree
+from gocker.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gocker.state.roots import Roots
+
 
 _OWNERS = ".owner"
 
 
-class Volume(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Volume:
     """A named volume. `path` is its directory."""
 
     project: str

@@ -22,9 +22,9 @@ from tests.support import bundle
 LIMITS = {"mem_limit": "64m", "cpus": 1, "pids_limit": 64}
 _UP = """
 import sys
-from gocker.scheduler import launcher
+from gocker.scheduler import spawn
 sys.executable = {executable!r}
-launcher._CODE = launcher._CODE.replace({old!r}, {new!r})
+spawn._CODE = spawn._CODE.replace({old!r}, {new!r})
 from gocker.cli.main import run
 sys.exit(run(["up", "--parallel", "1", "--log-format", "none", {spec!r}]))
 """

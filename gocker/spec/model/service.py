@@ -67,13 +67,10 @@ class EnvFile(Model):
 
 
 class Ulimit(Model):
-    """One entry of ``ulimits``; -1 is unlimited. Unit: the resource's own, see setrlimit(2).
+    """One entry of ``ulimits``; -1 is unlimited. Unit: the resource's own, see setrlimit(2)."""
 
-    The canonical model leaves out zeros: ``core: 0`` arrives as an empty mapping.
-    """
-
-    soft: int = Field(0, ge=-1, description="soft limit")
-    hard: int = Field(0, ge=-1, description="hard limit")
+    soft: int = Field(ge=-1, description="soft limit")
+    hard: int = Field(ge=-1, description="hard limit")
 
     _short = short(forms.ulimit)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gocker.state.holder import Holder, start_time
+from gocker.values import replace
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 def holder_of(process: subprocess.Popen[bytes]) -> Holder:
     started = start_time(process.pid)
     assert started is not None
-    return Holder.current()._replace(pid=process.pid, start_time=started)
+    return replace(Holder.current(), pid=process.pid, start_time=started)
 
 
 def test_the_process_itself_is_signalled(sleeper: subprocess.Popen[bytes]) -> None:
@@ -42,7 +43,7 @@ def test_the_process_itself_is_signalled(sleeper: subprocess.Popen[bytes]) -> No
 def test_anyone_else_is_not_signalled(
     sleeper: subprocess.Popen[bytes], change: dict[str, Any]
 ) -> None:
-    assert not holder_of(sleeper)._replace(**change).signal(signal.SIGKILL)
+    assert not replace(holder_of(sleeper), **change).signal(signal.SIGKILL)
     assert sleeper.poll() is None
 
 
@@ -79,7 +80,7 @@ def test_a_command_with_brackets_and_spaces_does_not_shift_the_fields() -> None:
 
 def test_json_round_trip() -> None:
     holder = Holder.current()
-    assert Holder.from_json(holder._asdict()) == holder
+    assert Holder.from_json(holder.as_json()) == holder
 
 
 @pytest.mark.parametrize("value", [None, 1, [], {}, {"pid": "1"}])
