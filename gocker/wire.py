@@ -15,11 +15,13 @@ Requests (front to launcher), each with ``op``:
 ``kill``     ``id``: every process of the container, at once
 ``exec``     ``id``, ``exec_id``, ``process`` (OCI), ``timeout_s``, fds stdin, stdout, stderr
 ``freeze``   ``id``, ``frozen``
+``check``    ``resources``, a list: whether this host has what they need
 ``sweep``    ``names``, ``unknown``, ``directories``: remove what dead runs left
 
 Events (launcher to front), each with ``event``, ``t`` (CLOCK_MONOTONIC, seconds) and, for a
 container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``exec_exited``,
-``swept``. Their fields are documented where the launcher sends them (runtime/launcher.py).
+``swept``, ``checked``. Their fields are documented where the launcher sends them
+(runtime/launcher.py).
 """
 
 from __future__ import annotations

@@ -177,7 +177,8 @@ def members(path: str, dir_fd: int) -> set[int]:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dir_fd)
     except FileNotFoundError:
         return set()
-    with open(fd, encoding="ascii") as file:
+    # utf-8 is built in; any other codec is an import, which the launcher can no longer do.
+    with open(fd, encoding="utf-8") as file:
         try:
             return {int(line) for line in file}
         except OSError as err:

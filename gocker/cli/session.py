@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import gocker
 from gocker.cli import timings
 from gocker.cli.opening import open_run
-from gocker.errors import HostError
+from gocker.errors import GockerError, HostError
 from gocker.log import RunLog
 from gocker.plan.model import ANONYMOUS
 from gocker.report.mask import Mask
@@ -17,7 +18,7 @@ from gocker.scheduler.loop import Loop
 from gocker.scheduler.machine import Machine
 from gocker.state import artifacts, leftovers
 from gocker.state.names import run_of
-from gocker.state.run import Run, prune, runs
+from gocker.state.run import prune, runs
 from gocker.state.view import Glob, View
 
 TYPE_CHECKING = False
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.output import Feed
     from gocker.state.roots import Roots
+    from gocker.state.run import Run
+
+_CHECKED_AT_ONCE = 100  # resources in one message: about 1 KB each, of wire.MAX_MESSAGE
 
 
 class Session:
@@ -101,6 +105,14 @@ class Session:
         })  # fmt: skip
         for event, fields in self._plan.notes:
             self.record(event, fields)
+        try:
+            check_limits(self._launcher, self._plan)
+        except GockerError as error:
+            self.record("run.finished", {
+                "exit_code": error.exit_code, "reason": "error", "duration_s": 0.0,
+                "totals": {}, "error": error.to_wire(),
+            })  # fmt: skip
+            raise
 
     # -- what the loop asks for ----------------------------------------------------------------
 
@@ -212,6 +224,23 @@ class Session:
         if self._stdin is not None and instance == self._only:
             return os.dup(self._stdin)
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def check_limits(launcher: Launcher, plan: Plan) -> None:
+    """Refuse a plan that this host cannot limit as it asks, before anything starts.
+
+    Raises:
+        HostError: naming the controller that is missing, and how to mount it.
+    """
+    different = {
+        json.dumps(container.config["linux"]["resources"], sort_keys=True)
+        for name, container in plan.containers.items()
+        if not plan.units[name].best_effort
+    }
+    resources = [json.loads(text) for text in sorted(different)]
+    for first in range(0, len(resources), _CHECKED_AT_ONCE):
+        chunk = resources[first : first + _CHECKED_AT_ONCE]
+        launcher.call({"op": "check", "resources": chunk})
 
 
 def sweep(launcher: Launcher, roots: Roots, cgroups: list[str]) -> list[str]:

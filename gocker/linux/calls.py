@@ -26,6 +26,8 @@ CALL = struct.Struct("8q")
 _END = CALL.pack(-1, 0, 0, 0, 0, 0, 0, 0)
 _PADDING = (0,) * 6
 _syscall = prototype("syscall", *[LONG] * 7)
+# Now, not at the first use: that may be in a container, where an import finds the image's files.
+_NUMBERS = numbers(os.uname().machine)
 
 
 class Calls:
@@ -34,7 +36,7 @@ class Calls:
     __slots__ = ("_keep", "_labels", "_memory", "_numbers", "_packed")
 
     def __init__(self) -> None:
-        self._numbers = numbers(os.uname().machine)
+        self._numbers = _NUMBERS
         self._packed = bytearray()
         self._labels: list[tuple[str, str, str | None]] = []
         self._keep: list[object] = []

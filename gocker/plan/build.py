@@ -66,9 +66,9 @@ def build(
     ]
     for name, items in made.items():
         role = roles.get(name, "job")
-        for instance, service, variables in items:
+        for instance, service, variables, owner in items:
             try:
-                found = container(service, instance, project, host, variables, job=role == "job")
+                found = container(service, instance, owner, host, variables, job=role == "job")
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
             containers[instance] = replace(found, artifacts=_artifacts(service))
@@ -112,7 +112,7 @@ def outline(
     units = {
         instance: _unit(service, name, instance, roles.get(name, "job"), names)
         for name, items in made.items()
-        for instance, service, _ in items
+        for instance, service, *_ in items
     }
     return Plan(project=project.name, units=order_units(units))
 
@@ -186,7 +186,7 @@ def _masked(
     top = project.x_gocker.mask if project.x_gocker else ()
     found = {host.environ[name] for name in top if name in host.environ}
     for items in made.values():
-        for instance, service, _ in items:
+        for instance, service, *_ in items:
             names = {*top, *(service.x_gocker.mask if service.x_gocker else ())}
             if names:
                 lines = containers[instance].config["process"]["env"]

@@ -61,7 +61,10 @@ def _depth(entry: oci.Mount) -> int:
 
 def _tmpfs(entry: str) -> oci.Mount:
     path, _, options = entry.partition(":")
-    wanted = ["nosuid", "nodev", "noexec", *(option for option in options.split(",") if option)]
+    # The kernel's default mode, said: runc would take the mode of the directory below.
+    mode = [] if "mode=" in options else ["mode=1777"]
+    given = [option for option in options.split(",") if option]
+    wanted = ["nosuid", "nodev", "noexec", *mode, *given]
     return {"destination": path, "type": "tmpfs", "source": "tmpfs", "options": wanted}
 
 
@@ -96,8 +99,8 @@ def _tmpfs_volume(mount: Mount) -> oci.Mount:
     options = ["nosuid", "nodev", "noexec"]
     if mount.tmpfs is not None and mount.tmpfs.size:
         options.append(f"size={mount.tmpfs.size}")
-    if mount.tmpfs is not None and mount.tmpfs.mode is not None:
-        options.append(f"mode={mount.tmpfs.mode:o}")
+    mode = mount.tmpfs.mode if mount.tmpfs is not None else None
+    options.append(f"mode={0o1777 if mode is None else mode:o}")
     if mount.read_only:
         options.append("ro")
     return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}

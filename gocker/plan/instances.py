@@ -26,6 +26,8 @@ class Made(NamedTuple):
     name: str
     service: Service
     variables: dict[str, str]
+    # Has the volumes, secrets and so on of the service.
+    project: Project
 
 
 def instances(
@@ -37,7 +39,10 @@ def instances(
         PlanError: if two have the same name.
     """
     services: dict[str, Service] = {**project.services, **project.jobs}
-    made = {name: _instances(name, it, (matrices or {}).get(name)) for name, it in services.items()}
+    made = {
+        name: _instances(Made(name, it, {}, project), (matrices or {}).get(name))
+        for name, it in services.items()
+    }
     seen: set[str] = set()
     for name, items in made.items():
         for item in items:
@@ -48,14 +53,14 @@ def instances(
     return made
 
 
-def _instances(name: str, service: Service, matrix: Sequence[Instance] | None) -> list[Made]:
+def _instances(one: Made, matrix: Sequence[Instance] | None) -> list[Made]:
     """Return the instances of a service: its combinations, and the replicas of each."""
     if matrix is None:
-        return _replicas(Made(name, service, {}))
+        return _replicas(one)
     found = []
     for item in matrix:
         variables = {f"{MATRIX}{key}": value for key, value in item.values.items()}
-        found += _replicas(Made(item.name, item.service, variables))
+        found += _replicas(Made(item.name, item.service, variables, item.project or one.project))
     return found
 
 
@@ -64,7 +69,7 @@ def _replicas(one: Made) -> list[Made]:
     if count == 1:
         return [one]
     return [
-        Made(f"{one.name}-{number}", one.service, {**one.variables, REPLICA: str(number)})
+        one._replace(name=f"{one.name}-{number}", variables={**one.variables, REPLICA: str(number)})
         for number in range(1, count + 1)
     ]
 

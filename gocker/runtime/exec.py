@@ -11,7 +11,7 @@ from errno import ESRCH
 from gocker.errors import SyscallError
 from gocker.linux import process
 from gocker.linux.calls import Calls
-from gocker.runtime import init
+from gocker.runtime import init, program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Execution:
 
 
 def _run(  # the child's whole state, by name
-    program: Any, container: Container, join_fds: list[int], stdio: list[int], status_fd: int
+    spec: Any, container: Container, join_fds: list[int], stdio: list[int], status_fd: int
 ) -> None:  # fmt: skip
     """Enter the container and become the program. Never returns.
 
@@ -100,7 +100,7 @@ def _run(  # the child's whole state, by name
         process.setns(container.pidfd, container.namespaces & ~process.CLONE_NEWPID)
         phase = "process"
         calls = Calls()
-        init.finish(calls, program, container.program, keep_fd=status_fd)
+        program.finish(calls, spec, container.program, keep_fd=status_fd)
         failure = calls.run()
     except BaseException as error:  # whatever it is must reach the launcher
         failure = error

@@ -11,36 +11,29 @@ import _socket as socket
 import fcntl
 import json
 import os
-import resource
 import select
 import signal
 import struct
-from errno import ELOOP, ENOENT, ENOEXEC, ENOTDIR
 
 from gocker.errors import (
     CannotExecute,
-    CommandNotFound,
     ContainerError,
     GockerError,
     InternalError,
     SyscallError,
 )
-from gocker.linux import capability, mount, process, seccomp
+from gocker.linux import mount, process
 from gocker.linux.calls import Calls
-from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_or_make, openat2
-from gocker.runtime import reaper, rootfs, users
+from gocker.runtime import program, reaper, rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from gocker import oci
 
 FAILED_EXIT_CODE = 255
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_INFINITY = (1 << 64) - 1
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1  # include/uapi/linux/sockios.h, if.h
 
 
@@ -89,7 +82,7 @@ def _session(setup: Setup) -> None:
 
 
 def _namespaces(setup: Setup) -> None:
-    """Leave the launcher's namespaces, but for the cgroup namespace: see `finish`."""
+    """Leave the launcher's namespaces, but for the cgroup namespace: see `join`."""
     process.unshare(setup.namespaces & ~(process.CLONE_NEWPID | process.CLONE_NEWCGROUP))
 
 
@@ -106,10 +99,14 @@ def _loopback(setup: Setup) -> None:
     if not setup.namespaces & process.CLONE_NEWNET:
         return
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    request = struct.pack("16sH14x", b"lo", 0)
-    flags = struct.unpack_from("H", fcntl.ioctl(sock.fileno(), _SIOCGIFFLAGS, request), 16)[0]
-    fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
-    sock.close()
+    try:
+        request = struct.pack("16sH14x", b"lo", 0)
+        flags = struct.unpack_from("H", fcntl.ioctl(sock.fileno(), _SIOCGIFFLAGS, request), 16)[0]
+        fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+    finally:
+        # Not left to the collector: that may run in the launcher, whose descriptor of this
+        # number is another one.
+        sock.close()
 
 
 def _root(setup: Setup) -> None:
@@ -195,7 +192,7 @@ def prepare(setup: Setup) -> Calls:
     calls = Calls()
     if not setup.init:
         join(calls, setup)
-    finish(calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd)
+    program.finish(calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd)
     return calls
 
 
@@ -227,7 +224,7 @@ def explain(error: BaseException, phase: str) -> dict[str, Any]:
     if isinstance(error, SyscallError) and "phase" in error.context:
         phase = error.context["phase"]
         if error.syscall == "execve":
-            reason = _EXECVE_REASONS.get(error.errno or 0, error.strerror)
+            reason = program.EXECVE_REASONS.get(error.errno or 0, error.strerror)
             error = CannotExecute(f"cannot execute {error.filename!r}: {reason}", phase=phase)
         elif error.syscall == "chdir":
             error = CannotExecute(
@@ -252,173 +249,3 @@ def _die_with_launcher(launcher_pidfd: int) -> None:
     process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
     if select.select([launcher_pidfd], [], [], 0)[0]:
         os._exit(FAILED_EXIT_CODE)
-
-
-def finish(
-    calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int
-) -> None:
-    """Add the calls that make a process the program: identity, confinement, execve.
-
-    Shared by a container's first process and by exec, so both have the same confinement. What
-    the calls need is looked up now, as root, inside the container.
-
-    Args:
-        calls: the list to append to.
-        program: OCI's process.
-        seccomp_program: compiled filter and flags, or None.
-        keep_fd: the only descriptor but 0 to 2 that stays open until execve, or -1.
-    """
-    root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    user = program.get("user", {})
-    who = _identity(root_fd, user)
-    environment = _environment(program.get("env", []), who.home)
-    cwd = program["cwd"]
-    _make_cwd(root_fd, cwd, who)
-    calls.add("umask", user.get("umask", 0o022), phase="process")
-    _add_rlimits(calls, program.get("rlimits", ()))
-    no_new_privileges = program.get("noNewPrivileges", False)
-    if seccomp_program is not None and not no_new_privileges:
-        seccomp.add_install(calls, *seccomp_program)  # needs a capability that is about to go
-    _add_identity(calls, who, program.get("capabilities", {}))
-    # The kernel clears it when credentials change (prctl(2)).
-    calls.add("prctl", process.PR_SET_PDEATHSIG, signal.SIGKILL, phase="process")
-    # Closed, not only marked: a working directory /proc/self/fd/N must not find one of them
-    # outside the container (CVE-2024-21626).
-    for first, last in ((3, keep_fd - 1), (max(keep_fd + 1, 3), 0xFFFFFFFF)):
-        if first <= last:
-            calls.add("close_range", first, last, 0, phase="process")
-    calls.add("chdir", calls.buffer(os.fsencode(cwd)), phase="cwd", path=cwd)
-    if no_new_privileges:
-        calls.add("prctl", process.PR_SET_NO_NEW_PRIVS, 1, phase="process")
-    paths = _program(root_fd, cwd, program["args"], environment)
-    argv = calls.strings(os.fsencode(item) for item in program["args"])
-    envp = calls.strings(os.fsencode(f"{name}={value}") for name, value in environment.items())
-    if no_new_privileges and seccomp_program is not None:
-        seccomp.add_install(calls, *seccomp_program)
-    for path in paths:
-        calls.add("execve", calls.buffer(os.fsencode(path)), argv, envp, phase="execve", path=path,
-                  go_on=path is not paths[-1])  # fmt: skip
-    os.close(root_fd)
-
-
-def _identity(root_fd: int, user: oci.User) -> users.Identity:
-    name = user.get("username")
-    if name is None:
-        name = f"{user.get('uid', 0)}"
-        who = users.resolve(root_fd, name, [])
-        gid = user.get("gid", 0)
-        return users.Identity(who.uid, gid, sorted(user.get("additionalGids", ())), who.home)
-    name, _, extra = name.partition(" ")
-    return users.resolve(root_fd, name, extra.split())
-
-
-def _environment(env: list[str], home: str) -> dict[str, str]:
-    environment = {}
-    for item in env:
-        key, _, value = item.partition("=")
-        environment[key] = value
-    environment.setdefault("HOME", home)
-    return environment
-
-
-def _make_cwd(root_fd: int, cwd: str, who: users.Identity) -> None:
-    """Make the working directory if it is missing, as docker does, owned by the user."""
-    try:
-        fd = openat2(root_fd, cwd, os.O_PATH | os.O_DIRECTORY, RESOLVE_IN_ROOT)
-    except SyscallError as error:
-        if error.errno != ENOENT:
-            return  # entering it will say why
-        fd = open_or_make(root_fd, cwd, directory=True)
-        os.chown(f"/proc/self/fd/{fd}", who.uid, who.gid)
-    os.close(fd)
-
-
-def _add_rlimits(calls: Calls, rlimits: Iterable[oci.Rlimit]) -> None:
-    for limit in rlimits:
-        kind: int = getattr(resource, limit["type"])
-        _, hard = resource.getrlimit(kind)
-        if limit["hard"] > (hard if hard != resource.RLIM_INFINITY else _INFINITY):
-            raise ContainerError(
-                f"{limit['type']} {limit['hard']} is above this host's hard limit {hard}",
-                hint="lower it, or start gocker with CAP_SYS_RESOURCE",
-                phase="rlimits",
-            )
-        new = calls.buffer(struct.pack("QQ", limit["soft"], limit["hard"]))
-        calls.add("prlimit64", 0, kind, new, 0, phase="rlimits", path=limit["type"])
-
-
-def _add_identity(calls: Calls, who: users.Identity, capabilities: oci.Capabilities) -> None:
-    capability.add_drop_bounding(calls, capabilities)
-    groups = calls.buffer(struct.pack(f"{len(who.groups)}I", *who.groups))
-    calls.add("setgroups", len(who.groups), groups, phase="user")
-    calls.add("setresgid", who.gid, who.gid, who.gid, phase="user")
-    calls.add("setresuid", who.uid, who.uid, who.uid, phase="user")
-    capability.add_apply(calls, capabilities)
-
-
-def _program(root_fd: int, cwd: str, args: list[str], environment: dict[str, str]) -> list[str]:
-    """Return the paths to execute, one after the other, as execvp(3) looks them up."""
-    name = args[0]
-    if "/" in name:
-        candidates = [name]
-    else:
-        path = environment.get("PATH", DEFAULT_PATH)
-        candidates = [f"{directory or '.'}/{name}" for directory in path.split(":")]
-    found = [
-        candidate for candidate in candidates
-        if _is_there(root_fd, candidate if candidate.startswith("/") else f"{cwd}/{candidate}")
-    ]  # fmt: skip
-    if not found:
-        raise CommandNotFound(
-            f"no program {name!r} in the container",
-            hint=None if "/" in name else "see the image, PATH and the spelling of command",
-            phase="execve",
-        )
-    return found
-
-
-_EXECVE_REASONS = {
-    ENOENT: "the interpreter it names is missing",
-    ENOEXEC: "it is neither a program for this machine nor a script that starts with #!",
-}
-
-
-def _is_there(root_fd: int, candidate: str) -> bool:
-    """Return whether a program is there; refuse one that is a link into /proc.
-
-    /proc/self/exe still is the host's Python, as a program and as a ``#!`` interpreter.
-    """
-    try:
-        fd = _open_program(root_fd, candidate, os.O_RDONLY | os.O_NONBLOCK)
-    except SyscallError as error:
-        if error.errno in (ENOENT, ENOTDIR):
-            return False
-        if error.errno == ELOOP:
-            raise _loop(candidate) from None
-        return True  # execve knows better
-    try:
-        head = os.read(fd, 256)
-    except OSError:
-        return True  # a directory: execve says so
-    finally:
-        os.close(fd)
-    words = head[2:].split(b"\n", 1)[0].split() if head.startswith(b"#!") else []
-    if words:
-        try:
-            os.close(_open_program(root_fd, os.fsdecode(words[0]), os.O_PATH))
-        except SyscallError as error:
-            if error.errno == ELOOP:
-                raise _loop(candidate) from None
-    return True
-
-
-def _loop(candidate: str) -> CannotExecute:
-    return CannotExecute(
-        f"cannot execute {candidate!r}: it, or the interpreter it names, is a link into /proc, "
-        "or a loop of links",
-        phase="execve",
-    )
-
-
-def _open_program(root_fd: int, path: str, flags: int) -> int:
-    return openat2(root_fd, path, flags, RESOLVE_NO_MAGICLINKS | RESOLVE_IN_ROOT)

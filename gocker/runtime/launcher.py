@@ -13,6 +13,7 @@ Events it sends, beside ``t``:
 ``signalled``    ``id``, ``signal``: what was sent in the end
 ``exec_exited``  ``exec_id``, ``code``, ``signal``, ``timed_out``, or ``error``
 ``swept``        ``removed``: names of what was left by others
+``checked``      the host can set the limits asked about; ``failed`` if not
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ import sys
 import time
 
 from gocker import cgroup
-from gocker.errors import ContainerError, GockerError, InternalError
-from gocker.linux import mount, process, signals, vfork
-from gocker.runtime import init, rootfs, seccomp
+from gocker.errors import ConfigError, ContainerError, GockerError, InternalError
+from gocker.linux import process
+from gocker.runtime import init, prepare, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
 from gocker.runtime.exec import Execution
 from gocker.runtime.layers import Layers
@@ -77,6 +78,7 @@ class Launcher:
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
             "exec": self._exec, "sweep": self._sweep, "release": self._release,
+            "check": self._check,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -191,13 +193,15 @@ class Launcher:
         self._kept_fds = [os.dup(fd) for fd in fds]
         self._scratch = message["scratch"]
         if message["vfork"]:
-            self._spawner = _spawner()
-        _prepare_scratch(self._scratch)
+            self._spawner = prepare.spawner()
+        prepare.scratch(self._scratch)
         self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
         self._manager = cgroup.open_manager(name=message["cgroup"])
         self._managers = [self._manager]
         if message.get("everywhere"):
             self._managers += cgroup.other_managers(self._manager)
+        prepare.forget_imports()
+        # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
         names = {name for manager in self._managers for name in manager.names()}
         self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode, cgroups=sorted(names))
@@ -344,6 +348,15 @@ class Launcher:
         del self._executions[execution.id]
         self._emit("exec_exited", exec_id=execution.id, **execution.wait())
 
+    def _check(self, message: Message, _: list[int]) -> None:
+        """Look whether this host has what the limits in ``resources``, a list, need."""
+        for resources in message["resources"]:
+            try:
+                self._manager.check(resources)
+            except ConfigError:
+                pass  # the value's fault and not the host's: the container's start says so
+        self._emit("checked")
+
     def _sweep(self, message: Message, _: list[int]) -> None:
         """Remove what dead runs left: cgroups by their ``names``, ``directories``.
 
@@ -360,44 +373,6 @@ class Launcher:
         self._emit("swept", removed=removed)
 
 
-def _spawner() -> Spawner | None:
-    """Return the cheap way to make processes, where it can be had."""
-    if not vfork.supported():
-        return None
-    try:
-        return vfork.Spawner()
-    except OSError:
-        return None  # no executable memory here: clone3 does the same for more
-
-
-def _prepare_scratch(scratch: str) -> None:
-    """Leave the host's mount namespace and make what every container clones from.
-
-    Mounts made from here on are seen by no other process and vanish with the last one in the
-    namespace: nothing is left on the host even after SIGKILL.
-    """
-    process.unshare(process.CLONE_NEWNS)
-    mount.mount(None, "/", None, mount.MS_PRIVATE | mount.MS_REC)
-    flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
-    mount.mount("tmpfs", scratch, "tmpfs", flags, "mode=700,size=64k")
-    os.chdir(scratch)
-    os.mkdir(rootfs.ROOTFS)
-    os.mkdir(rootfs.FILES)
-    os.mkdir("mask")
-    mount.mount("tmpfs", "mask", "tmpfs", flags, "mode=755,size=4k")
-    os.mkdir(rootfs.EMPTY_DIR, 0o555)
-    os.close(os.open(rootfs.EMPTY_FILE, os.O_CREAT | os.O_CLOEXEC, 0o444))
-    # The file system itself becomes read-only: what containers share cannot be written.
-    mount.mount("tmpfs", "mask", "tmpfs", flags | mount.MS_REMOUNT | mount.MS_RDONLY)
-
-
-def _reset_signals() -> None:
-    """Leave no signal ignored: clone3 resets handlers for the child, but not ignored ones."""
-    signals.stop_ignoring()
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-
-
 def main() -> None:
     """Serve the socket whose descriptor is the first argument."""
     fd = int(sys.argv[1])
@@ -406,7 +381,7 @@ def main() -> None:
     process.close_range(fd + 1, 0xFFFFFFFF)
     os.set_inheritable(fd, False)
     os.umask(0o022)
-    _reset_signals()
+    prepare.reset_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     process.prctl(process.PR_SET_DUMPABLE, 0)

@@ -297,10 +297,17 @@ def _at(root_fd: int, path: str, action: Callable[[str], None]) -> None:
         os.close(fd)
 
 
+# Masked paths seen to be directories. A wrong first try costs the kernel an RCU grace period,
+# milliseconds on a busy host; the set lasts where children share the launcher's memory.
+_directories: set[str] = set()
+
+
 def _mask(file: str, directory: str, target: str) -> None:
     """Cover a file with an empty one, a directory with an empty one, both read-only."""
-    if m.bind(file, target) == ENOTDIR:
-        m.mount(directory, target, None, m.MS_BIND)
+    first, second = (directory, file) if target in _directories else (file, directory)
+    if m.bind(first, target) == ENOTDIR:
+        m.mount(second, target, None, m.MS_BIND)
+        _directories.symmetric_difference_update((target,))
 
 
 def _make_readonly(target: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gocker.errors import Problem, SpecError
+from gocker.spec import select
 from gocker.spec.model import forms
 from gocker.spec.model import load as load_model
 from gocker.spec.variants import Variants
@@ -23,11 +24,15 @@ _NAME_LENGTH = 100
 
 
 class Instance(NamedTuple):
-    """One combination of a matrix. `values`: its variables; `service`: made with them."""
+    """One combination of a matrix. `values`: its variables; `service`: made with them.
+
+    `project`: has the volumes, secrets and so on that the service uses.
+    """
 
     name: str
     values: dict[str, str]
     service: Service
+    project: Project | None = None
 
 
 def expand(
@@ -68,7 +73,7 @@ def expand(
     whole = _validated(loaded, made, origins)
     everyone = {**whole.services, **whole.jobs}
     return {
-        name: [item._replace(service=everyone[item.name]) for item in instances]
+        name: [item._replace(service=everyone[item.name], project=whole) for item in instances]
         for name, instances in found.items()
     }
 
@@ -120,12 +125,12 @@ def _validated(
         instance = origin(path)
         return (loaded if instance is None else origins[instance][3]).place(written(path))
 
-    model = dict(loaded.model)
+    model = loaded.model | loaded.resources
     for section, services in made.items():
         if services:
             model[section] = {**(model.get(section) or {}), **services}
     try:
-        return load_model(model, place)
+        return load_model(select.prune(model), place)
     except SpecError as error:
         first = origin(error.problems[0].path)
         raise _about(error, written, origins[first][2] if first else {}) from error

@@ -11,9 +11,15 @@ from __future__ import annotations
 
 import re
 
-# Not after a quote or a bracket: there a colon ends a key, as in {"a":1}.
-_COLON = re.compile(rb"(?<![\"'\]}]):(?=[^\s,\[\]{}])")
-_QUESTION = re.compile(rb"\?(?=[^\s,\[\]{}])")
+# Not after a bracket or a quoted text: there a colon ends a key, as in {"a":1}. A quote opens a
+# text only where a scalar may start; texts end with their line, because keys do.
+_COLON = re.compile(
+    rb"""((?:^|(?<=[\[{,:?]))[ \t]*(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'))[ \t]*:?"""
+    rb"""|(?<![]}]):(?=[^\s,\[\]{}])""",
+    re.MULTILINE,
+)
+# A question mark is an indicator only alone: not at the end of a word, as in [ready?].
+_QUESTION = re.compile(rb"(?<=[^\s,\[\]{}])\?|\?(?=[^\s,\[\]{}])")
 # Tags may hold colons and must not hold the replacement.
 _TAGS = re.compile(rb"(!<[^>\n]*>|(?<![^\s\[{,])![^\s,\[\]{}]*|^%TAG[^\n]*)", re.MULTILINE)
 
@@ -23,9 +29,19 @@ def protect(data: bytes) -> tuple[bytes, dict[int, str] | None]:
     if not (b"[" in data or b"{" in data) or data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data, None
     colon, question = _unused(data)
+    instead = colon.encode()
+
+    def exchange(found: re.Match[bytes]) -> bytes:
+        quoted = found[1]
+        # One substitution for all: within quotes it is harmless, and behind them it must not be.
+        return (
+            instead if quoted is None
+            else quoted.replace(b":", instead) + found[0][len(quoted):]
+        )  # fmt: skip
+
     parts = _TAGS.split(data)
     for index in range(0, len(parts), 2):
-        parts[index] = _COLON.sub(colon.encode(), parts[index])
+        parts[index] = _COLON.sub(exchange, parts[index])
         parts[index] = _QUESTION.sub(question.encode(), parts[index])
     return b"".join(parts), {ord(colon): ":", ord(question): "?"}
 

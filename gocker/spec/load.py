@@ -111,6 +111,7 @@ class Loaded:
         warnings: sentences for people.
         root: the tree behind the model, before profiles and selection.
         source: what it was made of.
+        resources: networks, volumes, secrets, configs, also those that nothing uses.
     """
 
     def __init__(self, name: str, working_dir: str, root: Mapping, source: Source) -> None:
@@ -120,6 +121,7 @@ class Loaded:
         self.source = source
         self.files: list[str] = []
         self.model: dict[str, Any] = {}
+        self.resources: dict[str, Any] = {}
         self.disabled: dict[str, Any] = {}
         self.profiles: list[str] = []
         self.ignored: list[tuple[str, Place, str]] = []
@@ -295,6 +297,7 @@ class Loading:
         for service in model["services"].values():
             if service.get("scale") is not None and "deploy" in service:
                 service["deploy"]["replicas"] = service["scale"]
+        loaded.resources = {key: model[key] for key in select.RESOURCES if key in model}
         if not options.all_resources:
             model = select.prune(model)
         if options.consistency and options.resolve_paths:

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+RESOURCES = ("networks", "volumes", "secrets", "configs", "models")
+
+
 def split_profiles(
     model: dict[str, Any], profiles: Iterable[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -86,9 +89,7 @@ def without(service: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
 
 def prune(model: dict[str, Any]) -> dict[str, Any]:
     """Return the model without networks, volumes, secrets, configs that nothing uses."""
-    used: dict[str, set[str]] = {
-        kind: set() for kind in ("networks", "volumes", "secrets", "configs", "models")
-    }
+    used: dict[str, set[str]] = {kind: set() for kind in RESOURCES}
     for section in ("services", "jobs"):
         for service in (model.get(section) or {}).values():
             used["networks"].update(service.get("networks") or ())

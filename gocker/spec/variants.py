@@ -83,7 +83,7 @@ class Variants:
         depends = service.get("depends_on") or {}
         present = {other: everyone[other] for other in depends if other in everyone}
         service = select.without(service, present)
-        around = {key: value for key, value in model.items() if key not in _SECTIONS}
+        around = dict(self._loaded.resources)
         around["services"] = present
         around.setdefault(section, {})[name] = service
         known = frozenset(present) - {name}

@@ -365,8 +365,8 @@ def test_oom_score_makes_the_container_die_before_gocker(gocker: Gocker) -> None
 
 
 def test_working_dir_is_made_for_the_user(gocker: Gocker) -> None:
-    result = gocker.sh("pwd; stat -c '%u %a' .; touch f", working_dir="/work/deep", user="1234")
-    assert result.log() == "/work/deep\n1234 755\n"
+    result = gocker.sh("pwd; stat -c '%u %a' .; touch f", working_dir="/made/deep", user="1234")
+    assert result.log() == "/made/deep\n1234 755\n"
     assert result.code == 0
 
 

@@ -36,8 +36,10 @@ def everything(user_data: Path) -> Spec:
             "probed": {
                 "command": ["sleep", "1000"],
                 "volumes": [{"type": "volume", "source": "vol", "target": "/vol"}],
-                "healthcheck": {"test": ["CMD", "sh", "-c", "echo probing; sleep 1000"],
-                                "interval": "1ms", "timeout": "900s"},
+                "healthcheck": {
+                    "test": ["CMD", "sh", "-c", "echo probing >/proc/1/fd/1; sleep 1000"],
+                    "interval": "1ms", "timeout": "900s",
+                },
             },
             "limited": {"command": ["sleep", "1000"], "mem_limit": "32m", "cpus": 0.5,
                         "cpuset": "0", "pids_limit": 9},
@@ -71,6 +73,7 @@ def start_everything(gocker: Gocker, user_data: Path) -> Running:
     running = gocker.start(everything(user_data), "--parallel", "4")
     running.wait_for("container.started", count=4)
     running.wait_for_output("up")
+    running.wait_for_output("probing")
     return running
 
 

@@ -34,7 +34,9 @@ def hosts(value: Any) -> Any:
 
 
 def ulimit(value: Any) -> Any:
-    """One number is both limits."""
+    """One number is both limits. The reference's model leaves zeros out: ``{}`` is 0."""
+    if value == {}:
+        value = 0
     return {"soft": value, "hard": value} if isinstance(value, int | str) else value
 
 

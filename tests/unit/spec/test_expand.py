@@ -178,3 +178,20 @@ def test_hundreds_of_combinations_of_a_large_file_are_quick(specs: Specs) -> Non
     assert len(found) == 400
     # Loading the file again for each would take 400 times 20 ms and more.
     assert time.process_time() - before < 4.0
+
+
+def test_each_combination_may_use_other_resources(specs: Specs) -> None:
+    text = """
+services:
+  a:
+    configs: ["${C:-one}"]
+    x-gocker: {matrix: {C: [one, two]}}
+configs:
+  one: {content: "1"}
+  two: {content: "2"}
+  three: {content: "3"}
+"""
+    second = specs.expand(text)["a"][1]
+    assert second.service.configs[0].source == "two"
+    assert second.project is not None
+    assert set(second.project.configs) == {"one", "two"}

@@ -126,3 +126,21 @@ def test_a_variable_of_an_env_file_has_to_be_utf_8(project: Project) -> None:
     assert "e.env:2:1: services.web.env_file: not valid UTF-8" in project.service_error(
         "env_file: e.env"
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ('[sh, run --console ":9001" /d]', ["sh", 'run --console ":9001" /d']),
+        ('[it\'s "a:b", c]', ['it\'s "a:b"', "c"]),
+        ('{x: [a ":b, c], "k":1}', {"x": ['a ":b', "c"], "k": 1}),
+        ('{"a" :1, "b:c":d:e}', {"a": 1, "b:c": "d:e"}),
+        ("[ready?, a?b, {? c : d}]", ["ready?", "a?b", {"c": "d"}]),
+        ("[{'it''s':1}, 'x :y']", [{"it's": 1}, "x :y"]),
+    ],
+)
+def test_quotes_and_colons_within_flow_collections(
+    project: Project, written: str, expected: object
+) -> None:
+    model = project.model(f"services: {{web: {{image: x}}}}\nx-flow: {written}")
+    assert model["x-flow"] == expected

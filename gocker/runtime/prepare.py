@@ -1,0 +1,67 @@
+"""What the launcher does once, before its first container."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import signal
+import sys
+
+from gocker.linux import mount, process, signals, vfork
+from gocker.runtime import rootfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gocker.linux.vfork import Spawner
+
+
+def forget_imports() -> None:
+    """Make every further import an error.
+
+    A child that has entered an image's root, in memory that may be ours, would take the module
+    from there (CVE-2019-14271 in Python's form). All that is needed is loaded by now, but for
+    codecs, which Python loads when a file is opened with them.
+    """
+    for name in ("ascii", "utf-8"):
+        codecs.lookup(name)
+    sys.meta_path.clear()
+    sys.path.clear()
+    sys.path_importer_cache.clear()
+
+
+def spawner() -> Spawner | None:
+    """Return the cheap way to make processes, where it can be had."""
+    if not vfork.supported():
+        return None
+    try:
+        return vfork.Spawner()
+    except OSError:
+        return None  # no executable memory here: clone3 does the same for more
+
+
+def scratch(path: str) -> None:
+    """Leave the host's mount namespace and make what every container clones from.
+
+    Mounts made from here on are seen by no other process and vanish with the last one in the
+    namespace: nothing is left on the host even after SIGKILL.
+    """
+    process.unshare(process.CLONE_NEWNS)
+    mount.mount(None, "/", None, mount.MS_PRIVATE | mount.MS_REC)
+    flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
+    mount.mount("tmpfs", path, "tmpfs", flags, "mode=700,size=64k")
+    os.chdir(path)
+    os.mkdir(rootfs.ROOTFS)
+    os.mkdir(rootfs.FILES)
+    os.mkdir("mask")
+    mount.mount("tmpfs", "mask", "tmpfs", flags, "mode=755,size=4k")
+    os.mkdir(rootfs.EMPTY_DIR, 0o555)
+    os.close(os.open(rootfs.EMPTY_FILE, os.O_CREAT | os.O_CLOEXEC, 0o444))
+    # The file system itself becomes read-only: what containers share cannot be written.
+    mount.mount("tmpfs", "mask", "tmpfs", flags | mount.MS_REMOUNT | mount.MS_RDONLY)
+
+
+def reset_signals() -> None:
+    """Leave no signal ignored: execve(2) resets handlers, but not ignored ones."""
+    signals.stop_ignoring()
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
