@@ -21,7 +21,7 @@ from gocker.scheduler.machine import Machine
 from gocker.scheduler.spawn import spawn
 from gocker.state import artifacts, leftovers
 from gocker.state.names import run_of
-from gocker.state.run import Run, prune, runs
+from gocker.state.run import prune, runs
 from gocker.state.view import Glob, View
 
 TYPE_CHECKING = False
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.output import Feed
     from gocker.state.roots import Roots
+    from gocker.state.run import Run
 
 _CHECKED_AT_ONCE = 100  # resources in one message: about 1 KB each, of wire.MAX_MESSAGE
 
