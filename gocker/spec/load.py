@@ -2,7 +2,7 @@
 
 The canonical model is what ``docker compose config --format json`` prints, as plain values; in
 addition it keeps ``x-*`` keys wherever they were written and the ``jobs`` element. Its order of
-precedence and every deviation are described in docs/spec.md.
+precedence and every deviation are described in docs/compose-compat.md.
 """
 
 from __future__ import annotations

@@ -144,9 +144,9 @@ def _list(node: Sequence, shape: Shape, items: Shape, path: str, problems: Probl
 
 
 def _identity(node: Node) -> Any:
-    """Return a hashable value that is equal for equal nodes; true is not 1."""
+    """Return a hashable value that is equal for equal nodes; true is not 1, but "5" is 5."""
     if isinstance(node, Scalar):
-        return (isinstance(node.value, bool), node.value)
+        return (isinstance(node.value, bool), str(node.value))
     return repr(_sorted(plain(node)))
 
 

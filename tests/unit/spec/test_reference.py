@@ -68,6 +68,7 @@ def test_ssh_keys_without_paths_are_a_list(
             "build: {context: ., additional_contexts: {a: 'service:wb'}}",
             "build.additional_contexts.a: undefined service 'wb' (did you mean 'web'?)",
         ),
+        ("group_add: [5, x, '5']", "group_add[2]: repeats item 0 (remove one of them)"),
         ("env_file: ''", "env_file: cannot read env file '': no such file or directory"),
     ],
 )
