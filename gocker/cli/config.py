@@ -8,7 +8,7 @@ import sys
 
 from gocker.cli.options import load_options, make_plan, validate
 from gocker.cli.options import parser as new_parser
-from gocker.errors import HostError, UsageError
+from gocker.errors import HostError, SpecError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,12 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     options.consistency = not arguments.no_consistency
     options.resolve_env = not arguments.no_env_resolution
     wants_variables = arguments.what == "variables"
-    text = _variables(options) if wants_variables else _text(arguments, options)
+    try:
+        text = _variables(options) if wants_variables else _text(arguments, options)
+    except SpecError as error:
+        from gocker.spec.further import all_problems
+
+        raise all_problems(options, error, strict=arguments.strict) from None
     if arguments.output is not None:
         _write(arguments.output, text, 0o644)
     else:

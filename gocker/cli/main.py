@@ -50,16 +50,9 @@ def run(argv: list[str]) -> int:
     gc.disable()
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
-    if needs_launcher and not {"-h", "--help", "--dry-run"} & set(argv):
-        from gocker.scheduler.spawn import spawn
-
-        spawned = spawn()  # it imports while we do
-        timings.mark("launcher spawned")
-
-        from gocker.scheduler.launcher import Launcher
-
-        launcher = Launcher(*spawned)
     try:
+        if needs_launcher and not {"-h", "--help", "--dry-run"} & set(argv):
+            launcher = _launcher()
         return _call(module, argv, launcher)
     except GockerError as error:
         _print_error(error)
@@ -81,6 +74,17 @@ def run(argv: list[str]) -> int:
     finally:
         if launcher is not None:
             launcher.close()
+
+
+def _launcher() -> Launcher:
+    from gocker.scheduler.spawn import spawn
+
+    spawned = spawn()  # it imports while we do
+    timings.mark("launcher spawned")
+
+    from gocker.scheduler.launcher import Launcher
+
+    return Launcher(*spawned)
 
 
 def _call(module: str, argv: list[str], launcher: Launcher | None) -> int:

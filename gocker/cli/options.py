@@ -7,7 +7,7 @@ import os
 import sys
 from functools import partial
 
-from gocker.errors import PlanError, UsageError
+from gocker.errors import PlanError, SpecError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,8 +106,14 @@ def load(arguments: argparse.Namespace, words: list[str]) -> tuple[Loaded, Proje
     """
     from gocker.spec.load import load as load_spec
 
-    loaded = load_spec(load_options(arguments, words))
-    return loaded, validate(arguments, loaded)
+    options = load_options(arguments, words)
+    try:
+        loaded = load_spec(options)
+        return loaded, validate(arguments, loaded)
+    except SpecError as error:
+        from gocker.spec.further import all_problems
+
+        raise all_problems(options, error, strict=arguments.strict) from None
 
 
 def validate(arguments: argparse.Namespace, loaded: Loaded) -> Project:

@@ -22,6 +22,16 @@ def spawn() -> tuple[int, _socket.socket]:
     command = [sys.executable, "-I", "-S", "-c", _CODE.format(root=root), str(theirs.fileno())]
     # Nothing of the caller's environment: it would be readable in /proc/PID/environ of a
     # process that enters containers.
-    pid = os.posix_spawn(sys.executable, command, {}, setsid=True)
-    theirs.close()
+    try:
+        pid = os.posix_spawn(sys.executable, command, {}, setsid=True)
+    except OSError as error:
+        from gocker.errors import HostError
+
+        ours.close()
+        raise HostError(
+            f"cannot start the launcher: {sys.executable!r}: {error.strerror}",
+            hint="install gocker where this user may execute its interpreter",
+        ) from error
+    finally:
+        theirs.close()
     return pid, ours

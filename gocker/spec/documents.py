@@ -37,7 +37,9 @@ MAX_DOCUMENTS = 1000
 class Settings:
     """What all files of one load share."""
 
-    __slots__ = ("home", "interpolate", "parsed", "problems", "read", "resolve_paths", "used")
+    __slots__ = (
+        "home", "interpolate", "parsed", "problems", "read", "resolve_paths", "used", "without",
+    )  # fmt: skip
 
     def __init__(
         self, problems: Problems, *, home: str | None, interpolate: bool, resolve_paths: bool
@@ -49,6 +51,7 @@ class Settings:
         self.used: dict[str, str | None] = {}
         self.read: list[str] = []  # every file read, in order
         self.parsed: dict[str, list[Document]] = {}  # what was read, by file
+        self.without: frozenset[Place] = frozenset()  # see `gocker.spec.further`
 
 
 class Documents:
@@ -114,6 +117,10 @@ class Documents:
                 self.problems.check()
         if len(documents) > MAX_DOCUMENTS:
             raise failure(where, "", f"more than {MAX_DOCUMENTS} documents")
+        if settings.without:
+            from gocker.spec.further import without
+
+            return [without(document, settings.without) for document in documents]
         return documents
 
     def _file(self, project: Mapping, name: str, place: Place | None) -> Mapping:

@@ -81,6 +81,8 @@ class LoadOptions:
         self.consistency = consistency
         self.resolve_env = resolve_env
         self.all_resources = all_resources
+        # Places of keys to leave out, on a second look at a wrong spec: gocker.spec.further.
+        self.without: frozenset[Place] = frozenset()
 
 
 class Source:
@@ -236,6 +238,7 @@ class Loading:
             problems, home=self.environment.get("HOME"), interpolate=options.interpolate,
             resolve_paths=options.resolve_paths,
         )  # fmt: skip
+        settings.without = options.without
         name = project_name(options, names, directory, self.environment, settings)
         self.environment["COMPOSE_PROJECT_NAME"] = name
         documents = Documents(settings, directory, directory, self.environment)
