@@ -46,14 +46,15 @@ def run(argv: list[str]) -> int:
     if name not in COMMANDS:
         return _no_command(name, argv)
     timings.mark("python started")
-    # Imports make no garbage in cycles, and looking for it would take a tenth of them.
-    gc.disable()
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
     if needs_launcher and not {"-h", "--help", "--dry-run"} & set(argv):
         from gocker.scheduler.spawn import spawn
 
         spawned = spawn()  # it imports while we do
+        # Imports make no garbage in cycles, and looking for some would take a tenth of their
+        # time. The loop looks again.
+        gc.disable()
         timings.mark("launcher spawned")
 
         from gocker.scheduler.launcher import Launcher
