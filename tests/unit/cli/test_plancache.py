@@ -224,6 +224,14 @@ def test_the_oldest_entries_go(place: Place, monkeypatch: pytest.MonkeyPatch) ->
     assert place.hit()
 
 
+def test_the_entries_of_a_project_can_be_forgotten(place: Place) -> None:
+    place.plan()
+    place.plan("-p", "other")
+    plancache.forget(place.roots, "other")
+    assert place.hit()
+    assert not place.hit("-p", "other")
+
+
 @pytest.mark.parametrize("value", ["1", "yes"])
 def test_the_variable_turns_it_off(
     place: Place, monkeypatch: pytest.MonkeyPatch, value: str
