@@ -41,15 +41,15 @@ def prepare_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> dict[
     return launcher.answer()
 
 
-def ask_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> None:
-    """Tell the launcher where to work, without waiting."""
+def ask_launcher(launcher: Launcher, roots: Roots, run: Run | None, number: int = 0) -> None:
+    """Tell the launcher where to work, without waiting; `number` tells those of a run apart."""
     os.close(roots.open_live("scratch"))
     os.close(roots.open_data("containers"))
     message = {
         "op": "init",
         "scratch": os.path.join(roots.live, "scratch"),
         "layers": os.path.join(roots.data, "containers"),
-        "prefix": run.id if run is not None else "none",
+        "prefix": f"{run.id}-{number}" if run is not None else "none",
         "cgroup": roots.cgroup_name,
         "vfork": not os.environ.get("GOCKER_NO_VFORK"),
         "everywhere": run is None,

@@ -7,15 +7,18 @@ import os
 
 import gocker
 from gocker.cli import timings
-from gocker.cli.opening import open_run
+from gocker.cli.opening import ask_launcher, open_run
 from gocker.errors import GockerError, HostError
 from gocker.log import RunLog
 from gocker.plan.model import ANONYMOUS
 from gocker.report.mask import Mask
 from gocker.report.output import Prefixer, QueueSink
 from gocker.report.summary import Summary
+from gocker.scheduler.launcher import Launcher, close_all
+from gocker.scheduler.links import wanted
 from gocker.scheduler.loop import Loop
 from gocker.scheduler.machine import Machine
+from gocker.scheduler.spawn import spawn
 from gocker.state import artifacts, leftovers
 from gocker.state.names import run_of
 from gocker.state.run import prune, runs
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
 
     from gocker.log import Console
     from gocker.plan.model import Container, Plan
-    from gocker.scheduler.launcher import Launcher
     from gocker.scheduler.loop import Ended
     from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.output import Feed
@@ -50,6 +52,7 @@ class Session:
         self._plan = plan
         self._roots = roots
         self._launcher = launcher
+        self._further: list[Launcher] = []
         self._console = console
         self._stderr = stderr
         self._prefix = prefix
@@ -76,16 +79,25 @@ class Session:
                                dir_fd=directory)  # fmt: skip
         try:
             self._begin(options)
-            loop = Loop(self._plan, machine, self._launcher, self, self.run.id)
-            result = loop.run()
-            self._launcher.close()
+            launchers = self._all_launchers()
+            result = Loop(self._plan, machine, launchers, self, self.run.id).run()
         finally:
+            close_all([self._launcher, *self._further])
             self._log.close()
             for sink in self.sinks:
                 sink.flush()
             self.run.close()
         prune(self._roots, self._plan.project)
         return result
+
+    def _all_launchers(self) -> list[Launcher]:
+        """Return the launcher and as many more as the plan is worth; those are still loading."""
+        count = wanted(len(self._plan.units), len(os.sched_getaffinity(0)))
+        for number in range(1, count):
+            launcher = Launcher(*spawn())
+            self._further.append(launcher)
+            ask_launcher(launcher, self._roots, self.run, number)
+        return [self._launcher, *self._further]
 
     def _begin(self, options: Options) -> None:
         timings.mark("scheduler imported")

@@ -11,6 +11,7 @@ from gocker.wire import Connection, encode
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
+    from collections.abc import Iterable
 
     from gocker.wire import Message
 
@@ -126,15 +127,27 @@ class Launcher:
 
     def close(self) -> None:
         """Let the launcher kill and clean up what is left, and wait until it has."""
-        if self.pid == 0:
-            return
+        self.hang_up()
+        if self.pid:
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+    def hang_up(self) -> None:
+        """Close the connection: the launcher kills, cleans up and ends."""
         self.connection.close()
         for _, _, close in self._outgoing:
             for fd in close:
                 os.close(fd)
         self._outgoing.clear()
-        os.waitpid(self.pid, 0)
-        self.pid = 0
+
+
+def close_all(launchers: Iterable[Launcher]) -> None:
+    """End launchers, which then clean up side by side."""
+    ending = list(launchers)
+    for launcher in ending:
+        launcher.hang_up()
+    for launcher in ending:
+        launcher.close()
 
 
 def lost() -> HostError:

@@ -18,6 +18,7 @@ from collections import deque
 from gocker import events
 from gocker.errors import GockerError, HostError
 from gocker.scheduler.launcher import lost
+from gocker.scheduler.links import Link, Links
 from gocker.scheduler.messages import (
     Connect,
     Exited,
@@ -41,7 +42,7 @@ from gocker.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
     from gocker import oci
@@ -90,7 +91,6 @@ if TYPE_CHECKING:
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PROBE_OUTPUT = 4096
-_SHARED_LINUX = ("seccomp", "maskedPaths", "readonlyPaths", "sysctl")
 _EVIDENCE = tuple(
     key for key in events.EVENTS["container.exited"][1]
     if key.split(".")[0] in ("cpu", "memory", "pids", "io")
@@ -118,13 +118,15 @@ class Attempt:
         "ended",
         "id",
         "instance",
+        "link",
         "number",
         "streams",
         "verdict",
     )
 
-    def __init__(self, container_id: str, instance: str, number: int) -> None:
+    def __init__(self, container_id: str, instance: str, number: int, link: Link) -> None:
         self.id = container_id
+        self.link = link
         self.instance = instance
         self.number = number
         self.streams: Streams
@@ -135,24 +137,26 @@ class Attempt:
 
 
 class Loop:
-    """Runs one plan to its end."""
+    """Runs one plan to its end.
+
+    Of the launchers the first has answered ``init``, the others have been asked.
+    """
 
     def __init__(
-        self, plan: Plan, machine: Machine, launcher: Launcher, around: Surroundings, run_id: str
-    ) -> None:
+        self, plan: Plan, machine: Machine, launchers: Sequence[Launcher], around: Surroundings,
+        run_id: str,
+    ) -> None:  # fmt: skip
         self._plan = plan
         self._machine = machine
-        self._launcher = launcher
+        self._launchers = launchers
         self._around = around
         self._run_id = run_id
         self._selector = selectors.DefaultSelector()
         self._attempts: dict[str, Attempt] = {}
         self._current: dict[tuple[str, int], Attempt] = {}
         self._probes: dict[str, tuple[str, int, int]] = {}
-        self._defined = launcher.defined
         self._serial = 0
         self._began = 0.0
-        self._writing = False
         self._waiting_sinks: set[int] = set()
         self._failures: deque[Event] = deque()
         self._events = {
@@ -171,8 +175,10 @@ class Loop:
         # What is here now stays until the end.
         gc.freeze()
         gc.enable()
-        self._launcher.set_nonblocking()
-        self._selector.register(self._launcher, selectors.EVENT_READ, self._receive)
+        self._links = Links(
+            Link(launcher, self._selector, self._on_message, self._on_lost, ready=number == 0)
+            for number, launcher in enumerate(self._launchers)
+        )
         with _Signals(self._selector, self._interrupted):
             self._obey(self._machine.begin(time.monotonic()))
             while not self._machine.done:
@@ -183,11 +189,8 @@ class Loop:
         deadline = self._machine.deadline()
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         self._watch_sinks()
-        for key, mask in self._selector.select(timeout):
-            if mask & selectors.EVENT_WRITE and key.fileobj is self._launcher:
-                self._flush()
-            if mask & selectors.EVENT_READ or key.fileobj is not self._launcher:
-                key.data()
+        for key, _ in self._selector.select(timeout):
+            key.data()
         now = time.monotonic()
         if deadline is not None and deadline <= now:
             self._obey(self._machine.tick(now))
@@ -236,7 +239,8 @@ class Loop:
         unit = self._plan.units[command.unit]
         made = self._plan.containers[command.unit]
         self._serial += 1
-        attempt = Attempt(f"{self._run_id}-{self._serial}", command.unit, command.attempt)
+        container_id = f"{self._run_id}-{self._serial}"
+        attempt = Attempt(container_id, command.unit, command.attempt, self._links.least_busy())
         self._attempts[attempt.id] = attempt
         self._current[command.unit, command.attempt] = attempt
         anonymous = attempt.anonymous = self._around.prepare(made, attempt.id)
@@ -249,8 +253,9 @@ class Loop:
         if unit.ready is not None and unit.ready.log is not None:
             attempt.streams.watch = Watch(unit.ready.log, lambda line: self._ready(attempt, line))
         fds = (self._around.stdin(command.unit), attempt.streams.pipe(1), attempt.streams.pipe(2))
-        message: dict[str, Any] = {"op": "start", "id": attempt.id}
-        message |= self._configuration(made, attempt.id)
+        link = attempt.link
+        message = {"op": "start", "id": attempt.id, **_configuration(made, attempt.id)}
+        message["shared"] = link.share(message["config"])
         if anonymous:
             del message["shared"]["mounts"]
             message["config"]["mounts"] = _place(made.config["mounts"], anonymous)
@@ -259,46 +264,18 @@ class Loop:
             message["keep"] = True
         if unit.best_effort:
             message["best_effort"] = True
-        self._send(message, fds)
-
-    def _configuration(self, made: Container, container_id: str) -> dict[str, Any]:
-        """Return the parts of the request that make the container."""
-        linux: oci.Linux = {**made.config["linux"], "cgroupsPath": container_id}
-        config: oci.Config = {**made.config, "linux": linux}
-        message: dict[str, Any] = {
-            "config": config,
-            "overlay": {"lower": made.lower, "hidden": made.hidden},
-            "files": made.files,
-            "shared": self._share(linux, _SHARED_LINUX) | self._share(config, ("mounts",)),
-        }
-        if made.grants:
-            message["grants"] = made.grants
-        if made.init:
-            message["init"] = True
-        return message
-
-    def _share(self, part: Any, names: Iterable[str]) -> dict[str, int]:
-        """Take what many containers have in common out of `part`; return its keys by name.
-
-        The plan uses the same object for equal values, and keeps it: its id is its key.
-        """
-        keys = {}
-        for name in names:
-            value = part.pop(name, None)
-            if value is not None:
-                keys[name] = id(value)
-                if id(value) not in self._defined:
-                    self._defined.add(id(value))
-                    self._send({"op": "define", "key": id(value), "name": name, "value": value})
-        return keys
+        link.send(message, fds)
+        link.starting += 1
 
     def _stop(self, command: Stop) -> None:
         attempt = self._current[command.unit, command.attempt]
-        self._send({"op": "signal", "id": attempt.id, "signal": command.signal, "or_kill": True})
+        attempt.link.send(
+            {"op": "signal", "id": attempt.id, "signal": command.signal, "or_kill": True}
+        )
 
     def _kill(self, command: Kill) -> None:
         attempt = self._current[command.unit, command.attempt]
-        self._send({"op": "kill", "id": attempt.id})
+        attempt.link.send({"op": "kill", "id": attempt.id})
 
     def _probe(self, command: Probe) -> None:
         attempt = self._current[command.unit, command.attempt]
@@ -312,7 +289,7 @@ class Loop:
             "op": "exec", "id": attempt.id, "exec_id": exec_id, "process": process,
             "timeout_s": command.healthcheck.timeout_s,
         }  # fmt: skip
-        self._send(message, (null, write, write), close=(null, write))
+        attempt.link.send(message, (null, write, write), close=(null, write))
 
     def _connect(self, command: Connect) -> None:
         """Connect to a port of the host's network, in which the container is."""
@@ -376,7 +353,7 @@ class Loop:
         try:
             self._around.collect(ended, verdict, record)
         finally:
-            self._send({"op": "release", "id": attempt.id})
+            attempt.link.send({"op": "release", "id": attempt.id})
 
     def _record_exit(self, attempt: Attempt, ended: dict[str, Any], fields: dict[str, Any]) -> None:
         number = ended["signal"]
@@ -413,34 +390,14 @@ class Loop:
 
     # -- events --------------------------------------------------------------------------------
 
-    def _send(
-        self, message: dict[str, Any], fds: tuple[int, ...] = (),
-        *, close: tuple[int, ...] | None = None,
-    ) -> None:  # fmt: skip
-        self._launcher.send(message, fds, close=fds if close is None else close)
-        self._flush()
-
-    def _flush(self) -> None:
-        """Send what is queued; ask for writability only while something is."""
-        writing = not self._launcher.flush()
-        if writing != self._writing:
-            self._writing = writing
-            mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
-            self._selector.modify(self._launcher, mask, self._receive)
-
-    def _receive(self) -> None:
-        while not self._machine.done:
-            try:
-                message = self._launcher.receive()
-            except BlockingIOError:
-                return
-            if message is None:
-                self._selector.unregister(self._launcher)
-                for attempt in list(self._attempts.values()):
-                    attempt.streams.drain()
-                self._tell(LauncherLost(lost().to_wire()))
-                return
+    def _on_message(self, message: dict[str, Any]) -> None:
+        if not self._machine.done:
             self._events[message["event"]](message)
+
+    def _on_lost(self) -> None:
+        for attempt in list(self._attempts.values()):
+            attempt.streams.drain()
+        self._tell(LauncherLost(lost().to_wire()))
 
     def _on_started(self, message: dict[str, Any]) -> None:
         attempt = self._attempts[message["id"]]
@@ -513,6 +470,22 @@ def _wire_error(error: GockerError | OSError) -> dict[str, Any]:
         return error.to_wire()
     where = f"{error.filename!r}: " if error.filename else ""
     return HostError(f"cannot prepare a container: {where}{error.strerror}").to_wire()
+
+
+def _configuration(made: Container, container_id: str) -> dict[str, Any]:
+    """Return the parts of a request that make the container, with a copy of its configuration."""
+    config: dict[str, Any] = {**made.config}
+    config["linux"] = {**made.config["linux"], "cgroupsPath": container_id}
+    parts: dict[str, Any] = {
+        "config": config,
+        "overlay": {"lower": made.lower, "hidden": made.hidden},
+        "files": made.files,
+    }
+    if made.grants:
+        parts["grants"] = made.grants
+    if made.init:
+        parts["init"] = True
+    return parts
 
 
 def _place(mounts: list[oci.Mount], sources: dict[str, str]) -> list[oci.Mount]:

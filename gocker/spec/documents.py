@@ -84,6 +84,8 @@ class Documents:
         project = Mapping({}, Place(names[0], 1, 1))
         for name in names:
             project = self._file(project, name, place)
+        if self.chain and self.problems.found:
+            return project  # the file that includes this one may have mistakes of its own
         self.problems.check()
         project = set_defaults(project)
         check_values(project, self.problems)
@@ -106,8 +108,10 @@ class Documents:
                 data = files.read(name)
             except files.FileProblem as error:
                 raise failure(where, "", f"cannot read {name!r}: {error}") from error
+            before = len(self.problems.found)
             documents = settings.parsed[name] = parse(data, name, self.problems)
-            self.problems.check()
+            if len(self.problems.found) > before:
+                self.problems.check()
         if len(documents) > MAX_DOCUMENTS:
             raise failure(where, "", f"more than {MAX_DOCUMENTS} documents")
         return documents
@@ -137,7 +141,8 @@ class Documents:
             self.problems.warn(
                 f"{name}: the attribute 'version' is obsolete, it is ignored, please remove it"
             )
-        self.problems.check()
+        if self.problems.found:
+            return merged  # the next file may have mistakes, too, and then the load ends
         part = unique(self.canonical.project(part))
         # The order is that of the document, so that messages and lists follow it.
         return _replaced(merged, part)

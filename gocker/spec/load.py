@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import os
 
-from gocker.errors import UsageError
+from gocker.errors import SpecError, UsageError
 from gocker.spec import consistency, dotenv, files, select
 from gocker.spec.decode import UNSET, Decoder
 from gocker.spec.documents import Documents, Settings
@@ -239,7 +239,10 @@ class Loading:
         name = project_name(options, names, directory, self.environment, settings)
         self.environment["COMPOSE_PROJECT_NAME"] = name
         documents = Documents(settings, directory, directory, self.environment)
-        root = documents.load(names)
+        try:
+            root = documents.load(names)
+        except SpecError as error:
+            raise problems.and_then(error) from error.__cause__
         if not root.items:
             raise failure(Place(names[0], 1, 1), "", "empty compose file")
         if not name:

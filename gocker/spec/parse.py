@@ -312,7 +312,11 @@ class _Reader:
         frame.key = name
 
     def bad_key(self, node: Node) -> None:
-        what = repr(node.value) if isinstance(node, Scalar) else "a collection"
+        what = "a collection"
+        if isinstance(node, Scalar):
+            value = node.value
+            words = {None: "null", True: "true", False: "false"}
+            what = words[value] if value is None or isinstance(value, bool) else str(value)
         where = self.path()
         self.problems.add(node.place, where, f"non-string key {what}", "quote it")
         self.stack[-1].key = _NO_KEY

@@ -63,6 +63,12 @@ class Problems:
             self.found.sort(key=lambda p: (order[p.file], p.line, p.column))
             raise SpecError(_once(self.found))
 
+    def and_then(self, last: SpecError) -> SpecError:
+        """Return an error with all that was found before `last`, after which nothing was read."""
+        known = {str(problem) for problem in last.problems}
+        before = [problem for problem in self.found if str(problem) not in known]
+        return SpecError(_once([*before, *last.problems]))
+
 
 def _once(problems: list[Problem]) -> list[Problem]:
     """Drop repeats: an anchor's mistake shows wherever it is used, with the same place."""

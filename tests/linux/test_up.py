@@ -315,23 +315,28 @@ def test_an_unhealthy_support_skips_its_dependents(gocker: Gocker) -> None:
     assert [(r["failing_streak"], r["output"]) for r in unhealthy] == [(2, "broken\n")]
 
 
-def test_a_probe_has_the_containers_confinement(gocker: Gocker) -> None:
-    script = """
-        ls /proc/$$/fd >/fds
-        { grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status; wc -l </fds
-          grep -c gocker /proc/self/cgroup; hostname; } >/seen
-        touch /up"""
-    health = {"test": ["CMD-SHELL", script], "interval": "20ms"}
+@pytest.mark.parametrize(
+    ("probe", "seen"),
+    [
+        (["grep", "-E", "^(CapEff|NoNewPrivs|Seccomp):", "/proc/self/status"],
+         "CapEff:\t00000000000005fb\nNoNewPrivs:\t1\nSeccomp:\t2\n"),
+        (["ls", "-1", "/proc/self/fd"], "0\n1\n2\n3\n"),  # the last one is its own
+        (["cat", "/sys/fs/cgroup/pids/pids.max", "/proc/sys/kernel/hostname"], "77\ndb\n"),
+    ],
+    ids=["status", "fds", "cgroup"],
+)  # fmt: skip
+def test_a_probe_has_the_containers_confinement(
+    gocker: Gocker, probe: list[str], seen: str
+) -> None:
+    health = {"test": ["CMD", *probe], "interval": "20ms"}
     result = gocker.up(
         {"services": {
-            "db": sh("trap 'exit 0' TERM; until [ -e /up ]; do sleep 0.02; done; cat /seen; "
-                     "while :; do sleep 0.05; done", healthcheck=health),
+            "db": {"command": ["sleep", "1000"], "healthcheck": health, "pids_limit": 77},
             "job": sh("true", depends_on=after("db", condition="service_healthy")),
         }}
     )  # fmt: skip
-    assert result.log("db").split() == [
-        "CapEff:", "00000000000005fb", "NoNewPrivs:", "1", "Seccomp:", "2", "3", "0", "db",
-    ]  # fmt: skip
+    (healthy,) = [r for r in result.events("container.health") if r["status"] == "healthy"]
+    assert healthy["output"] == seen
 
 
 def test_a_support_that_fails_is_restarted(gocker: Gocker) -> None:

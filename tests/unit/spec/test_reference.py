@@ -144,3 +144,46 @@ def test_quotes_and_colons_within_flow_collections(
 ) -> None:
     model = project.model(f"services: {{web: {{image: x}}}}\nx-flow: {written}")
     assert model["x-flow"] == expected
+
+
+def test_mistakes_of_all_files_are_told_at_once(project: Project) -> None:
+    project.write("inc/c.yaml", 'services: {i: {image: x, user: "${REQ:?set it}", privilegd: 1}}')
+    project.write("lib/b.yaml", "services: {b: {image: x, portss: [1], cap_add: X}}")
+    base = (
+        "include: [inc/c.yaml]\n"
+        "services:\n"
+        "  web:\n"
+        "    extends: {file: lib/b.yaml, service: b}\n"
+        '    deploy: {replicas: "${LOTS}"}\n'
+        "    comand: x\n"
+        "    volumes: ['./a:/a']\n"
+    )
+    over = "services:\n  web:\n    volumes: {a: b}\n    restrt: always\n"
+    assert project.errors(base, over, env={"LOTS": "lots"}) == [
+        "f0.yaml:5:24: services.web.deploy.replicas: 'lots' is not an integer",
+        "f0.yaml:6:5: services.web.comand: unknown key 'comand' (did you mean 'command'?)",
+        "inc/c.yaml:1:32: services.i.user: required variable REQ is missing a value: set it",
+        "inc/c.yaml:1:50: services.i.privilegd: unknown key 'privilegd' "
+        "(did you mean 'privileged'?)",
+        "lib/b.yaml:1:26: services.web.portss: unknown key 'portss' (did you mean 'ports'?)",
+        "lib/b.yaml:1:48: services.web.cap_add: must be a list",
+        "f1.yaml:3:14: services.web.volumes: cannot override a list with a mapping "
+        "(the first one is at f0.yaml:7:14)",
+        "f1.yaml:4:5: services.web.restrt: unknown key 'restrt' (did you mean 'restart'?)",
+    ]
+
+
+def test_a_file_that_is_missing_hides_no_mistake_before_it(project: Project) -> None:
+    base = "services: {web: {image: x, scale: '${N}', extends: {file: gone.yaml, service: s}}}"
+    assert project.errors(base, env={"N": "lots"}) == [
+        "f0.yaml:1:35: services.web.scale: 'lots' is not an integer",
+        "f0.yaml:1:59: cannot read 'gone.yaml': no such file or directory",
+    ]
+
+
+def test_keys_that_are_no_strings_are_named_as_written(project: Project) -> None:
+    text = "services: {web: {image: x, labels: {true: a, null: b}}}"
+    assert project.errors(text) == [
+        "f0.yaml:1:37: services.web.labels: non-string key true (quote it)",
+        "f0.yaml:1:46: services.web.labels: non-string key null (quote it)",
+    ]
