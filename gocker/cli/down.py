@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
 def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     """Bring the project down; nothing to do is no failure."""
     from gocker.cli.opening import prepare_launcher
+    from gocker.cli.plancache import forget
     from gocker.cli.session import living, sweep
     from gocker.state import volumes
     from gocker.state.roots import Roots
@@ -53,6 +54,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
         for run in found:
             run.remove()
             say(f"removed run {run.id}")
+        forget(roots, project)
         if arguments.volumes:
             for volume in volumes.volumes(roots, project):
                 volumes.remove(roots, project, volume.name)

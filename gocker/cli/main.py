@@ -46,8 +46,6 @@ def run(argv: list[str]) -> int:
     if name not in COMMANDS:
         return _no_command(name, argv)
     timings.mark("python started")
-    # Imports make no garbage in cycles, and looking for it would take a tenth of them.
-    gc.disable()
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
     try:
@@ -80,6 +78,9 @@ def _launcher() -> Launcher:
     from gocker.scheduler.spawn import spawn
 
     spawned = spawn()  # it imports while we do
+    # Imports make no garbage in cycles, and looking for some would take a tenth of their
+    # time. The loop looks again.
+    gc.disable()
     timings.mark("launcher spawned")
 
     from gocker.scheduler.launcher import Launcher

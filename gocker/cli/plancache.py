@@ -57,8 +57,8 @@ class PlanCache:
             data = read_small(fd, self._name)
         finally:
             os.close(fd)
-        digest, _, body = (data or b"").partition(b"\n")
-        if digest != hexdigest(body).encode():
+        head, _, body = (data or b"").partition(b"\n")
+        if head.partition(b" ")[0] != hexdigest(body).encode():
             return None
         try:
             entry = json.loads(body)
@@ -99,17 +99,30 @@ class PlanCache:
             **encoded,
         }
         body = _json(entry)
-        if len(body) > MAX_BYTES - 100 or codec.decode(json.loads(body)) != plan:
+        if len(body) > MAX_BYTES - 1000 or codec.decode(json.loads(body)) != plan:
             return
         data = body.encode()
         fd = self._roots.open_data("cache", "plans")
         try:
-            write_atomic(fd, self._name, hexdigest(data).encode() + b"\n" + data)
+            head = f"{hexdigest(data)} {plan.project}\n"
+            write_atomic(fd, self._name, head.encode() + data)
             _prune(fd)
         except GockerError:
             pass  # a full disk: the next start is as slow as this one
         finally:
             os.close(fd)
+
+
+def forget(roots: Roots, project: str) -> None:
+    """Remove the entries of a project: what its specs took from the environment is in them."""
+    fd = roots.open_data("cache", "plans")
+    try:
+        for name in list_names(fd):
+            head = (read_small(fd, name) or b"").partition(b"\n")[0]
+            if head.partition(b" ")[2] == project.encode():
+                os.unlink(name, dir_fd=fd)
+    finally:
+        os.close(fd)
 
 
 def _is_repeatable(plan: Plan, project: Project) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -223,6 +224,14 @@ def test_the_oldest_entries_go(place: Place, monkeypatch: pytest.MonkeyPatch) ->
     assert place.hit()
 
 
+def test_the_entries_of_a_project_can_be_forgotten(place: Place) -> None:
+    place.plan()
+    place.plan("-p", "other")
+    plancache.forget(place.roots, "other")
+    assert place.hit()
+    assert not place.hit("-p", "other")
+
+
 @pytest.mark.parametrize("value", ["1", "yes"])
 def test_the_variable_turns_it_off(
     place: Place, monkeypatch: pytest.MonkeyPatch, value: str
@@ -235,6 +244,34 @@ def test_the_variable_turns_it_off(
 def test_the_option_turns_it_off(place: Place) -> None:
     place.plan("--no-cache")
     assert not place.entries.exists()
+
+
+# What is asked of the system elsewhere than in spec/files.py and cli/facts.py, and why it may be.
+KNOWN = {
+    ("spec/load.py", "os.environ"), ("spec/load.py", "os.getcwd"),  # in the key
+    ("spec/model/values.py", "os.uname"), ("plan/seccomp.py", "os.uname"),  # in the key
+    ("plan/container.py", "os.stat"), ("plan/resources.py", "os.stat"),  # devices: not kept
+    ("plan/files.py", "os.path.isdir"),  # external volumes: not kept
+    ("plan/files.py", "os.open"), ("plan/files.py", "open"),  # secrets and configs: not kept
+}  # fmt: skip
+ASKING = re.compile(
+    r"(?<![\w.])(os\.(?:environ|getenv|getcwd|uname|stat|lstat|open|listdir|scandir|access|readlink"
+    r"|get\w*id|sched_\w+|sysconf|cpu_count)"
+    r"|os\.path\.(?:exists|isfile|isdir|islink|lexists|ismount|realpath|abspath|expanduser|get\w+)"
+    r"|time\.(?:time|monotonic)|glob\.i?glob|pwd\.\w+|grp\.\w+|open(?=\())"
+)
+
+
+def test_load_and_plan_ask_nothing_that_the_cache_does_not_know() -> None:
+    package = Path(plancache.__file__).parents[1]
+    found = {
+        (str(path.relative_to(package)), match[1])
+        for part in ("spec", "plan")
+        for path in (package / part).rglob("*.py")
+        if path != Path(files.__file__)
+        for match in ASKING.finditer(path.read_text())
+    }
+    assert found <= KNOWN
 
 
 EDITS = st.one_of(
