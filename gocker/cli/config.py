@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 
-from gocker.cli.options import load_options, make_plan, validate
+from gocker.cli.options import load_options, make_plan, say, validate
 from gocker.cli.options import parser as new_parser
 from gocker.errors import HostError, SpecError, UsageError
+from gocker.report.human import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,12 +69,13 @@ def _text(arguments: argparse.Namespace, options: LoadOptions) -> str:
     from gocker.spec.load import load as load_spec
 
     loaded = load_spec(options)
-    if options.interpolate and options.normalize:
-        project = validate(arguments, loaded)
-        if arguments.oci is not None:
-            return _oci(arguments, loaded, project)
-    elif arguments.oci is not None:
-        raise UsageError("--oci needs the whole spec: leave the --no-... options out")
+    whole = options.interpolate and options.normalize
+    if arguments.oci is not None:
+        if not whole:
+            raise UsageError("--oci needs the whole spec: leave the --no-... options out")
+        return _oci(arguments, loaded, validate(arguments, loaded))
+    if whole:
+        _say_what_is_refused(arguments, loaded)
     if arguments.quiet:
         return ""
     if arguments.explain:
@@ -84,6 +86,21 @@ def _text(arguments: argparse.Namespace, options: LoadOptions) -> str:
         return "".join(f"{line}\n" for line in _list(loaded, arguments.what))
     to_text = render.json_text if arguments.format == "json" else render.yaml_text
     return to_text(loaded.model, interpolated=options.interpolate)
+
+
+def _say_what_is_refused(arguments: argparse.Namespace, loaded: Loaded) -> None:
+    """Warn of what `up` would refuse: the model is the specification's, and is printed whole.
+
+    Raises:
+        SpecError: the same, where the command is asked to validate (-q, --strict).
+    """
+    try:
+        validate(arguments, loaded)
+    except SpecError as error:
+        if arguments.quiet or arguments.strict:
+            raise
+        for problem in error.problems:
+            say(f"gocker: warning: {safe(str(problem))}")
 
 
 def _list(loaded: Loaded, what: str) -> list[str]:
