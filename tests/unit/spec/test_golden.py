@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gocker.cli.main import run
 from gocker.spec import render
 from gocker.spec.load import LoadOptions, load
 
@@ -29,3 +30,15 @@ def test_the_model_is_the_reference_s(name: str) -> None:
     text = render.json_text(load(given).model, interpolated=True)
     text = text.replace(str(directory.parent / "up"), "DIR/../up").replace(str(directory), "DIR")
     assert json.loads(text) == json.loads((directory / "expected.json").read_text())
+
+
+def test_the_command_prints_it_and_warns_of_what_up_refuses(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("name: p\nservices: {a: {image: x, ports: ['80:80'], restart: always}}\n")
+    assert run(["config", "--format", "json", str(file)]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["services"]["a"]["ports"][0]["published"] == "80"
+    assert f"warning: {file}:2:" in err
+    assert run(["config", "-q", str(file)]) == 2
