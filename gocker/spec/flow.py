@@ -14,7 +14,7 @@ import re
 # Not after a bracket or a quoted text: there a colon ends a key, as in {"a":1}. A quote opens a
 # text only where a scalar may start; texts end with their line, because keys do.
 _COLON = re.compile(
-    rb"""((?:^|(?<=[\[{,:?]))[ \t]*(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'))[ \t]*:?"""
+    rb"""((?:^|(?<=[\[{,:?])|(?<=-[ \t]))[ \t]*(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'))[ \t]*:?"""
     rb"""|(?<![]}]):(?=[^\s,\[\]{}])""",
     re.MULTILINE,
 )

@@ -127,8 +127,8 @@ def batch(place: Place, jobs: int) -> Scenario:
         "profile, capabilities, masked paths and sysctls, network namespace with `lo`, output "
         "captured. gocker: one `gocker up` from exec to exit, interpreter, YAML, plan, logs and "
         "summary included, one overlay per container and one log file for each that writes. crun "
-        "and runc: the same configuration; all containers share one overlay that was mounted before, and one file "
-        "takes all output. bwrap: no cgroup, limits, seccomp or overlay."
+        "and runc: the same configuration; all containers share one overlay that was mounted "
+        "before, and one file takes all output. bwrap: no cgroup, limits, seccomp or overlay."
     )
     return Scenario("batch", text, jobs, contenders, f"xargs -P {cpus} crun run")
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gocker.spec import explain, render
@@ -80,6 +80,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@example({"": [{"{": ""}]})
 @given(st.dictionaries(TEXTS, VALUES, max_size=3))
 def test_any_value_survives_yaml(value: dict[str, Any]) -> None:
     assert reread(render.yaml_text({"x-a": value}, interpolated=False)) == {"x-a": value}
