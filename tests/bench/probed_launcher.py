@@ -16,7 +16,7 @@ from typing import Any
 from gocker.cgroup import v1_group, v2_group
 from gocker.cgroup.base import Manager
 from gocker.linux import seccomp
-from gocker.runtime import container, init, launcher, layers
+from gocker.runtime import container, init, launcher, layers, program
 
 # (where, owner, function): in the order in which a container meets them.
 BEFORE = (
@@ -28,12 +28,12 @@ BEFORE = (
 IN_PREPARE = (
     ("init", init, "_die_with_launcher"),
     ("init", init, "join"),
-    ("init", init, "_identity"),
-    ("init", init, "_environment"),
-    ("init", init, "_make_cwd"),
-    ("init", init, "_add_rlimits"),
-    ("init", init, "_add_identity"),
-    ("init", init, "_program"),
+    ("init", program, "_identity"),
+    ("init", program, "_environment"),
+    ("init", program, "_make_cwd"),
+    ("init", program, "_add_rlimits"),
+    ("init", program, "_add_identity"),
+    ("init", program, "_program"),
     ("init", seccomp, "add_install"),
 )
 AFTER = (

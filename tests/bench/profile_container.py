@@ -26,6 +26,8 @@ from gocker.scheduler import spawn
 sys.executable = {executable!r}
 spawn._CODE = spawn._CODE.replace({old!r}, {new!r})
 from gocker.cli.main import run
+from gocker.scheduler import links
+links.UNITS_PER_LAUNCHER = sys.maxsize  # one launcher: its steps are the ones looked at
 sys.exit(run(["up", "--parallel", "1", "--log-format", "none", {spec!r}]))
 """
 _MAIN = "from gocker.runtime.launcher import main; main()"
