@@ -30,7 +30,9 @@ class Result:
         self.err = err.decode()
         self.run = run
         self.run_id = run.name if run is not None else ""
-        lines = (run / "run.jsonl").read_text().splitlines() if run is not None else []
+        log = run / "run.jsonl" if run is not None else None
+        # A gocker that is killed at once has made its run's directory, and no log yet.
+        lines = log.read_text().splitlines() if log is not None and log.exists() else []
         self.records: list[Record] = [json.loads(line) for line in lines]
 
     @property
