@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from gocker.scheduler import held
 from gocker.state.run import Run
 
 TYPE_CHECKING = False
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
 
 
 def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
-    """Return a new run of the plan; the launcher's answer is still to be read."""
-    run = Run.create(roots, plan.project, plan.files)
+    """Return a new run of the plan; the launcher's answer is still to be read.
+
+    Signals are held from here until the loop handles them: the run's log tells of each.
+    """
+    held.hold()
+    run = None
     try:
+        run = Run.create(roots, plan.project, plan.files)
         ask_launcher(launcher, roots, run)
         for made in plan.containers.values():
             profile = made.config["linux"].get("seccomp")
@@ -30,7 +36,9 @@ def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
                 launcher.define("seccomp", profile)
                 break
     except BaseException:
-        run.close()
+        if run is not None:
+            run.close()
+        held.release()
         raise
     return run
 

@@ -14,6 +14,7 @@ from gocker.plan.model import ANONYMOUS
 from gocker.report.mask import Mask
 from gocker.report.output import Prefixer, QueueSink
 from gocker.report.summary import Summary
+from gocker.scheduler import held
 from gocker.scheduler.launcher import Launcher, close_all
 from gocker.scheduler.links import wanted
 from gocker.scheduler.loop import Loop
@@ -83,6 +84,7 @@ class Session:
             result = Loop(self._plan, machine, launchers, self, self.run.id).run()
         finally:
             close_all([self._launcher, *self._further])
+            held.release()
             self._log.close()
             for sink in self.sinks:
                 sink.flush()

@@ -17,6 +17,7 @@ from collections import deque
 
 from gocker import events
 from gocker.errors import GockerError, HostError
+from gocker.scheduler import held
 from gocker.scheduler.launcher import lost
 from gocker.scheduler.links import Link, Links
 from gocker.scheduler.messages import (
@@ -89,7 +90,6 @@ if TYPE_CHECKING:
             """Write while there is room."""
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PROBE_OUTPUT = 4096
 _EVIDENCE = tuple(
     key for key in events.EVENTS["container.exited"][1]
@@ -507,15 +507,17 @@ class _Signals:
 
     def __enter__(self) -> None:
         signal.set_wakeup_fd(self._write)
-        for number in _SIGNALS:
+        for number in held.SIGNALS:
             self._before[number] = signal.signal(number, lambda *_: None)
         self._selector.register(self._read, selectors.EVENT_READ, self._readable)
+        held.release()
 
     def _readable(self) -> None:
         for number in os.read(self._read, 64):
             self._callback(number)
 
     def __exit__(self, *_: object) -> None:
+        held.hold()  # until the launchers have cleaned up
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(-1)

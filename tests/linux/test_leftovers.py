@@ -284,6 +284,19 @@ def test_an_interrupt_at_any_moment_leaves_nothing(gocker: Gocker, part: int) ->
         assert gocker.left_things() == [], (SEED, moment)
 
 
+def test_an_interrupt_while_the_run_is_made_is_in_its_log(gocker: Gocker) -> None:
+    running = gocker.start(TWO_STEPS, process_group=0)
+    runs = gocker.data / "runs"
+    while not (runs.exists() and os.listdir(runs)):  # from its hidden name on
+        assert machine.wait_ended(running.pid, 0) is False
+    os.killpg(running.pid, signal.SIGINT)
+    result = running.finish()
+    assert result.code == 130
+    assert result.event("run.finished")["reason"] == "interrupted"
+    assert gocker.left_processes() == []
+    assert gocker.left_things() == []
+
+
 @pytest.mark.parametrize("part", [2, 3])
 def test_a_sigkill_at_any_moment_is_cleaned_up_by_the_next_command(
     gocker: Gocker, part: int

@@ -132,7 +132,7 @@ def test_a_second_interrupt_kills(gocker: Gocker) -> None:
 def test_the_grace_period_ends_in_a_kill(gocker: Gocker) -> None:
     running = gocker.start(
         {"services": {"job": sh(f"trap 'echo ignored' TERM; echo ready; {LOOP}",
-                                stop_grace_period="300ms")}}
+                                stop_grace_period="1s")}}
     )  # fmt: skip
     running.wait_for_output("ready")
     running.send(signal.SIGTERM)
@@ -142,7 +142,8 @@ def test_the_grace_period_ends_in_a_kill(gocker: Gocker) -> None:
     assert exited["process.exit.signal"] == "SIGKILL"
     assert "ignored" in result.log()
     assert (stopping["signal"], killing["signal"]) == ("SIGTERM", "SIGKILL")
-    assert killing["monotonic"] - stopping["monotonic"] >= 0.3
+    # The period is counted from the decision, which is a moment before the record of it.
+    assert killing["monotonic"] - stopping["monotonic"] >= 0.9
 
 
 def test_a_pid_1_that_cannot_receive_the_signal_is_killed_at_once(gocker: Gocker) -> None:
