@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 
 _LISTS = ("services", "volumes", "networks", "images", "profiles", "variables", "environment")
+# Options of docker compose's that have no meaning here, with the reason.
+_REFUSED = {
+    "resolve-image-digests": "an image is written with its digest, or is resolved when it is used",
+    "lock-image-digests": "an image is written with its digest, or is resolved when it is used",
+    "models": "gocker runs no models",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,11 +45,16 @@ def parser() -> argparse.ArgumentParser:
     add("--bundle", metavar="DIR", help="with --oci: write a whole bundle into DIR")
     for name in ("interpolate", "normalize", "path-resolution", "consistency", "env-resolution"):
         add(f"--no-{name}", action="store_true")
+    for name in _REFUSED:
+        add(f"--{name}", dest="refused", action="store_const", const=name,
+            help=argparse.SUPPRESS)  # fmt: skip
     return made
 
 
 def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     """Print what was asked for."""
+    if arguments.refused is not None:
+        raise UsageError(f"--{arguments.refused}: {_REFUSED[arguments.refused]}")
     options = load_options(arguments, arguments.words)
     options.interpolate = not arguments.no_interpolate
     options.normalize = not arguments.no_normalize
