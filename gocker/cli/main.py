@@ -8,7 +8,7 @@ import sys
 
 from gocker.cli import timings
 from gocker.errors import GockerError, InternalError
-from gocker.scheduler import held
+from gocker.scheduler import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ def run(argv: list[str]) -> int:
     launcher: Launcher | None = None
     try:
         if needs_launcher and not {"-h", "--help", "--dry-run"} & set(argv):
-            held.hold()
+            signals.hold()
             try:
                 launcher = _launcher()
             finally:
-                held.release()
+                signals.release()
         return _call(module, argv, launcher)
     except GockerError as error:
         _print_error(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from gocker.scheduler import held
+from gocker.scheduler import signals
 from gocker.state.run import Run
 
 TYPE_CHECKING = False
@@ -25,7 +25,7 @@ def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
 
     Signals are held from here until the loop handles them: the run's log tells of each.
     """
-    held.hold()
+    signals.hold()
     run = None
     try:
         run = Run.create(roots, plan.project, plan.files)
@@ -38,7 +38,7 @@ def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
     except BaseException:
         if run is not None:
             run.close()
-        held.release()
+        signals.release()
         raise
     return run
 

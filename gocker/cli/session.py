@@ -14,7 +14,7 @@ from gocker.plan.model import ANONYMOUS
 from gocker.report.mask import Mask
 from gocker.report.output import Prefixer, QueueSink
 from gocker.report.summary import Summary
-from gocker.scheduler import held
+from gocker.scheduler import signals
 from gocker.scheduler.launcher import Launcher, close_all
 from gocker.scheduler.links import wanted
 from gocker.scheduler.loop import Loop
@@ -42,7 +42,7 @@ _CHECKED_AT_ONCE = 100  # resources in one message: about 1 KB each, of wire.MAX
 
 
 class Session:
-    """Runs one plan: what `gocker.scheduler.loop.Surroundings` asks for is here."""
+    """Runs one plan: what `gocker.scheduler.surroundings.Surroundings` asks for is here."""
 
     def __init__(
         self, plan: Plan, roots: Roots, launcher: Launcher, console: Console, stderr: QueueSink,
@@ -84,7 +84,7 @@ class Session:
             result = Loop(self._plan, machine, launchers, self, self.run.id).run()
         finally:
             close_all([self._launcher, *self._further])
-            held.release()
+            signals.release()
             self._log.close()
             for sink in self.sinks:
                 sink.flush()

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from gocker import oci
+    from gocker.plan.model import Container
     from gocker.scheduler.launcher import Launcher
     from gocker.wire import Message
 
@@ -59,7 +61,37 @@ class Link:
         self._launcher.send(message, fds, close=fds if close is None else close)
         self._flush()
 
-    def share(self, config: dict[str, Any]) -> dict[str, int]:
+    def start(
+        self, made: Container, container_id: str, fds: tuple[int, ...],
+        anonymous: dict[str, str], *, best_effort: bool, keep: bool,
+    ) -> None:  # fmt: skip
+        """Send the request to start a container; the descriptors are closed after it.
+
+        Args:
+            made: the container.
+            container_id: its identifier, also the name of its cgroups.
+            fds: its standard input, output and error.
+            anonymous: the directories of its anonymous volumes by mount source.
+            best_effort: start in spite of limits that cannot be set.
+            keep: keep the container's files until a `release`.
+
+        Raises:
+            HostError: if the request is too long.
+        """
+        message = {"op": "start", "id": container_id, **_configuration(made, container_id)}
+        message["shared"] = self._share(message["config"])
+        if anonymous:
+            del message["shared"]["mounts"]
+            message["config"]["mounts"] = _place(made.config["mounts"], anonymous)
+            message["directories"] = list(anonymous.values())
+        if keep:
+            message["keep"] = True
+        if best_effort:
+            message["best_effort"] = True
+        self.send(message, fds)
+        self.starting += 1
+
+    def _share(self, config: dict[str, Any]) -> dict[str, int]:
         """Take what many containers have in common out of `config`; return its keys by name.
 
         The plan uses the same object for equal values, and keeps it: its id is its key.
@@ -125,3 +157,27 @@ def _starting(link: Link) -> int:
 def wanted(units: int, cpus: int) -> int:
     """Return how many launchers a plan of `units` is worth on `cpus` CPUs."""
     return max(1, min(cpus, units // UNITS_PER_LAUNCHER))
+
+
+def _configuration(made: Container, container_id: str) -> dict[str, Any]:
+    """Return the parts of a request that make the container, with a copy of its configuration."""
+    config: dict[str, Any] = {**made.config}
+    config["linux"] = {**made.config["linux"], "cgroupsPath": container_id}
+    parts: dict[str, Any] = {
+        "config": config,
+        "overlay": {"lower": made.lower, "hidden": made.hidden},
+        "files": made.files,
+    }
+    if made.grants:
+        parts["grants"] = made.grants
+    if made.init:
+        parts["init"] = True
+    return parts
+
+
+def _place(mounts: list[oci.Mount], sources: dict[str, str]) -> list[oci.Mount]:
+    """Return the mounts with the directories of anonymous volumes put in."""
+    return [
+        {**mount, "source": sources.get(mount.get("source", ""), mount.get("source", ""))}
+        for mount in mounts
+    ]

@@ -11,13 +11,12 @@ import gc
 import json
 import os
 import selectors
-import signal
 import time
 from collections import deque
 
 from gocker import events
 from gocker.errors import GockerError, HostError
-from gocker.scheduler import held
+from gocker.scheduler import signals
 from gocker.scheduler.launcher import lost
 from gocker.scheduler.links import Link, Links
 from gocker.scheduler.messages import (
@@ -44,50 +43,14 @@ from gocker.values import dataclass
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, Protocol
+    from typing import Any
 
     from gocker import oci
-    from gocker.plan.model import Container, Plan
+    from gocker.plan.model import Plan
     from gocker.scheduler.launcher import Launcher
     from gocker.scheduler.machine import Machine
     from gocker.scheduler.messages import Command, Event, Result
-    from gocker.scheduler.output import Feed
-
-    class Surroundings(Protocol):
-        """What the loop needs of the command: the log, files and the terminal."""
-
-        def record(self, event: str, fields: dict[str, Any]) -> object:
-            """Append an event to the run's log."""
-
-        def open_log(self, instance: str, attempt: int) -> int:
-            """Return a descriptor for a container's raw output; the loop closes it."""
-
-        def feed(self, instance: str) -> Feed | None:
-            """Return where a container's output is shown, or None."""
-
-        def prepare(self, container: Container, container_id: str) -> dict[str, str]:
-            """Make a container's directories; return those of anonymous volumes by mount source."""
-
-        def stdin(self, instance: str) -> int:
-            """Return a descriptor for standard input; the loop closes it."""
-
-        def collect(
-            self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
-        ) -> None:
-            """Take what is wanted of a container's files; `record` adds the container's names."""
-
-        @property
-        def sinks(self) -> Sequence[Queue]:
-            """Return the writers to the terminal, which never wait for their readers."""
-
-    class Queue(Protocol):
-        """What is to be written when its reader takes it: `gocker.report.output.QueueSink`."""
-
-        fd: int
-        pending: int
-
-        def pump(self) -> None:
-            """Write while there is room."""
+    from gocker.scheduler.surroundings import Surroundings
 
 
 _PROBE_OUTPUT = 4096
@@ -160,7 +123,7 @@ class Loop:
         self._waiting_sinks: set[int] = set()
         self._failures: deque[Event] = deque()
         self._events = {
-            "started": self._on_started, "failed": self._on_failed, "exited": self._on_exited,
+            "started": self._on_started, "failed": self._on_ended, "exited": self._on_ended,
             "signalled": lambda _: None, "exec_exited": self._on_probe_exited,
         }  # fmt: skip
         self._commands: dict[type, Callable[[Any], None]] = {
@@ -179,7 +142,7 @@ class Loop:
             Link(launcher, self._selector, self._on_message, self._on_lost, ready=number == 0)
             for number, launcher in enumerate(self._launchers)
         )
-        with _Signals(self._selector, self._interrupted):
+        with signals.Events(self._selector, self._interrupted):
             self._obey(self._machine.begin(time.monotonic()))
             while not self._machine.done:
                 self._step()
@@ -253,19 +216,10 @@ class Loop:
         if unit.ready is not None and unit.ready.log is not None:
             attempt.streams.watch = Watch(unit.ready.log, lambda line: self._ready(attempt, line))
         fds = (self._around.stdin(command.unit), attempt.streams.pipe(1), attempt.streams.pipe(2))
-        link = attempt.link
-        message = {"op": "start", "id": attempt.id, **_configuration(made, attempt.id)}
-        message["shared"] = link.share(message["config"])
-        if anonymous:
-            del message["shared"]["mounts"]
-            message["config"]["mounts"] = _place(made.config["mounts"], anonymous)
-            message["directories"] = list(anonymous.values())
-        if made.artifacts is not None or self._plan.keep != "never":
-            message["keep"] = True
-        if unit.best_effort:
-            message["best_effort"] = True
-        link.send(message, fds)
-        link.starting += 1
+        attempt.link.start(
+            made, attempt.id, fds, anonymous, best_effort=unit.best_effort,
+            keep=made.artifacts is not None or self._plan.keep != "never",
+        )  # fmt: skip
 
     def _stop(self, command: Stop) -> None:
         attempt = self._current[command.unit, command.attempt]
@@ -416,13 +370,7 @@ class Loop:
             })  # fmt: skip
         self._tell(Started(attempt.instance, attempt.number))
 
-    def _on_failed(self, message: dict[str, Any]) -> None:
-        self._ended(message)
-
-    def _on_exited(self, message: dict[str, Any]) -> None:
-        self._ended(message)
-
-    def _ended(self, message: dict[str, Any]) -> None:
+    def _on_ended(self, message: dict[str, Any]) -> None:
         """The container is over; its last output may still be in the pipes."""
         attempt = self._attempts.get(message["id"])
         if attempt is None:
@@ -470,57 +418,3 @@ def _wire_error(error: GockerError | OSError) -> dict[str, Any]:
         return error.to_wire()
     where = f"{error.filename!r}: " if error.filename else ""
     return HostError(f"cannot prepare a container: {where}{error.strerror}").to_wire()
-
-
-def _configuration(made: Container, container_id: str) -> dict[str, Any]:
-    """Return the parts of a request that make the container, with a copy of its configuration."""
-    config: dict[str, Any] = {**made.config}
-    config["linux"] = {**made.config["linux"], "cgroupsPath": container_id}
-    parts: dict[str, Any] = {
-        "config": config,
-        "overlay": {"lower": made.lower, "hidden": made.hidden},
-        "files": made.files,
-    }
-    if made.grants:
-        parts["grants"] = made.grants
-    if made.init:
-        parts["init"] = True
-    return parts
-
-
-def _place(mounts: list[oci.Mount], sources: dict[str, str]) -> list[oci.Mount]:
-    """Return the mounts with the directories of anonymous volumes put in."""
-    return [
-        {**mount, "source": sources.get(mount.get("source", ""), mount.get("source", ""))}
-        for mount in mounts
-    ]
-
-
-class _Signals:
-    """Signals as readable events, for as long as the loop runs."""
-
-    def __init__(self, selector: selectors.BaseSelector, callback: Callable[[int], None]) -> None:
-        self._selector = selector
-        self._callback = callback
-        self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        signal.set_wakeup_fd(self._write)
-        for number in held.SIGNALS:
-            self._before[number] = signal.signal(number, lambda *_: None)
-        self._selector.register(self._read, selectors.EVENT_READ, self._readable)
-        held.release()
-
-    def _readable(self) -> None:
-        for number in os.read(self._read, 64):
-            self._callback(number)
-
-    def __exit__(self, *_: object) -> None:
-        held.hold()  # until the launchers have cleaned up
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(-1)
-        self._selector.unregister(self._read)
-        os.close(self._read)
-        os.close(self._write)

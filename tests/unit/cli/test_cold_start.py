@@ -86,10 +86,10 @@ def ours(modules: set[str]) -> set[str]:
 
 
 def test_the_launcher_is_spawned_before_anything_else(start: list[set[str]]) -> None:
-    # `held` is three calls of a built-in module: no signal may come between spawn and its pid.
+    # `signals` is three calls of a built-in module: no signal may come between spawn and its pid.
     assert ours(start[0]) <= {
         "gocker", "gocker.cli", "gocker.cli.main", "gocker.cli.timings", "gocker.errors",
-        "gocker.scheduler", "gocker.scheduler.held", "gocker.scheduler.spawn",
+        "gocker.scheduler", "gocker.scheduler.signals", "gocker.scheduler.spawn",
     }  # fmt: skip
     assert start[0] & {"argparse", "collections", "enum", "json", "re", "select", "signal"} == set()
 

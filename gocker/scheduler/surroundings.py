@@ -1,0 +1,49 @@
+"""What the loop needs of the command that runs it; types only, never imported at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from gocker.plan.model import Container
+from gocker.scheduler.loop import Ended
+from gocker.scheduler.messages import Verdict
+from gocker.scheduler.output import Feed
+
+
+class Surroundings(Protocol):
+    """What the loop needs of the command: the log, files and the terminal."""
+
+    def record(self, event: str, fields: dict[str, Any]) -> object:
+        """Append an event to the run's log."""
+
+    def open_log(self, instance: str, attempt: int) -> int:
+        """Return a descriptor for a container's raw output; the loop closes it."""
+
+    def feed(self, instance: str) -> Feed | None:
+        """Return where a container's output is shown, or None."""
+
+    def prepare(self, container: Container, container_id: str) -> dict[str, str]:
+        """Make a container's directories; return those of anonymous volumes by mount source."""
+
+    def stdin(self, instance: str) -> int:
+        """Return a descriptor for standard input; the loop closes it."""
+
+    def collect(
+        self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        """Take what is wanted of a container's files; `record` adds the container's names."""
+
+    @property
+    def sinks(self) -> Sequence[Queue]:
+        """Return the writers to the terminal, which never wait for their readers."""
+
+
+class Queue(Protocol):
+    """What is to be written when its reader takes it: `gocker.report.output.QueueSink`."""
+
+    fd: int
+    pending: int
+
+    def pump(self) -> None:
+        """Write while there is room."""
