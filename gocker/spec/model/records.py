@@ -61,7 +61,8 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
     "Healthcheck": {"enabled": property(forms.enabled)},
 }
 
-_classes: dict[str, type[Record]] = {}
+# Class -> record, short form, check, fields by key.
+_parts: dict[str, tuple[type[Record], str | None, str | None, dict[str, Any]]] = {}
 
 
 def read(name: str, value: Any) -> Any:
@@ -77,12 +78,11 @@ def read(name: str, value: Any) -> Any:
 
 
 def _record(name: str, value: Any) -> Record:
-    short, check, fields = TABLE[name]
+    kind, short, check, fields = _parts.get(name) or _part(name)
     if short is not None:
         value = getattr(forms, short)(value)
     if type(value) is not dict or not fields.keys() >= value.keys():
         raise Unsure(name)
-    kind = _classes.get(name) or _class(name, fields)
     record = object.__new__(kind)
     put = object.__setattr__
     for key, (field, how, default, required) in fields.items():
@@ -97,12 +97,19 @@ def _record(name: str, value: Any) -> Record:
     return record
 
 
-def _class(name: str, fields: dict[str, Any]) -> type[Record]:
+def _part(name: str) -> tuple[type[Record], str | None, str | None, dict[str, Any]]:
+    short, check, *_ = TABLE[name]
+    fields = fields_of(name)
     slots = tuple(field for field, *_ in fields.values())
     namespace = {"__slots__": slots, "__module__": __name__, **_PROPERTIES.get(name, {})}
-    kind = type(name, (Record,), namespace)
-    _classes[name] = kind
-    return kind
+    part = _parts[name] = (type(name, (Record,), namespace), short, check, fields)
+    return part
+
+
+def fields_of(name: str) -> dict[str, Any]:
+    """Return the fields of a class by key, as `gocker.spec.model.table` has them."""
+    *_, base, own = TABLE[name]
+    return {**fields_of(base), **own} if base else own
 
 
 def _str(value: Any) -> Any:

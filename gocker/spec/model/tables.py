@@ -16,7 +16,8 @@ from gocker.spec.model.project import Project
 HEAD = '''\
 """The models as data, for `gocker.spec.model.records`; made by `gocker.spec.model.tables`.
 
-Class -> short form, check, and key -> field, how to read it, default, whether it is required.
+Class -> short form, check, the class whose keys it has too, and its own: key -> field, how to
+read it, default, whether it is required.
 """
 # fmt: off
 
@@ -40,6 +41,10 @@ class Tables:
         name = model.__name__
         if name not in self.table:
             self.table[name] = None  # against endless recursion
+            bases = (each for each in model.__bases__ if issubclass(each, Model))
+            base = next((each for each in bases if each is not Model), None)
+            if base is not None:
+                self.model(base)
             validators = model.__pydantic_decorators__.model_validators.values()
             functions = {each.info.mode: each.func.__name__ for each in validators}
             fields = {
@@ -50,8 +55,11 @@ class Tables:
                     field.is_required(),
                 )
                 for key, field in model.model_fields.items()
+                if base is None or key not in base.model_fields
             }
-            self.table[name] = (functions.get("before"), functions.get("after"), fields)
+            self.table[name] = (
+                functions.get("before"), functions.get("after"), base and base.__name__, fields
+            )  # fmt: skip
         return ("model", name)
 
     def how(self, kind: Any, metadata: Any) -> How:

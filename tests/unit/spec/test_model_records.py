@@ -164,7 +164,7 @@ def values(how: tuple[Any, ...]) -> st.SearchStrategy[Any]:
 
 def part(name: str) -> st.SearchStrategy[dict[str, Any]]:
     """Return mappings for the model `name`: what is required, and some of the rest."""
-    fields = TABLE[name][2]
+    fields = records.fields_of(name)
     required = {key: values(how) for key, (_, how, _, needed) in fields.items() if needed}
     rest = {key: values(how) for key, (_, how, _, needed) in fields.items() if not needed}
     few = st.lists(st.sampled_from(sorted(rest)), max_size=4, unique=True) if rest else st.just([])
