@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from gocker.cli.facts import read
 from gocker.errors import GockerError
 
 TYPE_CHECKING = False
@@ -77,9 +78,9 @@ def _host() -> Iterator[Finding]:
         yield Finding(
             "fail", "privileges", f"uid {os.geteuid()}: rootless is not built yet", "sudo gocker …"
         )
-    if "overlay" not in _read("/proc/filesystems"):
+    if "overlay" not in read("/proc/filesystems"):
         yield Finding("fail", "overlay", "the kernel does not know overlayfs", "modprobe overlay")
-    if "Seccomp:" not in _read("/proc/self/status"):
+    if "Seccomp:" not in read("/proc/self/status"):
         yield Finding(
             "fail", "seccomp", "the kernel has no seccomp filters", "CONFIG_SECCOMP_FILTER"
         )
@@ -159,11 +160,3 @@ def _remedy(limit: str) -> str:
 
 def _one_cpu() -> str:
     return str(min(os.sched_getaffinity(0)))
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path) as file:
-            return file.read()
-    except OSError:
-        return ""

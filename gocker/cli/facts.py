@@ -40,7 +40,7 @@ def facts(roots: Roots) -> Facts:
         "ipv6": os.path.exists("/proc/sys/net/ipv6"),
         "cpus": len(os.sched_getaffinity(0)),
         "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        "resolv_conf": _read("/etc/resolv.conf"),
+        "resolv_conf": read("/etc/resolv.conf"),
     }
 
 
@@ -50,7 +50,8 @@ def _bounding_set() -> int:
         return int(status.read().partition(b"\nCapBnd:")[2].split(maxsplit=1)[0], 16)
 
 
-def _read(path: str) -> str:
+def read(path: str) -> str:
+    """Return a file's text; empty if it cannot be read."""
     try:
         with open(path) as file:
             return file.read()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gocker.spec.load import Loaded, LoadOptions, join_path, load
-from gocker.spec.nodes import Mapping, Scalar, Sequence
+from gocker.spec.load import Loaded, LoadOptions, load
+from gocker.spec.nodes import Mapping, Scalar, Sequence, join_path
 from gocker.spec.template import Variable, variables
 
 TYPE_CHECKING = False

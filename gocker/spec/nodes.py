@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, TypeAlias
 
     Node: TypeAlias = "Scalar | Mapping | Sequence"
@@ -139,3 +140,74 @@ def copy(node: Node) -> Node:
     if isinstance(node, Sequence):
         return Sequence([copy(item) for item in node.items], node.place, node.tag)
     return Scalar(node.value, node.place, node.tag, node.origin)
+
+
+def split_path(path: str, root: Node) -> tuple[str | int, ...]:
+    """Split ``services.web.ports[0]`` at its dots; keys with dots are found in `root`."""
+    parts: list[str | int] = []
+    node: Node | None = root
+    rest = path
+    while rest:
+        if rest[0] == "[":
+            index, _, rest = rest[1:].partition("]")
+            key: str | int = int(index) if index.isdigit() else 0
+        else:
+            rest = rest.removeprefix(".")
+            key = _first_key(rest, node)
+            rest = rest[len(key) :]
+            if not key:
+                break
+        parts.append(key)
+        node = _child(node, key)
+    return tuple(parts)
+
+
+def _first_key(text: str, node: Node | None) -> str:
+    if isinstance(node, Mapping):
+        fitting = [
+            key for key in node.items
+            if text.startswith(key) and text[len(key) : len(key) + 1] in ("", ".", "[")
+        ]  # fmt: skip
+        if fitting:
+            return max(fitting, key=len)
+    end = min((text.find(char) for char in ".[" if char in text), default=len(text))
+    return text[:end]
+
+
+def _child(node: Node | None, key: str | int) -> Node | None:
+    if isinstance(node, Mapping):
+        return node.items.get(str(key))
+    if isinstance(node, Sequence):
+        if isinstance(key, int) and key < len(node.items):
+            return node.items[key]
+        for item in node.items:
+            # Lists of KEY=value are mappings in the model.
+            value = item.value if isinstance(item, Scalar) else None
+            if isinstance(value, str) and value.partition("=")[0] == key:
+                return item
+    return None
+
+
+def place_of(root: Node, parts: tuple[str | int, ...]) -> Place:
+    """Return where the value at `parts` is, or the nearest parent that was written."""
+    node: Node = root
+    place = root.place
+    for index, part in enumerate(parts):
+        below = _child(node, part)
+        if below is None:
+            break
+        last = index == len(parts) - 1
+        if isinstance(node, Mapping) and not (last and not isinstance(below, Mapping)):
+            place = node.key_place(str(part))
+        elif below.place.line:
+            place = below.place
+        node = below
+    return place
+
+
+def join_path(parts: Iterable[str | int]) -> str:
+    """Return ``services.web.ports[0]`` for its parts."""
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
