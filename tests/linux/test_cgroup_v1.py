@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from gocker.cgroup import mounts, tree, v1
 from gocker.cgroup.group import Cgroup
 from gocker.errors import ConfigError, ContainerError, HostError, SyscallError
+from tests.support.cgroups import check_freezing, eat, fork_forever, start, status
 
 LAYOUT = mounts.read()
 pytestmark = [
@@ -54,29 +55,6 @@ def manager() -> Iterator[v1.Manager]:
     manager.sweep(lambda _: True)
     manager.close()
     assert left_behind(manager) == []
-
-
-def start(group: Cgroup, program: Callable[[], object]) -> int:
-    """Fork a process that enters the cgroups itself, as a container's first process does."""
-    fds = group.fds()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            group.join(fds)
-            program()
-        except BaseException:  # the child must never return into pytest
-            os._exit(99)
-        os._exit(0)
-    return pid
-
-
-def status(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def eat(size: int) -> None:
-    data = bytearray(size)
-    data[::4096] = b"x" * len(data[::4096])
 
 
 def file(manager: v1.Manager, controller: str, group: Cgroup, name: str) -> str:
@@ -397,48 +375,24 @@ def test_a_throttle_of_no_disk_is_refused(manager: v1.Manager) -> None:
 
 def test_freeze_stops_and_thaw_continues(manager: v1.Manager) -> None:
     group = manager.create("freeze", {})
-    counter = mmap.mmap(-1, 8)
 
-    def count() -> None:
-        for number in itertools.count():
-            counter[:] = number.to_bytes(8, "little")
+    def check_frozen() -> None:
+        assert file(manager, "freezer", group, "freezer.state") == "FROZEN"
 
-    pid = start(group, count)
-    wait_for_change(counter)
-    group.freeze(True)
-    assert file(manager, "freezer", group, "freezer.state") == "FROZEN"
-    before = counter[:]
-    # Long enough for the other process to have counted on, if it could.
-    for _ in range(20_000):
-        os.sched_yield()
-    assert counter[:] == before
-    group.freeze(False)
-    wait_for_change(counter)
-    group.kill()
-    assert status(pid) == -signal.SIGKILL
+    check_freezing(group, check_frozen)
 
 
-def wait_for_change(counter: mmap.mmap) -> None:
-    before, until = counter[:], time.monotonic() + 30
-    while counter[:] == before:
-        assert time.monotonic() < until
-        os.sched_yield()
-
-
-def fork_forever() -> None:
+def fork_widely() -> None:
     """Keep eight chains going in which each process makes its successor and exits."""
     for _ in range(3):
         os.fork()
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            if os.fork():
-                os._exit(0)
+    fork_forever()
 
 
 def test_kill_ends_a_fork_loop(manager: v1.Manager) -> None:
     group = manager.create("loop", {"pids": {"limit": 20}})
     # Each process forks its successor and exits: a list of PIDs is old when it is read.
-    status(start(group, fork_forever))
+    status(start(group, fork_widely))
     group.kill()
     assert group.wait_empty(10)
     assert group.remove()
@@ -447,7 +401,7 @@ def test_kill_ends_a_fork_loop(manager: v1.Manager) -> None:
 def test_kill_ends_a_fork_loop_without_a_freezer() -> None:
     manager = open_v1("freezer")
     group = manager.create("loop", {"pids": {"limit": 20}})
-    status(start(group, fork_forever))
+    status(start(group, fork_widely))
     group.kill()
     assert group.wait_empty(10)
     assert group.remove()
@@ -508,7 +462,7 @@ def test_set_moves_a_running_container_into_a_new_hierarchy(manager: v1.Manager)
 
 def test_set_misses_no_process_of_a_fork_loop(manager: v1.Manager) -> None:
     group = manager.create("lateloop", {"pids": {"limit": 20}})
-    status(start(group, fork_forever))
+    status(start(group, fork_widely))
     group.set({"cpu": {"shares": 100}})
     group.freeze(True)
     inside = tree.pids("lateloop", manager.fd(manager.directories["cpu"]))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import mmap
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ import pytest
 from gocker.cgroup import mounts, open_manager, v2
 from gocker.cgroup.group import Cgroup
 from gocker.errors import ConfigError, ContainerError, HostError
+from tests.support.cgroups import check_freezing, eat, fork_forever, start, status
 
 LAYOUT = mounts.read()
 _numbers = itertools.count()
@@ -44,19 +43,6 @@ def manager() -> Iterator[v2.Manager]:
     assert not os.path.exists(manager.directories["cgroup"])
 
 
-def start(group: Cgroup, program: Callable[[], object]) -> int:
-    fds = group.fds()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            group.join(fds)
-            program()
-        except BaseException:  # the child must never return into pytest
-            os._exit(99)
-        os._exit(0)
-    return pid
-
-
 def wait_for_member(group: Cgroup, pid: int) -> None:
     until = time.monotonic() + 30
     while pid not in group.pids():
@@ -64,25 +50,8 @@ def wait_for_member(group: Cgroup, pid: int) -> None:
         os.sched_yield()
 
 
-def status(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def eat(size: int) -> None:
-    data = bytearray(size)
-    data[::4096] = b"x" * len(data[::4096])
-
-
 def file(manager: v2.Manager, group: Cgroup, name: str) -> str:
     return Path(manager.directories["cgroup"], group.path, name).read_text().strip()
-
-
-def fork_forever() -> None:
-    """Fork in a chain of bounded width: each process makes its successor and exits."""
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            if os.fork():
-                os._exit(0)
 
 
 def test_a_process_that_joins_is_inside(manager: v2.Manager) -> None:
@@ -116,32 +85,11 @@ def test_kill_ends_a_fork_loop(manager: v2.Manager) -> None:
 
 def test_freeze_stops_and_thaw_continues(manager: v2.Manager) -> None:
     group = manager.create("freeze", {})
-    counter = mmap.mmap(-1, 8)
 
-    def count() -> None:
-        for number in itertools.count():
-            counter[:] = number.to_bytes(8, "little")
+    def check_frozen() -> None:
+        assert "frozen 1" in file(manager, group, "cgroup.events")
 
-    pid = start(group, count)
-    wait_for_change(counter)
-    group.freeze(True)
-    assert "frozen 1" in file(manager, group, "cgroup.events")
-    before = counter[:]
-    # Long enough for the other process to have counted on, if it could.
-    for _ in range(20_000):
-        os.sched_yield()
-    assert counter[:] == before
-    group.freeze(False)
-    wait_for_change(counter)
-    group.kill()
-    assert status(pid) == -signal.SIGKILL
-
-
-def wait_for_change(counter: mmap.mmap) -> None:
-    before, until = counter[:], time.monotonic() + 30
-    while counter[:] == before:
-        assert time.monotonic() < until
-        os.sched_yield()
+    check_freezing(group, check_frozen)
 
 
 def test_kill_reaches_nested_cgroups_and_remove_takes_them(manager: v2.Manager) -> None:

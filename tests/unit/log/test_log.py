@@ -16,22 +16,9 @@ from gocker import events
 from gocker.errors import HostError
 from gocker.log import Console, RunLog, parse, read, use_colour
 from gocker.report.output import Sink
+from tests.support.records import sample
 
 ROOT = Path(__file__).parents[3]
-
-_SAMPLES: dict[str, Any] = {
-    "str": "text", "int": 3, "int|str": "0-1", "float": 1.5, "bool": True, "list": ["a"],
-    "object": {"a": 1},
-}  # fmt: skip
-
-
-def sample(event: str, **given: Any) -> dict[str, Any]:
-    """Return a full set of fields for `event`."""
-    fields = {
-        key: field.values[0] if field.values else _SAMPLES[field.type.removesuffix("?")]
-        for key, field in events.EVENTS[event][1].items()
-    }
-    return fields | {key.replace("__", "."): value for key, value in given.items()}
 
 
 class Pipe:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from gocker import events
 from gocker.errors import HostError
 from gocker.log import Console, RunLog
 from gocker.report.output import Sink
@@ -14,18 +13,7 @@ from gocker.state.containers import ContainerState, containers
 from gocker.state.leftovers import container_path, remove_container, stale_containers
 from gocker.state.roots import Roots
 from gocker.state.run import Run
-
-_SAMPLES: dict[str, Any] = {
-    "str": "text", "int": 3, "float": 1.5, "bool": True, "list": [], "object": {},
-}  # fmt: skip
-
-
-def sample(event: str, **given: Any) -> dict[str, Any]:
-    fields = {
-        key: field.values[0] if field.values else _SAMPLES[field.type.removesuffix("?")]
-        for key, field in events.EVENTS[event][1].items()
-    }
-    return fields | {key.replace("__", "."): value for key, value in given.items()}
+from tests.support.records import sample
 
 
 def write(run: Run, *records: tuple[str, dict[str, Any]]) -> None:
