@@ -124,9 +124,10 @@ def _add_rlimits(calls: Calls, rlimits: Iterable[oci.Rlimit]) -> None:
 def _add_identity(calls: Calls, who: users.Identity, capabilities: oci.Capabilities) -> None:
     capability.add_drop_bounding(calls, capabilities)
     groups = calls.buffer(struct.pack(f"{len(who.groups)}I", *who.groups))
-    calls.add("setgroups", len(who.groups), groups, phase="user")
-    calls.add("setresgid", who.gid, who.gid, who.gid, phase="user")
-    calls.add("setresuid", who.uid, who.uid, who.uid, phase="user")
+    names = ", ".join(map(str, who.groups))
+    calls.add("setgroups", len(who.groups), groups, phase="user", path=names)
+    calls.add("setresgid", who.gid, who.gid, who.gid, phase="user", path=str(who.gid))
+    calls.add("setresuid", who.uid, who.uid, who.uid, phase="user", path=str(who.uid))
     capability.add_apply(calls, capabilities)
 
 
