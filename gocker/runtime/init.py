@@ -45,9 +45,9 @@ class Setup:
     """What the launcher hands to the first process, all of it made before clone3."""
 
     __slots__ = (
-        "cgroup_mounts", "config", "files", "grants", "init", "join_fds", "launcher_pidfd",
-        "namespaces", "phase", "root_fd", "scratch", "seccomp", "spaces", "status_fd", "stdio",
-        "trees", "user",
+        "cgroup_mounts", "config", "files", "first_fd", "grants", "init", "inside", "join_fds",
+        "launcher_pidfd", "namespaces", "new_keyring", "pdeathsig", "phase", "ready", "root_fd",
+        "root_target", "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees", "user",
     )  # fmt: skip
 
     def __init__(  # one record of the facts, built in one place
@@ -74,6 +74,13 @@ class Setup:
         self.grants = grants
         self.trees: dict[int, int] = {}
         self.phase = ""
+        # What differs for a container that nobody watches over: see runtime/oci.
+        self.inside: tuple[Callable[[Setup], None], ...] = INSIDE
+        self.ready: Callable[[Calls], None] | None = None
+        self.root_target = rootfs.ROOTFS
+        self.first_fd = 3
+        self.pdeathsig = True
+        self.new_keyring = True
 
 
 def _session(setup: Setup) -> None:
@@ -82,6 +89,8 @@ def _session(setup: Setup) -> None:
     os.umask(0)
     for target, fd in enumerate(setup.stdio):
         os.dup2(fd, target, inheritable=True)
+    if not setup.new_keyring:
+        return
     try:
         process.new_session_keyring()
     except SyscallError:
@@ -123,7 +132,7 @@ def _loopback(setup: Setup) -> None:
 
 
 def _root(setup: Setup) -> None:
-    rootfs.mount_root(setup.root_fd)
+    rootfs.mount_root(setup.root_fd, setup.root_target)
 
 
 def _mounts(setup: Setup) -> None:
@@ -205,6 +214,8 @@ def run(setup: Setup, prepare: Callable[[Setup], Calls]) -> None:
         if setup.init:
             _join_now(setup)
             reaper.fork_program(setup.seccomp)
+        if setup.ready is not None:
+            setup.ready(calls)
         failure: BaseException | None = calls.run()
     except BaseException as error:  # whatever it is must reach the launcher
         failure = error
@@ -230,20 +241,23 @@ def prepare(setup: Setup) -> Calls:
 
 def leave(setup: Setup) -> None:
     """Do what needs the launcher's namespaces, then enter those that are there already."""
-    _die_with_launcher(setup.launcher_pidfd)
+    die_with_launcher(setup.launcher_pidfd)
     _do(OUTSIDE, setup)
 
 
 def build(setup: Setup) -> Calls:
     """Do the rest, as a process that `leave` was done for."""
     if setup.user is not None:
-        _die_with_launcher(setup.launcher_pidfd)  # cleared with the credentials
-    _do(INSIDE, setup)
+        die_with_launcher(setup.launcher_pidfd)  # cleared with the credentials
+    _do(setup.inside, setup)
     setup.phase = "process"
     calls = Calls()
     if not setup.init:
         join(calls, setup)
-    program.finish(calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd)
+    program.finish(
+        calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd,
+        first_fd=setup.first_fd, pdeathsig=setup.pdeathsig,
+    )  # fmt: skip
     return calls
 
 
@@ -310,7 +324,7 @@ def explain(error: BaseException, phase: str) -> dict[str, Any]:
     return error.to_wire()
 
 
-def _die_with_launcher(launcher_pidfd: int) -> None:
+def die_with_launcher(launcher_pidfd: int) -> None:
     """Ask for SIGKILL at the launcher's death (prctl(2)), and notice if it is dead already."""
     process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
     if select.select([launcher_pidfd], [], [], 0)[0]:

@@ -41,9 +41,9 @@ EMPTY_DIR = "mask/dir"
 _KERNEL_FILESYSTEMS = ("proc", "sysfs", "cgroup", "cgroup2")
 
 
-def mount_root(tree: int) -> None:
-    """Mount a detached tree on the scratch directory's ``rootfs``, to be the container's root."""
-    target = os.open(ROOTFS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def mount_root(tree: int, path: str = ROOTFS) -> None:
+    """Mount a detached tree, to be the container's root; on the scratch directory's ``rootfs``."""
+    target = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     m.move_mount(tree, target)
     os.close(target)
 

@@ -26,7 +26,7 @@ BEFORE = (
     ("launcher", v2_group.Cgroup, "dir_fd"),
 )
 IN_PREPARE = (
-    ("init", init, "_die_with_launcher"),
+    ("init", init, "die_with_launcher"),
     ("init", init, "join"),
     ("init", program, "_identity"),
     ("init", program, "_environment"),
