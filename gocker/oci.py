@@ -80,6 +80,8 @@ class Mount(TypedDict):
     options: NotRequired[list[str]]
     uidMappings: NotRequired[list[IDMapping]]
     gidMappings: NotRequired[list[IDMapping]]
+    # Not OCI: a directory below `source`, found and made without leaving it.
+    subpath: NotRequired[str]
 
 
 class Namespace(TypedDict):

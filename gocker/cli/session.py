@@ -161,22 +161,20 @@ class Session:
                 if not os.path.lexists(item.path):
                     os.makedirs(item.path, 0o755)
             elif item.kind == "volume":
-                self._volume(item.name, item.path)
+                self._volume(item.name)
             else:
                 path = leftovers.container_path(self._roots, f"{container_id}-V{number}")
                 os.mkdir(path, 0o755)
                 anonymous[ANONYMOUS + item.path] = path
         return anonymous
 
-    def _volume(self, name: str, path: str) -> None:
+    def _volume(self, name: str) -> None:
         project = self._plan.project
         from gocker.state import volumes
 
         volume, made = volumes.create(self._roots, project, name.removeprefix(f"{project}_"))
         if made:
             self.record("volume.created", {"volume": name, "path": volume.path})
-        if path != volume.path:
-            os.makedirs(path, 0o755, exist_ok=True)  # a subpath, checked by the plan
 
     @property
     def sinks(self) -> tuple[QueueSink, ...]:
@@ -229,6 +227,8 @@ class Session:
         for mount in made.config["mounts"]:
             source = mount.get("source", "")
             source = ended.anonymous.get(source, source)
+            if "subpath" in mount:
+                source = f"{source}/{mount['subpath']}"
             mounts[mount["destination"]] = source if mount.get("type") == "bind" else None
         layers = (ended.upper,) if is_host else (ended.upper, *made.lower)
         return View(layers, mounts, frozenset(path for path, _ in made.hidden))

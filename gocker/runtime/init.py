@@ -23,9 +23,9 @@ from gocker.errors import (
     InternalError,
     SyscallError,
 )
-from gocker.linux import mount, process
+from gocker.linux import mount, process, procfs
 from gocker.linux.calls import Calls
-from gocker.runtime import devices, namespaces, program, reaper, rootfs, sources, userns
+from gocker.runtime import devices, mounts, namespaces, program, reaper, rootfs, sources, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class Setup:
     """What the launcher hands to the first process, all of it made before clone3."""
 
     __slots__ = (
-        "cgroup_mounts", "config", "files", "first_fd", "grants", "init", "inside", "join_fds",
+        "cgroup_mounts", "config", "files", "first_fd", "fresh", "grants", "host_mount_fd",
+        "init", "inside", "join_fds",
         "launcher_pidfd", "namespaces", "new_keyring", "pdeathsig", "phase", "ready", "root_fd",
         "root_target", "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees", "user",
     )  # fmt: skip
@@ -73,6 +74,9 @@ class Setup:
         self.files = files
         self.grants = grants
         self.trees: dict[int, int] = {}
+        self.fresh: frozenset[str] = frozenset()
+        # The host's mount namespace, where the launcher has one of its own.
+        self.host_mount_fd = -1
         self.phase = ""
         # What differs for a container that nobody watches over: see runtime/oci.
         self.inside: tuple[Callable[[Setup], None], ...] = INSIDE
@@ -136,7 +140,7 @@ def _root(setup: Setup) -> None:
 
 
 def _mounts(setup: Setup) -> None:
-    rootfs.mount_all(setup.root_fd, setup.config, setup.cgroup_mounts, setup.trees)
+    setup.fresh = mounts.mount_all(setup.root_fd, setup.config, setup.cgroup_mounts, setup.trees)
 
 
 def _files(setup: Setup) -> None:
@@ -145,23 +149,18 @@ def _files(setup: Setup) -> None:
 
 
 def _devices(setup: Setup) -> None:
-    if setup.user is None:
-        devices.make(setup.root_fd, setup.config.get("linux", {}).get("devices", []))
-    else:
-        devices.make_links(setup.root_fd)
+    devices.make(setup.root_fd, setup.config, nodes=setup.user is None)
 
 
 def _sysctl(setup: Setup) -> None:
-    rootfs.write_sysctls(setup.root_fd, setup.config.get("linux", {}).get("sysctl", {}))
+    rootfs.write_sysctls(setup.config.get("linux", {}).get("sysctl", {}))
 
 
 def _oom_score_adj(setup: Setup) -> None:
     """Set it while the host's procfs is in sight (proc(5))."""
     value = setup.config["process"].get("oomScoreAdj")
     if value is not None:
-        fd = os.open("/proc/thread-self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(fd, str(value).encode())
-        os.close(fd)
+        procfs.write("thread-self/oom_score_adj", str(value))
 
 
 def _protected_paths(setup: Setup) -> None:
@@ -171,18 +170,17 @@ def _protected_paths(setup: Setup) -> None:
     if setup.user is not None or process.CLONE_NEWNS in setup.spaces.paths:
         # Its path leads through directories of the host's root alone, or is not here.
         scratch = f"/proc/self/fd/{os.open('.', os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}"
-    rootfs.protect(setup.root_fd, scratch, masked, readonly)
+    rootfs.protect(setup.root_fd, scratch, masked, readonly, setup.fresh)
 
 
 def _pivot_root(setup: Setup) -> None:
     if setup.config["root"].get("readonly"):
         mount.mount_setattr(setup.root_fd, "", attr_set=mount.MOUNT_ATTR_RDONLY)
-    rootfs.pivot(setup.root_fd)
+    rootfs.pivot(setup.root_fd, rootfs.propagation(setup.config.get("linux", {})))
 
 
 def _sources(setup: Setup) -> None:
-    user_fd, ids = (-1, ((), ())) if setup.user is None else (setup.user.fd, setup.user.ids)
-    setup.trees = sources.open_all(setup.config, user_fd, ids)
+    setup.trees = sources.open_all(setup.config, setup.user, setup.host_mount_fd)
     if setup.root_fd < 0:
         setup.root_fd = sources.clone_root(setup.config["root"]["path"])
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from gocker.linux import mount, process, signals, vfork
+from gocker.linux import mount, process, procfs, signals, vfork
 from gocker.runtime import rootfs
 
 TYPE_CHECKING = False
@@ -39,14 +39,18 @@ def spawners() -> tuple[Spawner, Spawner] | None:
         return None  # no executable memory here: clone3 does the same for more
 
 
-def scratch(path: str) -> None:
+def scratch(path: str) -> int:
     """Leave the host's mount namespace and make what every container clones from.
 
     Mounts made from here on are seen by no other process and vanish with the last one in the
-    namespace: nothing is left on the host even after SIGKILL.
+    namespace: nothing is left on the host even after SIGKILL. Return a descriptor of the
+    host's mount namespace.
     """
+    host_fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     process.unshare(process.CLONE_NEWNS)
-    mount.mount(None, "/", None, mount.MS_PRIVATE | mount.MS_REC)
+    # Slave, so that containers find what the host mounts later, and the host can unmount it.
+    mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
+    procfs.root()
     flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
     # Searchable for roots of user namespaces; its parent is not.
     mount.mount("tmpfs", path, "tmpfs", flags, "mode=711,size=64k")
@@ -59,6 +63,7 @@ def scratch(path: str) -> None:
     os.close(os.open(rootfs.EMPTY_FILE, os.O_CREAT | os.O_CLOEXEC, 0o444))
     # The file system itself becomes read-only: what containers share cannot be written.
     mount.mount("tmpfs", "mask", "tmpfs", flags | mount.MS_REMOUNT | mount.MS_RDONLY)
+    return host_fd
 
 
 def reset_signals() -> None:
