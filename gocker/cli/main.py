@@ -7,7 +7,7 @@ import os
 import sys
 
 from gocker.cli import timings
-from gocker.errors import GockerError, InternalError
+from gocker.errors import GockerError, unforeseen
 from gocker.scheduler import signals
 
 TYPE_CHECKING = False
@@ -50,6 +50,10 @@ def run(argv: list[str]) -> int:
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
     try:
+        if "GOCKER_FAILPOINTS" in os.environ:
+            from gocker import failpoints
+
+            failpoints.arm(failpoints.parse(os.environ[failpoints.VARIABLE]), back=False)
         if needs_launcher and not {"-h", "--help", "--dry-run"} & set(argv):
             signals.hold()
             try:
@@ -69,11 +73,9 @@ def run(argv: list[str]) -> int:
     except Exception as error:
         if os.environ.get("GOCKER_DEBUG"):
             raise
-        _print_error(InternalError(
-            f"internal error: {type(error).__name__}: {error}",
-            hint="this is a bug of gocker's; with GOCKER_DEBUG=1 it shows where",
-        ))  # fmt: skip
-        return InternalError.exit_code
+        known = unforeseen(error)
+        _print_error(known)
+        return known.exit_code
     finally:
         if launcher is not None:
             launcher.close()

@@ -27,7 +27,7 @@ import sys
 import time
 
 from gocker import cgroup
-from gocker.errors import ConfigError, ContainerError, GockerError, InternalError
+from gocker.errors import ConfigError, ContainerError, GockerError, unforeseen
 from gocker.linux import process
 from gocker.runtime import init, prepare, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
@@ -162,8 +162,8 @@ class Launcher:
             self._handlers[message["op"]](message, fds)
         except GockerError as error:
             self._refuse(message, error)
-        except Exception as error:  # a bug must reach the front, not end every container
-            self._refuse(message, InternalError(f"launcher: {type(error).__name__}: {error}"))
+        except Exception as error:  # whatever it is must reach the front, not end every container
+            self._refuse(message, unforeseen(error))
         finally:
             for fd in fds:
                 os.close(fd)
@@ -248,7 +248,7 @@ class Launcher:
             container = Container(container_id, setup, group, layer, self._spawner)
             container.directories = message.get("directories", [])
             container.keep = message.get("keep", False)
-        except GockerError:
+        except BaseException:
             group.remove()
             if layer is not None:
                 layer.remove()
