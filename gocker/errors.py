@@ -215,7 +215,7 @@ def _origin(error: BaseException) -> str:
         code = trace.tb_frame.f_code
         path = os.path.relpath(code.co_filename, top)
         if not path.startswith("..") and path != "failpoints.py":
-            found = f"{path.removesuffix('.py').replace('/', '.')}.{code.co_name}"
+            found = f"{path.removesuffix('.py').replace('/', '.')}.{code.co_qualname}"
         trace = trace.tb_next
     return found
 

@@ -265,7 +265,9 @@ def _faulty(function: Callable[..., Any], fault: Fault) -> Callable[..., Any]:
 
     # A message that tells where an error came from tells the step, as if it had been inside.
     code = function.__code__
-    faulty.__code__ = faulty.__code__.replace(co_name=code.co_name, co_filename=code.co_filename)
+    faulty.__code__ = faulty.__code__.replace(
+        co_name=code.co_name, co_qualname=code.co_qualname, co_filename=code.co_filename
+    )
     faulty.__name__ = function.__name__
     return faulty
 

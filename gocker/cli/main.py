@@ -22,6 +22,7 @@ COMMANDS = {
     "run": ("run", True, "run one service with another command"),
     "demo": ("demo", True, "run the demonstration spec"),
     "down": ("down", True, "stop a project's containers and remove what they left"),
+    "gc": ("gc", True, "remove what dead runs of all projects left"),
     "ps": ("ps", False, "list containers"),
     "logs": ("logs", False, "show containers' output"),
     "config": ("config", False, "print the spec as gocker understands it"),

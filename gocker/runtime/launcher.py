@@ -360,15 +360,17 @@ class Launcher:
     def _sweep(self, message: Message, _: list[int]) -> None:
         """Remove what dead runs left: cgroups by their ``names``, ``directories``.
 
-        Cgroups of ``unknown`` runs are removed if they are empty.
+        Cgroups of ``unknown`` runs are removed if no launcher lives that could have made them.
         """
         names, unknown = set(message["names"]), set(message["unknown"])
+        dry_run = message.get("dry_run", False)
         removed: list[str] = []
         for manager in self._managers:
-            removed += manager.sweep(names.__contains__, unknown.__contains__)
+            removed += manager.sweep(names.__contains__, unknown.__contains__, dry_run=dry_run)
         removed = sorted(set(removed))
         for directory in message["directories"]:
-            remove_path(directory)
+            if not dry_run:
+                remove_path(directory)
             removed.append(directory)
         self._emit("swept", removed=removed)
 

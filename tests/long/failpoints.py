@@ -14,7 +14,7 @@ from tests.long.support import busybox_rootfs
 from tests.support.command import Gocker
 from tests.support.failpoints import meet, problems
 
-FAULTS = ("kill", "raise", *ERRNOS, "hang=2")
+FAULTS = ("kill", "raise", *ERRNOS, "hang=1:2")
 
 
 def combination(gocker: Gocker, name: str, fault: str, order: int) -> list[str]:
