@@ -274,9 +274,10 @@ def sweep(
     ]
     if not dead and not unknown and not directories:
         return []
-    message = {"op": "sweep", "names": dead, "unknown": unknown, "directories": directories}
-    if dry_run:
-        message["dry_run"] = True
+    message = {
+        "op": "sweep", "names": dead, "unknown": unknown, "directories": directories,
+        "dry_run": dry_run,
+    }  # fmt: skip
     removed: list[str] = launcher.call(message)["removed"]
     return removed
 

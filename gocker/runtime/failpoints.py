@@ -59,7 +59,7 @@ def _arm_calls(faults: dict[str, Fault]) -> None:
             _spoil(calls, name, fault, original, keywords["phase"])
         original(calls, name, *arguments, **keywords)
 
-    Calls.add = add  # type: ignore[method-assign]  # what a failpoint is
+    Calls.add = add  # type: ignore[method-assign, assignment]  # what a failpoint is
 
 
 def _spoil(calls: Calls, name: str, fault: Fault, add: Any, phase: str) -> None:

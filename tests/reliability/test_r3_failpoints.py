@@ -36,7 +36,7 @@ SAMPLE = [
 
 
 @pytest.mark.root
-@pytest.mark.parametrize(("name", "fault"), SAMPLE, ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "fault"), SAMPLE, ids=str)
 def test_a_step_that_fails_is_named_and_leaves_nothing(
     gocker: Gocker, name: str, fault: str
 ) -> None:
@@ -51,7 +51,9 @@ def test_a_step_that_fails_is_named_and_leaves_nothing(
 @pytest.mark.root
 def test_a_fault_with_a_count_ends(gocker: Gocker) -> None:
     result = meet(gocker, "init.devices", "eio:1")
-    assert [e["error"]["context"]["phase"] for e in result.events("container.failed")] == ["devices"]
+    assert [e["error"]["context"]["phase"] for e in result.events("container.failed")] == [
+        "devices"
+    ]
     assert result.events("container.started") != []
 
 

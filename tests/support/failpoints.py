@@ -80,9 +80,11 @@ def problems(result: Result, name: str, fault: str) -> list[str]:
     if "Traceback" in text:
         found.append("a traceback")
     if result.code == 0:
-        for instance in ("first", "last"):
-            if f"done-{instance}" not in result.log(instance):
-                found.append(f"exit code 0, and {instance} has not done its work")
+        found += [
+            f"exit code 0, and {instance} has not done its work"
+            for instance in ("first", "last")
+            if f"done-{instance}" not in result.log(instance)
+        ]
     elif kind == "kill":
         if result.code not in (-9, 1, 3):
             found.append(f"exit code {result.code}")
