@@ -10,7 +10,7 @@ import os
 from errno import EBUSY, ENOENT, ENOTEMPTY
 
 from gocker.cgroup import tree
-from gocker.cgroup.orphans import are_orphans
+from gocker.cgroup.processes import are_orphans
 from gocker.errors import HostError, SyscallError
 
 TYPE_CHECKING = False
@@ -178,7 +178,7 @@ class Manager:
         """Remove the cgroups directly below the parent whose name is `dead`; kill what is inside.
 
         Those that are `unknown` are removed only if nobody is in them, or orphans alone: see
-        `orphans.are_orphans`. Reads the kernel alone, no state on disk. Returns the names removed
+        `processes.are_orphans`. Reads the kernel alone, no state on disk. Returns the names removed
         completely; with `dry_run` those that would be tried.
         """
         present = self._present()

@@ -14,14 +14,11 @@ from signal import SIGKILL
 
 import gocker
 from gocker.errors import HostError
-from gocker.state import aside
-from gocker.state.directory import DIRECTORY, list_names, open_private, write_atomic
-from gocker.state.facts import read as read_facts
+from gocker.state.directory import DIRECTORY, list_names, open_private, read_small, write_atomic
 from gocker.state.holder import Holder
-from gocker.state.lockholders import signal_holders
 from gocker.state.locks import acquire, is_held
 from gocker.state.names import checked, is_run_id, log_name, new_run_id
-from gocker.state.record import seal
+from gocker.state.record import NOT_READABLE, seal, unseal
 from gocker.tree import remove_tree
 
 TYPE_CHECKING = False
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
 KEEP = 20  # finished runs per project
 _LOCK_TIMEOUT_S = 10.0
 _POLL_S = 0.02
+_YEAR_10000 = 253_402_300_800  # no clock says so: a damaged number
 _LOG = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 # The directory of a creation that was killed in the middle.
 _UNFINISHED = ".new-"
@@ -60,7 +58,7 @@ class Run:
         self.newer = newer
         self.holder = Holder.from_json(facts.get("holder")) if damaged is None else None
         if damaged is None and self.holder is None:
-            damaged = "run.json is missing or not readable"
+            damaged = f"run.json {NOT_READABLE}"
         self.damaged = damaged
         self.project: str = facts.get("project", "")
         self.files: tuple[str, ...] = tuple(facts.get("files", ()))
@@ -119,7 +117,7 @@ class Run:
         with _runs(roots) as runs_fd:
             if not is_run_id(run_id) or not _exists(run_id, runs_fd):
                 raise HostError(f"no run {run_id!r}", hint="gocker ps --all lists them")
-            return cls(roots, run_id, *read_facts(run_id, runs_fd))
+            return cls(roots, run_id, *_facts(run_id, runs_fd))
 
     @property
     def lock_fd(self) -> int:
@@ -171,6 +169,8 @@ class Run:
         if self.holder is not None and self.alive() and self.holder.signal(signal):
             return "signalled"
         if (self.damaged or signal == SIGKILL) and self.alive():
+            from gocker.state.lockholders import signal_holders
+
             with self.opened() as fd:
                 if signal_holders("lock", signal, dir_fd=fd):
                     return "signalled"
@@ -242,6 +242,8 @@ class Run:
             if self.alive():
                 raise HostError(f"run {self.id} is still running", hint="gocker down stops it")
             if self.damaged and _exists(self.id, runs_fd):
+                from gocker.state import aside
+
                 aside.put(self._roots, self.id, runs_fd)
             else:
                 remove_tree(runs_fd, self.id)
@@ -254,7 +256,7 @@ def runs(roots: Roots, project: str | None = None) -> list[Run]:
     """
     with _runs(roots) as runs_fd:
         names = [name for name in list_names(runs_fd) if is_run_id(name)]
-        found = [Run(roots, name, *read_facts(name, runs_fd)) for name in names]
+        found = [Run(roots, name, *_facts(name, runs_fd)) for name in names]
     return [run for run in found if project is None or run.project == project]
 
 
@@ -336,3 +338,42 @@ def _opened(name: str, dir_fd: int) -> Iterator[int]:
 
 def _exists(name: str, dir_fd: int) -> bool:
     return os.access(name, os.F_OK, dir_fd=dir_fd, follow_symlinks=False)
+
+
+def _facts(run_id: str, runs_fd: int) -> tuple[dict[str, Any] | None, str | None, bool]:
+    """Return (facts, damage, whether a newer gocker wrote it) of a run.
+
+    Facts of a damaged run come from its log, as far as they are there: never its holder.
+    """
+    try:
+        with _opened(run_id, runs_fd) as fd:
+            facts, reason = unseal(read_small(fd, "run.json"))
+            if facts is not None and reason is not None:
+                named = isinstance(facts.get("project"), str)
+                return facts if named else None, f"run.json {reason}", True
+            if facts is not None and _is_whole(facts):
+                return facts, None, False
+            from gocker.state.facts import from_log
+
+            return from_log(run_id, fd), f"run.json {reason or NOT_READABLE}", False
+    except HostError as err:
+        if isinstance(err.__cause__, FileNotFoundError | NotADirectoryError):
+            return None, f"run.json {NOT_READABLE}", False
+        raise
+
+
+def _is_whole(facts: dict[str, Any]) -> bool:
+    """Return whether every value has its type."""
+    match facts:
+        case {
+            "project": str(),
+            "files": [*files],
+            "command": [*command],
+            "created": float(created),
+            "gocker.version": str(),
+            "cgroup.parent": str(),
+        }:
+            return all(isinstance(item, str) for item in [*files, *command]) and (
+                0 <= created < _YEAR_10000
+            )
+    return False

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from gocker.cgroup.orphans import are_orphans
+from gocker.cgroup.processes import are_orphans
 from gocker.linux import process
 
 

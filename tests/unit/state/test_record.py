@@ -97,10 +97,14 @@ def test_only_those_who_have_the_lock_open_are_signalled(tmp_path: Path) -> None
     lock = tmp_path / "lock"
     lock.touch()
     directory = os.open(tmp_path, os.O_RDONLY)
-    with open(lock) as file, subprocess.Popen(["sleep", "100"], pass_fds=[file.fileno()]) as holder:
-        with subprocess.Popen(["sleep", "100"]) as other:
-            assert signal_holders("lock", signal.SIGTERM, dir_fd=directory) == 1
-            assert holder.wait(10) == -signal.SIGTERM
-            assert other.poll() is None
-            other.kill()
+    file = os.open(lock, os.O_RDONLY)
+    with (
+        subprocess.Popen(["sleep", "100"], pass_fds=[file]) as holder,
+        subprocess.Popen(["sleep", "100"]) as other,
+    ):
+        assert signal_holders("lock", signal.SIGTERM, dir_fd=directory) == 1
+        assert holder.wait(10) == -signal.SIGTERM
+        assert other.poll() is None
+        other.kill()
+    os.close(file)
     os.close(directory)
