@@ -29,7 +29,7 @@ import time
 from gocker import cgroup
 from gocker.errors import ConfigError, ContainerError, GockerError, unforeseen
 from gocker.linux import process
-from gocker.runtime import init, prepare, rootfs, seccomp
+from gocker.runtime import init, prepare, report, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
 from gocker.runtime.exec import Execution
 from gocker.runtime.layers import Layers
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 # Dead containers that may wait for their removal while others keep the launcher busy.
 MAX_GARBAGE = 32
-REMOVE_TIMEOUT_S = 1.0
 
 
 class Launcher:
@@ -90,7 +89,7 @@ class Launcher:
             for fd, _ in ready:
                 callback = self._callbacks.get(fd)
                 if callback is not None:
-                    callback()
+                    self._call(callback)
             if not ready:
                 self._idle()
             elif len(self._garbage) > MAX_GARBAGE:
@@ -99,11 +98,19 @@ class Launcher:
         while self._garbage:
             self._collect()
         if self._scratch:
-            self._layers.close()
-            for manager in self._managers:
-                manager.close()
+            for close in (self._layers.close, *(manager.close for manager in self._managers)):
+                report.attempt("clean-up", close)
 
     # -- the loop's own ------------------------------------------------------------------------
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as error:  # of ours, and nobody to refuse: end in order
+            if self._closing:
+                raise
+            report.complain("event", error)
+            self._close()
 
     def _watch(self, fd: int, callback: Callable[[], None]) -> None:
         self._callbacks[fd] = callback
@@ -136,17 +143,7 @@ class Launcher:
     def _collect(self) -> None:
         """Remove one dead container's traces, when nothing else is to be done."""
         container = self._garbage.pop()
-        try:
-            # Busy for a moment if a process that was executed in it is not reaped yet.
-            if not container.cgroup.remove() and container.cgroup.wait_empty(REMOVE_TIMEOUT_S):
-                container.cgroup.remove()
-            for directory in container.directories:
-                remove_path(directory)
-            if container.layer is not None:
-                self._layers.give_back(container.layer, private=container.shares_nothing())
-        except (OSError, GockerError) as error:
-            # Best effort: `gocker down` and the next `up` find it again.
-            print(f"gocker launcher: {container.id}: {error}", file=sys.stderr)  # noqa: T201  # no log here
+        report.attempt(container.id, lambda: container.remove(self._layers))
 
     def _receive(self) -> None:
         received = None
@@ -288,11 +285,7 @@ class Launcher:
         if container.error is not None:
             self._emit("failed", id=container.id, error=container.error)
             return
-        start_s = (container.started or 0.0) - container.requested
-        applied = [[a.limit, a.requested, a.effective, a.file] for a in container.cgroup.applied]
-        skipped = [[s.limit, s.requested, s.reason] for s in container.cgroup.skipped]
-        self._emit("started", id=container.id, pid=container.pid, start_s=round(start_s, 6),
-                   applied=applied, skipped=skipped)  # fmt: skip
+        self._emit("started", **report.started(container))
 
     def _exited(self, container: Container) -> None:
         if container.status_fd >= 0:
@@ -300,8 +293,8 @@ class Launcher:
         self._unwatch(container.pidfd)
         code, number = container.wait()
         now = time.monotonic()
-        stats = container.cgroup.stats()
         del self._containers[container.id]
+        stats = report.stats(container)
         if container.started is None:
             self._garbage.append(container)
             return
@@ -395,4 +388,8 @@ def main() -> None:
     # is still reading its spec: nobody waits for this.
     gc.collect()
     gc.freeze()
-    Launcher(Connection(_socket.socket(fileno=fd))).serve()
+    try:
+        Launcher(Connection(_socket.socket(fileno=fd))).serve()
+    except Exception as error:  # its children die with it
+        report.complain("end", error)
+        sys.exit(70)

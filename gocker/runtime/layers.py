@@ -152,11 +152,21 @@ class Layers:
             layer.remove()
 
     def close(self) -> None:
-        """Remove all idle layers."""
+        """Remove all idle layers; one that cannot be removed keeps no other.
+
+        Raises:
+            OSError, GockerError: for the last one.
+        """
+        failure: Exception | None = None
         for layers in self._idle.values():
             for layer in layers:
-                layer.remove()
+                try:
+                    layer.remove()
+                except Exception as error:
+                    failure = error
         self._idle.clear()
+        if failure is not None:
+            raise failure
 
 
 def _make_hiding(top: str, hidden: Hidden) -> None:
