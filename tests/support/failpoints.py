@@ -10,9 +10,9 @@ from tests.support.command import Gocker, Result, Spec
 
 # Where the user is told of a larger step: the phase of a container's error, the object's name.
 WORDS = {
-    "rootfs.mount": "mounts", "rootfs.bind": "mounts", "rootfs.cgroup": "mounts",
+    "rootfs.mount": "mounts", "rootfs.attach": "mounts", "rootfs.cgroup": "mounts",
     "rootfs.file": "files", "rootfs.device": "devices", "rootfs.mask": "protected_paths",
-    "rootfs.readonly": "protected_paths",
+    "rootfs.readonly": "protected_paths", "init.enter_cgroups": "join",
 }  # fmt: skip
 
 
