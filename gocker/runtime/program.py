@@ -29,8 +29,9 @@ _INFINITY = (1 << 64) - 1
 
 
 def finish(
-    calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int
-) -> None:
+    calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int,
+    *, pdeathsig: bool = True, make_cwd: bool = True,
+) -> None:  # fmt: skip
     """Add the calls that make a process the program: identity, confinement, execve.
 
     Shared by a container's first process and by exec, so both have the same confinement. What
@@ -41,21 +42,25 @@ def finish(
         program: OCI's process.
         seccomp_program: compiled filter and flags, or None.
         keep_fd: the only descriptor but 0 to 2 that stays open until execve, or -1.
+        pdeathsig: whether it is killed when the process that cloned it ends.
+        make_cwd: whether a missing working directory is made, as docker does at a start.
     """
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     user = program.get("user", {})
     who = _identity(root_fd, user)
     environment = _environment(program.get("env", []), who.home)
     cwd = program["cwd"]
-    _make_cwd(root_fd, cwd, who)
+    if make_cwd:
+        _make_cwd(root_fd, cwd, who)
     calls.add("umask", user.get("umask", 0o022), phase="process")
     _add_rlimits(calls, program.get("rlimits", ()))
     no_new_privileges = program.get("noNewPrivileges", False)
     if seccomp_program is not None and not no_new_privileges:
         seccomp.add_install(calls, *seccomp_program)  # needs a capability that is about to go
     _add_identity(calls, who, program.get("capabilities", {}))
-    # The kernel clears it when credentials change (prctl(2)).
-    calls.add("prctl", process.PR_SET_PDEATHSIG, signal.SIGKILL, phase="process")
+    if pdeathsig:
+        # The kernel clears it when credentials change (prctl(2)).
+        calls.add("prctl", process.PR_SET_PDEATHSIG, signal.SIGKILL, phase="process")
     # Closed, not only marked: a working directory /proc/self/fd/N must not find one of them
     # outside the container (CVE-2024-21626).
     for first, last in ((3, keep_fd - 1), (max(keep_fd + 1, 3), 0xFFFFFFFF)):
