@@ -19,7 +19,7 @@ from errno import ESRCH
 from gocker.errors import SyscallError
 from gocker.linux import process
 from gocker.linux.calls import Calls
-from gocker.runtime import descendants, init, program
+from gocker.runtime import descendants, init, program, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -302,8 +302,5 @@ def _join(entry: _Entry) -> None:
     namespaces = entry.target.namespaces & ~process.CLONE_NEWPID
     process.setns(entry.target.pidfd, namespaces)
     if namespaces & process.CLONE_NEWUSER:
-        # Root of that namespace, not a user that has no number there.
-        os.setgroups([])
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
+        userns.become_root()
         process.prctl(process.PR_SET_DUMPABLE, 0)
