@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from gocker.errors import unforeseen
+from gocker.linux import process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def started(container: Container) -> dict[str, Any]:
         "id": container.id,
         "pid": container.pid,
         "start_s": round((container.started or 0.0) - container.requested, 6),
+        "start_time": process.start_time(container.pid),
         "applied": [[a.limit, a.requested, a.effective, a.file] for a in cgroup.applied],
         "skipped": [[s.limit, s.requested, s.reason] for s in cgroup.skipped],
     }
