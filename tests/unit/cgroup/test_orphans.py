@@ -12,18 +12,16 @@ def test_nobody_is_an_orphan() -> None:
 
 
 def test_what_a_launcher_started_is_its_own() -> None:
-    """Also a grandchild, and whatever they call themselves."""
+    """Also a grandchild."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         process.set_name("gocker-launcher")
-        with subprocess.Popen(["sh", "-c", "sleep 100 & echo $!; wait"], stdout=write) as shell:
-            os.write(write, f"{shell.pid}\n".encode())
-            shell.wait()
+        subprocess.run(["sh", "-c", "sleep 100 & echo $$ $!; wait"], stdout=write)
         os._exit(0)
     os.close(write)
     with open(read) as file:
-        pids = [int(file.readline()), int(file.readline())]
+        pids = [int(word) for word in file.readline().split()]
     assert not are_orphans(pids)
     assert not are_orphans(pids[:1])
     os.kill(child, 9)
