@@ -124,7 +124,7 @@ def _make_node(top: int, device: oci.Device, path: str) -> None:
             hint="type c, b, u with major and minor, or p",
             phase="devices",
         )
-    parent, _, name = path.rpartition("/")
+    parent, _, name = path.rstrip("/").rpartition("/")
     parent_fd = open_or_make(top, parent, directory=True) if parent else os.dup(top)
     try:
         mode = kind | device.get("fileMode", 0o666)

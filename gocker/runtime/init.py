@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker import oci
+    from gocker.runtime.mounts import CgroupMount
     from gocker.runtime.namespaces import Namespaces
     from gocker.runtime.userns import User
 
@@ -65,7 +66,7 @@ class Setup:
         self.namespaces = spaces.new
         self.user = user
         self.join_fds = join_fds
-        self.cgroup_mounts = cgroup_mounts
+        self.cgroup_mounts: list[CgroupMount] = [*cgroup_mounts]
         self.stdio = stdio
         self.status_fd = -1
         self.launcher_pidfd = launcher_pidfd
@@ -175,6 +176,7 @@ def _protected_paths(setup: Setup) -> None:
 
 def _pivot_root(setup: Setup) -> None:
     if setup.config["root"].get("readonly"):
+        rootfs.make_cwd(setup.root_fd, setup.config["process"])
         mount.mount_setattr(setup.root_fd, "", attr_set=mount.MOUNT_ATTR_RDONLY)
     rootfs.pivot(setup.root_fd, rootfs.propagation(setup.config.get("linux", {})))
 
@@ -183,6 +185,16 @@ def _sources(setup: Setup) -> None:
     setup.trees = sources.open_all(setup.config, setup.user, setup.host_mount_fd)
     if setup.root_fd < 0:
         setup.root_fd = sources.clone_root(setup.config["root"]["path"])
+    if process.CLONE_NEWNS in setup.spaces.paths:
+        _carry_cgroups(setup)
+
+
+def _carry_cgroups(setup: Setup) -> None:
+    """Make mounts of the cgroups' directories: their paths are not those of other namespaces."""
+    setup.cgroup_mounts = [
+        (name, mount.open_tree(mount.AT_FDCWD, str(path), mount.OPEN_TREE_CLONE))
+        for name, path in setup.cgroup_mounts
+    ]
 
 
 def _join(setup: Setup) -> None:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from gocker import oci
     from gocker.runtime.options import MountOptions
 
+    # Name below /sys/fs/cgroup; the directory, or a detached mount of it.
+    CgroupMount = tuple[str, str | int]
+
 _KERNEL_FILESYSTEMS = ("proc", "sysfs", "cgroup", "cgroup2")
 # What may be mounted on in procfs: what lxcfs offers, as runc has it. All else would be where
 # the container's own confinement is written, or read by those who watch it.
@@ -40,7 +43,7 @@ _ON_PROC = frozenset({
 
 
 def mount_all(
-    root_fd: int, config: oci.Config, cgroup_mounts: list[tuple[str, str]], trees: dict[int, int]
+    root_fd: int, config: oci.Config, cgroup_mounts: list[CgroupMount], trees: dict[int, int]
 ) -> frozenset[str]:
     """Do the configuration's mounts, in its order; `trees`: of `sources.open_all`.
 
@@ -60,7 +63,7 @@ def mount_all(
 
 
 def _mount(
-    root_fd: int, entry: oci.Mount, cgroup_mounts: list[tuple[str, str]], fresh: set[str],
+    root_fd: int, entry: oci.Mount, cgroup_mounts: list[CgroupMount], fresh: set[str],
     instead: int,
 ) -> None:  # fmt: skip
     options = parse(tuple(entry.get("options") or ()))
@@ -191,7 +194,7 @@ def _change(root_fd: int, destination: str, options: MountOptions) -> None:
 
 
 def _mount_cgroup(
-    path: str, root_fd: int, cgroup_mounts: list[tuple[str, str]], entry: oci.Mount,
+    path: str, root_fd: int, cgroup_mounts: list[CgroupMount], entry: oci.Mount,
     options: MountOptions,
 ) -> None:  # fmt: skip
     """Show the container its own cgroups, and nothing above them.
@@ -202,7 +205,7 @@ def _mount_cgroup(
     """
     destination = entry["destination"]
     if cgroup_mounts and cgroup_mounts[0][0] == "":
-        m.mount(cgroup_mounts[0][1], path, None, m.MS_BIND)
+        _bind_cgroup(cgroup_mounts[0][1], path)
     elif entry.get("type") == "cgroup2":
         raise _error(entry, "this host has cgroup v1", "use the type cgroup")
     else:
@@ -211,7 +214,7 @@ def _mount_cgroup(
         top = open_in_root(root_fd, destination, os.O_PATH | os.O_DIRECTORY)
         for name, directory in cgroup_mounts:
             os.mkdir(name, 0o755, dir_fd=top)
-            m.mount(directory, f"/proc/self/fd/{top}/{name}", None, m.MS_BIND)
+            _bind_cgroup(directory, f"/proc/self/fd/{top}/{name}")
             if "," in name:
                 for controller in name.split(","):
                     os.symlink(name, controller, dir_fd=top)
@@ -222,3 +225,12 @@ def _mount_cgroup(
                         propagation=m.MS_PRIVATE, recursive=True)  # fmt: skip
     finally:
         os.close(top)
+
+
+def _bind_cgroup(directory: str | int, path: str) -> None:
+    if isinstance(directory, str):
+        m.mount(directory, path, None, m.MS_BIND)
+        return
+    target = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    m.move_mount(directory, target)
+    os.close(target)

@@ -17,8 +17,6 @@ from gocker.runtime.options import PROPAGATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gocker import oci
 
 # Names in the launcher's scratch directory, the working directory while the tree is built.
@@ -110,25 +108,36 @@ def protect(
                 _make_readonly(path)
     for path in masked:
         if not path.startswith(tops):
-            _at(root_fd, path, lambda target: _mask(file, directory, target))
+            fd = _find(root_fd, path)
+            if fd >= 0:
+                _mask(file, directory, f"/proc/self/fd/{fd}")
+                os.close(fd)
     for path in readonly:
         if not path.startswith(tops):
-            _at(root_fd, path, _make_readonly)
+            fd = _find(root_fd, path)
+            if fd >= 0:
+                _cover_readonly(fd)
+                os.close(fd)
     os.chdir(scratch)
 
 
-def _at(root_fd: int, path: str, action: Callable[[str], None]) -> None:
-    """Call `action` with a name for what `path` is in the root, if it is there."""
+def _find(root_fd: int, path: str) -> int:
+    """Return an O_PATH descriptor of what `path` is in the root, or -1 if it is not there."""
     try:
-        fd = open_in_root(root_fd, path, os.O_PATH)
+        return open_in_root(root_fd, path, os.O_PATH)
     except SyscallError as error:
         if error.errno in (ENOENT, ENOTDIR):
-            return
+            return -1
         raise
-    try:
-        action(f"/proc/self/fd/{fd}")
-    finally:
-        os.close(fd)
+
+
+def _cover_readonly(fd: int) -> None:
+    """Put a read-only clone of a tree on itself."""
+    tree = m.open_tree(fd, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH | m.AT_RECURSIVE)
+    m.mount_setattr(tree, "", attr_set=m.MOUNT_ATTR_RDONLY, propagation=m.MS_PRIVATE,
+                    recursive=True)  # fmt: skip
+    m.move_mount(tree, fd)
+    os.close(tree)
 
 
 # Masked paths seen to be directories. A wrong first try costs the kernel an RCU grace period,
@@ -150,6 +159,16 @@ def _make_readonly(target: str) -> None:
     # The relative path still names what lies below the new mount; the kernel's lookup of
     # its last component follows it to the top.
     m.mount_setattr(m.AT_FDCWD, target, attr_set=m.MOUNT_ATTR_RDONLY, recursive=True)
+
+
+def make_cwd(root_fd: int, process: oci.Process) -> None:
+    """Make a working directory that is missing, before the root is read-only."""
+    user = process.get("user", {})
+    if _find(root_fd, process["cwd"]) >= 0:
+        return  # the descriptor goes with all others, before the program
+    fd = open_or_make(root_fd, process["cwd"], directory=True)
+    os.chown(f"/proc/self/fd/{fd}", user.get("uid", 0), user.get("gid", 0))
+    os.close(fd)
 
 
 def pivot(root_fd: int, propagation: int = m.MS_PRIVATE) -> None:

@@ -143,7 +143,8 @@ def test_propagation_of_a_bind(
     try:
         made = config(
             rootfs, "sh", "-c",
-            "echo there; read line; ls /v/later; grep ' /v ' /proc/self/mountinfo | grep -c master:; "
+            "echo there; read line; ls /v/later; "
+            "grep ' /v ' /proc/self/mountinfo | grep -c master:; "
             "mount -t tmpfs own /v/other && echo mounted; read line; :",
         )  # fmt: skip
         for name in ("bounding", "effective", "permitted"):
