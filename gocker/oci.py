@@ -97,8 +97,12 @@ class Memory(TypedDict, total=False):
     limit: int
     reservation: int
     swap: int
+    kernel: int
+    kernelTCP: int
     swappiness: int
     disableOOMKiller: bool
+    checkBeforeUpdate: bool
+    useHierarchy: bool
 
 
 class Cpu(TypedDict, total=False):
@@ -160,6 +164,34 @@ class BlockIO(TypedDict, total=False):
     throttleWriteIOPSDevice: list[ThrottleDevice]
 
 
+class HugepageLimit(TypedDict):
+    """linux.resources.hugepageLimits[]: bytes of pages of a size, as ``2MB``."""
+
+    pageSize: str
+    limit: int
+
+
+class Priority(TypedDict):
+    """linux.resources.network.priorities[]."""
+
+    name: str
+    priority: int
+
+
+class Network(TypedDict, total=False):
+    """linux.resources.network."""
+
+    classID: int
+    priorities: list[Priority]
+
+
+class Rdma(TypedDict, total=False):
+    """linux.resources.rdma.DEVICE."""
+
+    hcaHandles: int
+    hcaObjects: int
+
+
 class Resources(TypedDict, total=False):
     """linux.resources."""
 
@@ -168,6 +200,9 @@ class Resources(TypedDict, total=False):
     pids: Pids
     devices: list[DeviceRule]
     blockIO: BlockIO
+    hugepageLimits: list[HugepageLimit]
+    network: Network
+    rdma: dict[str, Rdma]
     unified: dict[str, str]
 
 
@@ -275,6 +310,8 @@ _STRUCTS: dict[str, type] = {
     "linux": Linux, "linux.namespaces": Namespace, "linux.devices": Device,
     "linux.resources": Resources, "linux.resources.memory": Memory, "linux.resources.cpu": Cpu,
     "linux.resources.pids": Pids, "linux.resources.devices": DeviceRule,
+    "linux.resources.hugepageLimits": HugepageLimit, "linux.resources.network": Network,
+    "linux.resources.network.priorities": Priority,
     "linux.resources.blockIO": BlockIO, "linux.resources.blockIO.weightDevice": WeightDevice,
     "linux.resources.blockIO.throttleReadBpsDevice": ThrottleDevice,
     "linux.resources.blockIO.throttleWriteBpsDevice": ThrottleDevice,
