@@ -42,8 +42,38 @@ class Capabilities(TypedDict, total=False):
     ambient: list[str]
 
 
+class Scheduler(TypedDict):
+    """process.scheduler: sched_setattr(2); times are nanoseconds."""
+
+    policy: str
+    nice: NotRequired[int]
+    priority: NotRequired[int]
+    flags: NotRequired[list[str]]
+    runtime: NotRequired[int]
+    deadline: NotRequired[int]
+    period: NotRequired[int]
+
+
+# The functional form: "class" is a keyword.
+IOPriority = TypedDict("IOPriority", {"class": str, "priority": NotRequired[int]})
+
+
+class ExecCPUAffinity(TypedDict, total=False):
+    """process.execCPUAffinity: of further processes, before and after they enter the cgroups."""
+
+    initial: str
+    final: str
+
+
+class ConsoleSize(TypedDict):
+    """process.consoleSize: characters."""
+
+    height: int
+    width: int
+
+
 class Process(TypedDict):
-    """process."""
+    """process. `commandLine` is Windows's."""
 
     args: list[str]
     cwd: str
@@ -54,6 +84,13 @@ class Process(TypedDict):
     capabilities: NotRequired[Capabilities]
     noNewPrivileges: NotRequired[bool]
     oomScoreAdj: NotRequired[int]
+    consoleSize: NotRequired[ConsoleSize]
+    commandLine: NotRequired[str]
+    scheduler: NotRequired[Scheduler]
+    ioPriority: NotRequired[IOPriority]
+    execCPUAffinity: NotRequired[ExecCPUAffinity]
+    apparmorProfile: NotRequired[str]
+    selinuxLabel: NotRequired[str]
 
 
 class Root(TypedDict):
@@ -260,6 +297,21 @@ class TimeOffsets(TypedDict, total=False):
     boottime: TimeOffset
 
 
+class Personality(TypedDict):
+    """linux.personality: LINUX or LINUX32."""
+
+    domain: str
+    flags: NotRequired[list[str]]
+
+
+class MemoryPolicy(TypedDict):
+    """linux.memoryPolicy: set_mempolicy(2)."""
+
+    mode: str
+    nodes: NotRequired[str]
+    flags: NotRequired[list[str]]
+
+
 class Linux(TypedDict, total=False):
     """linux."""
 
@@ -275,6 +327,9 @@ class Linux(TypedDict, total=False):
     sysctl: dict[str, str]
     maskedPaths: list[str]
     readonlyPaths: list[str]
+    mountLabel: str
+    personality: Personality
+    memoryPolicy: MemoryPolicy
 
 
 class Config(TypedDict):
@@ -302,6 +357,9 @@ class File(TypedDict):
 
 _STRUCTS: dict[str, type] = {
     "": Config, "root": Root, "process": Process, "process.user": User,
+    "process.scheduler": Scheduler, "process.ioPriority": IOPriority,
+    "process.execCPUAffinity": ExecCPUAffinity, "process.consoleSize": ConsoleSize,
+    "linux.personality": Personality, "linux.memoryPolicy": MemoryPolicy,
     "process.rlimits": Rlimit, "process.capabilities": Capabilities, "mounts": Mount,
     "mounts.uidMappings": IDMapping, "mounts.gidMappings": IDMapping,
     "linux.timeOffsets": TimeOffsets, "linux.timeOffsets.monotonic": TimeOffset,

@@ -130,9 +130,13 @@ def _user(service: Service) -> oci.User:
     """Return numbers where the spec has numbers; names are looked up in the container."""
     user, _, group = (service.user or "0").partition(":")
     numeric = user.isdecimal() and (group.isdecimal() or not group)
-    if service.user is None or (numeric and group and not service.group_add):
+    if not service.group_add and (service.user is None or (numeric and group)):
         return {"uid": int(user), "gid": int(group or 0), "umask": posture.UMASK}
-    name = " ".join([service.user, *service.group_add])
+    names = [service.user or "0", *service.group_add]
+    for each in names:
+        if not each or any(character.isspace() for character in each):
+            raise PlanError(f"user or group {each!r} is empty or has white space")
+    name = " ".join(names)
     return {"username": name, "umask": posture.UMASK}
 
 

@@ -18,14 +18,26 @@ from errno import EINVAL
 
 from gocker.errors import (
     CannotExecute,
+    ConfigError,
     ContainerError,
     GockerError,
     InternalError,
     SyscallError,
 )
-from gocker.linux import mount, process, procfs
+from gocker.linux import capability, mount, process, procfs
 from gocker.linux.calls import Calls
-from gocker.runtime import devices, mounts, namespaces, program, reaper, rootfs, sources, userns
+from gocker.runtime import (
+    attributes,
+    devices,
+    mounts,
+    namespaces,
+    program,
+    reaper,
+    rootfs,
+    sources,
+    sysctls,
+    userns,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,10 +127,22 @@ def _namespaces(setup: Setup) -> None:
 
 def _hostname(setup: Setup) -> None:
     config = setup.config
+    if setup.spaces.entered & process.CLONE_NEWUTS == 0:
+        _refuse_names(config)
     if config.get("hostname"):
         process.sethostname(config["hostname"])
     if config.get("domainname"):
         process.setdomainname(config["domainname"])
+
+
+def _refuse_names(config: oci.Config) -> None:
+    for key in ("hostname", "domainname"):
+        if config.get(key):
+            raise ConfigError(
+                f"{key} {config[key]!r} would change the host: the container has no uts "
+                "namespace of its own",
+                phase="hostname",
+            )
 
 
 def _loopback(setup: Setup) -> None:
@@ -141,7 +165,10 @@ def _root(setup: Setup) -> None:
 
 
 def _mounts(setup: Setup) -> None:
-    setup.fresh = mounts.mount_all(setup.root_fd, setup.config, setup.cgroup_mounts, setup.trees)
+    setup.fresh = mounts.mount_all(
+        setup.root_fd, setup.config, setup.cgroup_mounts, setup.trees,
+        attributes.check_label(setup.config.get("linux", {})),
+    )  # fmt: skip
 
 
 def _files(setup: Setup) -> None:
@@ -154,7 +181,9 @@ def _devices(setup: Setup) -> None:
 
 
 def _sysctl(setup: Setup) -> None:
-    rootfs.write_sysctls(setup.config.get("linux", {}).get("sysctl", {}))
+    wanted = setup.config.get("linux", {}).get("sysctl") or {}
+    sysctls.check(wanted, setup.spaces)
+    rootfs.write_sysctls(wanted)
 
 
 def _oom_score_adj(setup: Setup) -> None:
@@ -202,6 +231,7 @@ def _join(setup: Setup) -> None:
     if setup.spaces.paths:
         namespaces.join(setup.spaces)
     if setup.user is not None:
+        attributes.raise_rlimits(setup.config["process"].get("rlimits") or ())
         userns.enter(setup.user)
 
 
@@ -266,7 +296,8 @@ def build(setup: Setup) -> Calls:
         join(calls, setup)
     program.finish(
         calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd,
-        first_fd=setup.first_fd, pdeathsig=setup.pdeathsig,
+        first_fd=setup.first_fd, pdeathsig=setup.pdeathsig, linux=setup.config.get("linux"),
+        held=capability.HELD if setup.user is None else -1,
     )  # fmt: skip
     return calls
 

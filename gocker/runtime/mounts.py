@@ -43,10 +43,15 @@ _ON_PROC = frozenset({
 
 
 def mount_all(
-    root_fd: int, config: oci.Config, cgroup_mounts: list[CgroupMount], trees: dict[int, int]
+    root_fd: int,
+    config: oci.Config,
+    cgroup_mounts: list[CgroupMount],
+    trees: dict[int, int],
+    label: str = "",
 ) -> frozenset[str]:
     """Do the configuration's mounts, in its order; `trees`: of `sources.open_all`.
 
+    `label`: an option for tmpfs mounts, of linux.mountLabel.
     Returns the destinations that are file systems of our own making now, reached without a link.
     """
     fresh: set[str] = set()
@@ -55,7 +60,7 @@ def mount_all(
             if number in trees:
                 _attach(root_fd, trees[number], entry, fresh)
             else:
-                _mount(root_fd, entry, cgroup_mounts, fresh, trees.get(~number, -1))
+                _mount(root_fd, entry, cgroup_mounts, fresh, trees.get(~number, -1), label)
         except SyscallError as error:
             error.context |= {"destination": entry["destination"], "source": entry.get("source")}
             raise
@@ -64,7 +69,7 @@ def mount_all(
 
 def _mount(
     root_fd: int, entry: oci.Mount, cgroup_mounts: list[CgroupMount], fresh: set[str],
-    instead: int,
+    instead: int, label: str,
 ) -> None:  # fmt: skip
     options = parse(tuple(entry.get("options") or ()))
     fstype = entry.get("type", "")
@@ -80,7 +85,7 @@ def _mount(
         elif fstype in ("cgroup", "cgroup2"):
             _mount_cgroup(f"/proc/self/fd/{target}", root_fd, cgroup_mounts, entry, options)
         else:
-            _mount_new(target, entry, options, instead)
+            _mount_new(target, entry, options, instead, label)
     finally:
         os.close(target)
     if options.attr_set or options.attr_clr or options.propagation:
@@ -91,13 +96,17 @@ def _error(entry: oci.Mount, text: str, hint: str | None = None) -> ConfigError:
     return ConfigError(f"mount {entry['destination']!r}: {text}", hint=hint, phase="mounts")
 
 
-def _mount_new(target: int, entry: oci.Mount, options: MountOptions, instead: int) -> None:
+def _mount_new(
+    target: int, entry: oci.Mount, options: MountOptions, instead: int, label: str
+) -> None:
     fstype = entry.get("type", "")
     data = options.data
     if fstype == "tmpfs" and "mode=" not in data:
         # As runc and crun: what is covered by it has the mode that fits its place.
         mode = stat.S_IMODE(os.fstat(target).st_mode)
         data = f"{data},mode={mode:o}" if data else f"mode={mode:o}"
+    if label and fstype == "tmpfs":
+        data = f"{data},{label}"
     path = f"/proc/self/fd/{target}"
     try:
         m.mount(entry.get("source", fstype), path, fstype, options.flags, data)

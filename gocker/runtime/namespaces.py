@@ -49,6 +49,8 @@ class Namespaces:
                 self.paths[flag] = path
             else:
                 self.new |= flag
+        if linux.get("timeOffsets") and not self.new & process.CLONE_NEWTIME:
+            raise _error("timeOffsets need a new time namespace")
         if not self.entered & process.CLONE_NEWNS:
             raise _error("without 'mount' the container's mounts would be gocker's own")
 

@@ -13,6 +13,7 @@ from gocker.errors import ConfigError, SyscallError
 from gocker.linux import mount as m
 from gocker.linux import procfs
 from gocker.linux.path import open_in_root, open_or_make
+from gocker.runtime import sysctls as sysctls_
 from gocker.runtime.options import PROPAGATION
 
 TYPE_CHECKING = False
@@ -81,8 +82,7 @@ def write_sysctls(sysctls: dict[str, str]) -> None:
     path of the container's (CVE-2025-52881).
     """
     for name, value in sysctls.items():
-        path = name if "/" in name else name.replace(".", "/")
-        procfs.write(f"sys/{path}", value)
+        procfs.write(f"sys/{sysctls_.path(name)}", value)
 
 
 def protect(
