@@ -16,6 +16,7 @@ import os
 from errno import EINVAL, EPERM
 
 from gocker.errors import SyscallError
+from gocker.linux import fsmount
 from gocker.linux import mount as m
 from gocker.tree import remove_path
 
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Hidden = tuple[tuple[str, int], ...]
-    Key = tuple[tuple[str, ...], Hidden]
+    Root = tuple[int, ...]
+    Key = tuple[tuple[str, ...], Hidden, Root]
 
 # Idle layers kept: enough for what starts at once, and bounded on disk and in mounts.
 MAX_IDLE = 64
+# More do not fit into the page of text that mount(2) takes.
+_MOST_IN_A_PAGE = 128
 _OPAQUE = "trusted.overlay.opaque"
 _STAMP = ("st_ctime_ns", "st_mtime_ns", "st_mode", "st_uid", "st_gid", "st_nlink", "st_ino")
 
@@ -42,7 +46,7 @@ class Layer:
         self.directory = directory
         os.mkdir(directory, 0o700)
         try:
-            _mount(lower, directory, mountpoint)
+            _mount(lower, directory, mountpoint, key[2])
             try:
                 self._mount_fd = m.open_tree(m.AT_FDCWD, mountpoint, m.OPEN_TREE_CLONE)
             finally:
@@ -111,18 +115,20 @@ class Layers:
         self._made = 0
 
     def take(
-        self, lower: Sequence[str], hidden: Sequence[tuple[str, int]] = ()
-    ) -> tuple[Layer, int]:
+        self, lower: Sequence[str], hidden: Sequence[tuple[str, int]] = (),
+        root: Sequence[int] = (),
+    ) -> tuple[Layer, int]:  # fmt: skip
         """Return a layer and its mount's descriptor for a container.
 
         Args:
             lower: directories, topmost first.
             hidden: paths in them to show as empty directories, with their modes.
+            root: mode, user and group of the root directory; without, 0755 and root's.
 
         Raises:
             SyscallError: a lower directory is missing, the disk is full ...
         """
-        key = (tuple(lower), tuple((path, mode) for path, mode in hidden))
+        key = (tuple(lower), tuple((path, mode) for path, mode in hidden), tuple(root))
         idle = self._idle.get(key)
         if idle:
             self._idle_count -= 1
@@ -130,7 +136,7 @@ class Layers:
         else:
             self._made += 1
             path = f"{self._directory}/{self._prefix}-L{self._made}"
-            layer = Layer(key, self._lower(*key), path, self._mountpoint)
+            layer = Layer(key, self._lower(key[0], key[1]), path, self._mountpoint)
         fd = layer.clone()
         return layer, layer.original() if fd is None else fd
 
@@ -178,7 +184,7 @@ def _make_hiding(top: str, hidden: Hidden) -> None:
         os.setxattr(at, _OPAQUE, b"y")
 
 
-def _mount(lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
+def _mount(lower: tuple[str, ...], directory: str, mountpoint: str, root: Root) -> None:
     """Mount the overlay. Paths go through descriptors.
 
     So no character of a path can become an option, and no container sees a path of the host
@@ -189,7 +195,13 @@ def _mount(lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
     try:
         os.mkdir("upper", 0o755, dir_fd=fds[0])
         os.mkdir("work", 0o700, dir_fd=fds[0])
+        if root:
+            os.chown("upper", root[1], root[2], dir_fd=fds[0])
+            os.chmod("upper", root[0], dir_fd=fds[0])
         fds.extend(_open(path, flags) for path in lower)
+        if len(lower) > _MOST_IN_A_PAGE:
+            _mount_many(fds, mountpoint)
+            return
         lowers = ":".join(f"/proc/self/fd/{fd}" for fd in fds[1:])
         layers = f"/proc/self/fd/{fds[0]}"
         # volatile: the upper layer is thrown away, so umount need not write it to disk.
@@ -198,6 +210,16 @@ def _mount(lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def _mount_many(fds: list[int], mountpoint: str) -> None:
+    """Mount an overlay of any number of layers; `fds`: the upper's directory, then the lowers."""
+    fds.append(os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    made = fsmount.overlay(
+        fds[1:-1], upper=fds[0], attributes=m.MOUNT_ATTR_NODEV, options=("volatile",)
+    )
+    fds.append(made)
+    m.move_mount(made, fds[-2])
 
 
 def _open(path: str, flags: int) -> int:
