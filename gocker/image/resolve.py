@@ -11,7 +11,6 @@ from types import MappingProxyType
 
 from gocker.errors import HostError, PlanError
 from gocker.image.path import PATH
-from gocker.image.reference import absolute, parse
 from gocker.values import dataclass
 
 TYPE_CHECKING = False
@@ -66,9 +65,11 @@ def resolve(ref: str, roots: Roots, project_dir: str) -> RootFs:
         PlanError: if the reference is not one of ours.
         HostError: if the image, the directory, a program or a library is not here.
     """
-    reference = parse(ref)
-    if reference.kind == "host":
+    if ref == DEFAULT:
         return RootFs(("/",), hidden=_hidden(roots))
+    from gocker.image.reference import parse  # most plans have no other image
+
+    reference = parse(ref)
     if reference.kind == "rootfs" and not _is_file(reference.value, project_dir):
         return RootFs((_directory(reference.value, project_dir),))
     if reference.kind != "bins":
@@ -87,6 +88,7 @@ def _is_file(value: str, project_dir: str) -> bool:
 def _stored(ref: str, reference: Reference, roots: Roots, project_dir: str) -> RootFs:
     """Return what the store has; it stays locked as long as the roots are open."""
     from gocker.image import unpacked
+    from gocker.image.reference import absolute
 
     if reference.kind == "id":
         record = unpacked.by_id(roots, reference.value)
