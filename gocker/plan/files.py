@@ -37,9 +37,12 @@ _default_mounts = lru_cache(posture.default_mounts)
 
 
 def mounts(
-    service: Service, project: Project, volumes_root: str, image: RootFs
+    service: Service, project: Project, volumes_root: str, image: RootFs, *, idmap: bool = False
 ) -> tuple[list[oci.Mount], list[Prepare]]:
-    """Return the mounts in their order, and the directories that must exist before."""
+    """Return the mounts in their order, and the directories that must exist before.
+
+    `idmap`: whether binds and volumes are shown with the ids of the user namespace.
+    """
     default = _default_mounts(service.shm_size or posture.SHM_SIZE)
     if not service.tmpfs and not service.volumes and not image.volumes:
         return default, []
@@ -48,13 +51,16 @@ def mounts(
     found += [_tmpfs(entry) for entry in service.tmpfs]
     for mount in service.volumes:
         entry, needs = _volume(mount, project, volumes_root)
+        if idmap and entry["type"] == "bind":
+            entry["options"].append("ridmap" if "rbind" in entry["options"] else "idmap")
         found.append(entry)
         if needs is not None:
             prepare.append(_with_content(needs, mount, image))
     taken = {entry["destination"].rstrip("/") for entry in found}
     for path in image.volumes:
         if path not in taken:
-            found.append(_bound(path, f"{ANONYMOUS}{path}", ["rbind", "rprivate", "rw"]))
+            options = ["rbind", "rprivate", "rw", *(["ridmap"] if idmap else [])]
+            found.append(_bound(path, f"{ANONYMOUS}{path}", options))
             prepare.append(Prepare("anonymous", path, copy=path))
     # A parent's mount comes before its children's, whatever the order in the spec; the default
     # mounts stay first. Sorting by depth is stable.
