@@ -55,10 +55,11 @@ class Shown:
             self._thread.join()
 
     def _changed(self, what: str, digest: str, size: int) -> None:
-        text = f"{self._name}: {what}"
-        if digest:
-            text += f" {digest[:19]} {size_text(size)}"
-        self._line(text + "\n")
+        if what == "unpacking":
+            _, wanted = self._progress.state()
+            self._line(f"{self._name}: {size_text(wanted)} are here, unpacking\n")
+        elif self._moving:
+            self._line(f"{self._name}: {what} {digest[:19]} {size_text(size)}\n")
 
     def _line(self, text: str) -> None:
         sys.stderr.write(f"\r\033[K{text}" if self._moving else text)

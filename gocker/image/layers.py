@@ -14,8 +14,9 @@ from gocker.digest import hexdigest
 from gocker.errors import HostError
 from gocker.image.document import wrong
 from gocker.image.unpacked import Record, record_file
-from gocker.image.unpacking import Processes
+from gocker.image.unpacking import Workers
 from gocker.state.directory import open_private, read_small
+from gocker.state.holder import boot_id
 from gocker.tree import remove_tree
 
 TYPE_CHECKING = False
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     Meta = dict[str, Any]
 
 _META = "meta.json"
+_SYNCED = "synced"
 _DEFAULT_ROOT = [0o755, 0, 0]
 
 
@@ -64,7 +66,7 @@ class Unpacker:
         self._chain_ids = chain_ids(config.diff_ids)
         self._config = config
         self._limits = limits
-        self._processes = Processes()
+        self._workers = Workers()
         self._pool = ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0))))
         self._futures: dict[int, Future[str | None]] = {}
 
@@ -73,8 +75,9 @@ class Unpacker:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self._processes.kill()
+            self._workers.kill()
         self._pool.shutdown(cancel_futures=kind is not None)
+        self._workers.close()
 
     def have(self, number: int) -> bool:
         """Return whether a layer is unpacked, so that its blob is not needed for it."""
@@ -100,6 +103,7 @@ class Unpacker:
             names.append(name)
             metas.append(self._meta(name) or {})
             layer_done(number)
+        self._sync(names)
         roots = [meta["root"] for meta in metas if meta.get("root")]
         root = roots[-1] if roots and roots[-1] != _DEFAULT_ROOT else None
         facts = {
@@ -112,6 +116,23 @@ class Unpacker:
         record = Record.parse(data)
         assert record is not None  # noqa: S101  # it was made in the line before
         return record
+
+    def _sync(self, names: list[str]) -> None:
+        """Have layers on the disk, once for all of them, and then say so in each.
+
+        Until then they count only for this boot: after a power cut they are made again.
+        """
+        waiting = [name for name in dict.fromkeys(names) if not self._is_synced(name)]
+        if not waiting:
+            return
+        self._workers.mine().sync(self._store.path)
+        layers = self._store.directory("layers")
+        for name in waiting:
+            os.close(os.open(f"{name}/{_SYNCED}", os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=layers))
+        self._workers.mine().sync(self._store.path)
+
+    def _is_synced(self, name: str) -> bool:
+        return os.access(f"{name}/{_SYNCED}", os.F_OK, dir_fd=self._store.directory("layers"))
 
     # -- one layer -----------------------------------------------------------------------------
 
@@ -131,7 +152,9 @@ class Unpacker:
             return None
         finally:
             os.close(fd)
-        return found if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            return None
+        return found if found.get("boot") == boot_id() or self._is_synced(name) else None
 
     def _find(self, number: int) -> str | None:
         own, chained = self._names(number)
@@ -186,10 +209,7 @@ class Unpacker:
                 )
             fd = os.open(_META, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
             with open(fd, "wb") as file:
-                file.write(json.dumps(report).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            os.fsync(directory)
+                file.write(json.dumps({**report, "boot": boot_id()}).encode())
         except OSError as error:
             raise HostError(f"cannot unpack a layer: {error.strerror}") from error
         finally:
@@ -201,7 +221,7 @@ class Unpacker:
         if fd is None:
             raise HostError(f"layer {blob.digest} is not in the store", hint="pull the image again")
         try:
-            return self._processes.run(fd, path, lower, self._limits, bottom=bottom)
+            return self._workers.mine().unpack(fd, path, lower, self._limits, bottom=bottom)
         finally:
             os.close(fd)
 
@@ -213,5 +233,4 @@ class Unpacker:
             remove_tree(layers, name)  # a damaged one
             os.rename(f"{claim}.d", name, src_dir_fd=self._store.directory("partial"),
                       dst_dir_fd=layers)  # fmt: skip
-            os.fsync(layers)
         return name

@@ -1,20 +1,22 @@
-"""Runs the process that unpacks one layer: its descriptors, its end, its report.
+"""Runs the processes that unpack layers: their requests, reports and ends.
 
-The process is isolated like the launcher (``-I -S``, an empty environment) and unpacks gzip
-itself. zstd, which the standard library has not before Python 3.14, is unpacked here and given
-to it through a pipe.
+A process is isolated like the launcher (``-I -S``, an empty environment) and unpacks gzip itself.
+zstd, which the standard library has not before Python 3.14, is unpacked here and given to it
+through a pipe.
 """
 
 from __future__ import annotations
 
+import _socket
 import json
 import os
 import signal
 import sys
-from contextlib import ExitStack
+import threading
 
 from gocker.errors import HostError, from_wire
 from gocker.image.document import wrong
+from gocker.wire import Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,14 +35,24 @@ _CHUNK = 1 << 18
 _MOST_WINDOW = 1 << 27
 
 
-class Processes:
-    """The processes that unpack now; `kill` ends them all."""
+class Worker:
+    """A process that unpacks one layer after the other. Owns it and the connection to it."""
 
     def __init__(self) -> None:
-        self._pids: set[int] = set()
-        self._closed = False
+        if os.geteuid() != 0:
+            raise HostError("unpacking an image takes root", hint="run gocker as root")
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        os.set_inheritable(theirs.fileno(), True)
+        try:
+            self.pid = _spawn("unpack", str(theirs.fileno()))
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._connection = Connection(ours)
 
-    def run(
+    def unpack(
         self, blob_fd: int, directory: str, lower: Sequence[str], limits: Limits, *, bottom: bool
     ) -> Report:
         """Unpack a blob into an empty directory; return the report of `gocker.runtime.unpack`.
@@ -49,57 +61,108 @@ class Processes:
             HostError: why it cannot be; what is in the directory is worth nothing then.
         """
         zstd = os.pread(blob_fd, 4, 0) == _ZSTD
-        packed = os.fstat(blob_fd).st_size if zstd else 0
         options = {
-            "directory": directory, "lower": list(lower), "bottom": bottom,
-            "limits": limits.to_json(), "packed": packed, "sync": True,
+            "op": "unpack", "directory": directory, "lower": list(lower), "bottom": bottom,
+            "limits": limits.to_json(), "packed": os.fstat(blob_fd).st_size if zstd else 0,
         }  # fmt: skip
         os.lseek(blob_fd, 0, os.SEEK_SET)
-        with ExitStack() as stack:
-            report_fd, theirs = os.pipe()
-            stack.callback(os.close, report_fd)
-            source, feed_fd = os.pipe() if zstd else (blob_fd, -1)
-            pid = self._spawn(options, source, theirs)
-            os.close(theirs)
-            try:
-                if zstd:
-                    os.close(source)
-                    _feed(blob_fd, feed_fd)
-                data = b""
-                while chunk := os.read(report_fd, _CHUNK):
-                    data += chunk
-            except BaseException:
-                os.kill(pid, signal.SIGKILL)
-                raise
-            finally:
-                os.waitpid(pid, 0)
-                self._pids.discard(pid)
-        return _report(data)
+        if not zstd:
+            self._send(options, blob_fd)
+            return self._answer()
+        source, feed_fd = os.pipe()
+        try:
+            self._send(options, source)
+        except BaseException:
+            os.close(feed_fd)
+            raise
+        finally:
+            os.close(source)
+        _feed(blob_fd, feed_fd)
+        return self._answer()
+
+    def sync(self, path: str) -> None:
+        """Return when the file system of `path` is written to the disk.
+
+        Raises:
+            HostError: if it cannot be.
+        """
+        self._send({"op": "sync", "path": path})
+        self._answer()
+
+    def _send(self, message: Report, *fds: int) -> None:
+        try:
+            self._connection.send(message, fds)
+        except OSError as error:
+            raise _gone() from error
+
+    def _answer(self) -> Report:
+        try:
+            received = self._connection.receive()
+        except OSError as error:
+            raise _gone() from error
+        if received is None:
+            raise _gone()
+        report = received[0]
+        if "error" in report:
+            raise from_wire(report["error"])
+        return report
 
     def kill(self) -> None:
-        """End all processes; no further one starts."""
-        self._closed = True
-        for pid in tuple(self._pids):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        """End the process now, and what it has started with it."""
+        os.kill(self.pid, signal.SIGKILL)
 
-    def _spawn(self, options: Report, source: int, report: int) -> int:
-        if self._closed:
-            raise HostError("interrupted")
-        pid = _spawn("unpack", options, source, report)
-        self._pids.add(pid)
-        return pid
+    def close(self) -> None:
+        """Let the process end, and wait for it."""
+        self._connection.close()
+        os.waitpid(self.pid, 0)
 
 
-def _spawn(module: str, options: Report, source: int, report: int) -> int:
+class Workers:
+    """A worker for each thread that wants one; `kill` ends them all."""
+
+    def __init__(self) -> None:
+        self._all: list[Worker] = []
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def mine(self) -> Worker:
+        """Return this thread's worker."""
+        found: Worker | None = getattr(self._local, "worker", None)
+        if found is None:
+            with self._lock:
+                if self._closed:
+                    raise HostError("interrupted")
+                found = self._local.worker = Worker()
+                self._all.append(found)
+        return found
+
+    def kill(self) -> None:
+        """End all workers; no further one starts."""
+        with self._lock:
+            self._closed = True
+            for worker in self._all:
+                worker.kill()
+
+    def close(self) -> None:
+        """Wait for the end of all workers."""
+        with self._lock:
+            self._closed = True
+            for worker in self._all:
+                worker.close()
+            self._all.clear()
+
+
+def _gone() -> HostError:
+    return HostError(
+        "the process that unpacks layers was killed", hint="see the kernel's log (dmesg)"
+    )
+
+
+def _spawn(module: str, *arguments: str, actions: Sequence[tuple[int, int, int]] = ()) -> int:
     """Start a process that runs a module of the back; return its PID."""
-    if os.geteuid() != 0:
-        raise HostError("unpacking an image takes root", hint="run gocker as root")
     code = _CODE.format(root=_ROOT, module=module)
-    command = [sys.executable, "-I", "-S", "-c", code, json.dumps(options)]
-    actions = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_DUP2, report, 1)]
+    command = [sys.executable, "-I", "-S", "-c", code, *arguments]
     try:
         # A group of its own: Ctrl-C goes to the front alone.
         return os.posix_spawn(sys.executable, command, {}, file_actions=actions, setpgroup=0)
@@ -125,12 +188,11 @@ def copy_up(lower: Sequence[str], path: str, target: str) -> bool:
         if not parent or not any(os.path.islink(os.path.join(it, parent)) for it in lower):
             return False
     report_fd, theirs = os.pipe()
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         options = {"lower": list(lower), "path": path, "target": target}
-        pid = _spawn("copyup", options, null, theirs)
+        actions = [(os.POSIX_SPAWN_DUP2, theirs, 1)]
+        pid = _spawn("copyup", json.dumps(options), actions=actions)
     finally:
-        os.close(null)
         os.close(theirs)
     with open(report_fd, "rb") as pipe:
         data = pipe.read()

@@ -1,14 +1,15 @@
 """Unpacks one layer of an image, in a process of its own that can reach nothing else.
 
-Started by the front with the compressed archive as standard input, a report on standard output
-as JSON, and the layer's empty directory; see `main`. It enters a mount namespace and makes the
-layer its root, so that no name leads to the host even if the resolution of names had a hole.
-What parses the archive is a child of it with few capabilities; only the ``trusted.``
-attributes of opaque directories, which take CAP_SYS_ADMIN, are set after it has ended.
+Started by the front, it serves one layer after the other; see `main`. For each, a child enters
+a mount namespace and makes the layer its root, so that no name leads to the host even if the
+resolution of names had a hole. What parses the archive is a child of that with few
+capabilities; only the ``trusted.`` attributes of opaque directories, which take CAP_SYS_ADMIN,
+are set after it has ended.
 """
 
 from __future__ import annotations
 
+import _socket
 import json
 import os
 import sys
@@ -28,14 +29,16 @@ from gocker.linux.path import (
 )
 from gocker.runtime.extract import Extractor, NeedsParents
 from gocker.tar import bad
+from gocker.wire import Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
     Report = dict[str, Any]
 
-ARCHIVE_FD, REPORT_FD = 0, 1
+ARCHIVE_FD = 0
 _CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_MKNOD",
                  "CAP_SETFCAP")  # fmt: skip
 _CHUNK = 1 << 18
@@ -285,30 +288,70 @@ def unpack(options: Report) -> Report:
     report = _run_child(root_fd, lower_fd, options)
     if "opaque" in report:
         _mark_opaque(root_fd, report.pop("opaque"))
-        if options["sync"]:
-            fsmount.syncfs(root_fd)
     return report
 
 
+def _unpack_apart(options: Report, archive_fd: int) -> Report:
+    """Unpack in a child, which then has no way back out of the layer."""
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        process.prctl(process.PR_SET_PDEATHSIG, 9)
+        os.dup2(archive_fd, ARCHIVE_FD)
+        report_to(write_fd, _guarded(unpack, options))
+        os._exit(0)
+    os.close(write_fd)
+    with open(read_fd, "rb") as pipe:
+        data = pipe.read()
+    os.waitpid(pid, 0)
+    if not data:
+        raise HostError(
+            "the process that unpacks a layer was killed", hint="see the kernel's log (dmesg)"
+        )
+    report: Report = json.loads(data.decode("utf-8", "surrogateescape"))
+    return report
+
+
+def _sync(path: str) -> Report:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fsmount.syncfs(fd)
+    finally:
+        os.close(fd)
+    return {}
+
+
+def _guarded(action: Callable[..., Report], *arguments: Any) -> Report:
+    try:
+        return action(*arguments)
+    except GockerError as error:
+        return {"error": error.to_wire()}
+    except Exception as error:  # a bug must reach the front
+        return {"error": HostError(f"unpack: {type(error).__name__}: {error}").to_wire()}
+
+
 def main() -> None:
-    """Unpack standard input; the first argument is a JSON object.
+    """Serve requests on the socket whose descriptor is the first argument, until its end.
 
-    ``directory``: path of the layer's empty directory; ``lower``: paths of the layers below,
-    topmost first, if they are needed; ``bottom``: there are none; ``limits``: ``bytes``,
-    ``entries``, ``ratio``, ``depth``; ``packed``: see `Archive`; ``sync``: whether all is to be on
-    the disk before the report.
+    ``unpack``, with the archive's descriptor. ``directory``: path of the layer's empty directory;
+    ``lower``: paths of the layers below, topmost first, if they are needed; ``bottom``: there are
+    none; ``limits``: ``bytes``, ``entries``, ``ratio``, ``depth``; ``packed``: see `Archive`. The
+    report has ``diff_id``, ``entries``, ``bytes``, ``root`` (mode, uid, gid, or null if the archive
+    does not say), ``positional`` (the result serves only above these layers), ``hides`` (it has
+    whiteouts) and ``dropped`` (extended attributes left out); or ``needs_parents``; or ``error``.
 
-    The report has ``diff_id``, ``entries``, ``bytes``, ``root`` (mode, uid, gid, or null if the
-    archive does not say), ``positional`` (the result serves only above these layers),
-    ``hides`` (it has whiteouts) and ``dropped`` (extended attributes left out); or
-    ``needs_parents``; or ``error``.
+    ``sync``, with ``path``: returns when that file system is written to the disk.
     """
     process.prctl(process.PR_SET_PDEATHSIG, 9)
     process.prctl(process.PR_SET_DUMPABLE, 0)
-    try:
-        report = unpack(json.loads(sys.argv[1]))
-    except GockerError as error:
-        report = {"error": error.to_wire()}
-    except Exception as error:  # a bug must reach the front
-        report = {"error": HostError(f"unpack: {type(error).__name__}: {error}").to_wire()}
-    report_to(REPORT_FD, report)
+    connection = Connection(_socket.socket(fileno=int(sys.argv[1])))
+    os.set_inheritable(connection.fileno(), False)
+    while (received := connection.receive()) is not None:
+        message, fds = received
+        if message["op"] == "sync":
+            report = _guarded(_sync, message["path"])
+        else:
+            report = _guarded(_unpack_apart, message, fds[0])
+        for fd in fds:
+            os.close(fd)
+        connection.send(report)
