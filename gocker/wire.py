@@ -16,6 +16,7 @@ Requests (front to launcher), each with ``op``:
 ``exec``     ``id``, ``exec_id``, ``process`` (OCI), ``timeout_s``, fds stdin, stdout, stderr
 ``freeze``   ``id``, ``frozen``
 ``check``    ``resources``, a list: whether this host has what they need
+``network``  starts the project's network (runtime/network.py); fds: its socket, its resolver's
 ``sweep``    ``names``, ``unknown``, ``directories``: remove what dead runs left
 
 Events (launcher to front), each with ``event``, ``t`` (CLOCK_MONOTONIC, seconds) and, for a

@@ -29,6 +29,10 @@ def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
     run = None
     try:
         run = Run.create(roots, plan.project, plan.files)
+        if plan.network is not None:
+            from gocker.scheduler.network import ProjectNetwork
+
+            launcher.network = ProjectNetwork(plan, run.id, launcher)
         ask_launcher(launcher, roots, run)
         for made in plan.containers.values():
             profile = made.config["linux"].get("seccomp")

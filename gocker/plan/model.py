@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from gocker import oci
+    from gocker.network.model import Attachment, NetworkPlan
 
     Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
     When = Literal["on_success", "on_failure", "always"]
@@ -159,7 +160,8 @@ class Container:
     `config` has no linux.cgroupsPath; the executor adds it with the container's id. `lower`:
     directories of the root's overlay, topmost first; `hidden`: paths in it that are shown as
     empty directories, with their modes. `files` and `grants` (secrets and configs, which the
-    container cannot write) are bound from a private tmpfs.
+    container cannot write) are bound from a private tmpfs. `network`: None is a namespace of its
+    own with `lo`, or the host's.
     """
 
     config: oci.Config
@@ -171,6 +173,7 @@ class Container:
     attach: bool = True
     prepare: tuple[Prepare, ...] = ()
     artifacts: Artifacts | None = None
+    network: Attachment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,3 +206,5 @@ class Plan:
     mask: tuple[str, ...] = ()
     # Events for the log's head: security.relaxed and key.ignored, as (name, fields).
     notes: tuple[tuple[str, dict[str, Any]], ...] = ()
+    # None: the project uses no networks.
+    network: NetworkPlan | None = None

@@ -42,7 +42,7 @@ class Setup:
 
     __slots__ = (
         "cgroup_mounts", "config", "files", "grants", "init", "join_fds", "launcher_pidfd",
-        "layer_fd", "namespaces", "phase",
+        "layer_fd", "namespaces", "netns_fd", "phase",
         "root_fd", "scratch", "seccomp", "status_fd", "stdio",
     )  # fmt: skip
 
@@ -50,7 +50,7 @@ class Setup:
         self, *, config: oci.Config, layer_fd: int, scratch: str, namespaces: int,
         join_fds: list[int], cgroup_mounts: list[tuple[str, str]], stdio: list[int],
         status_fd: int, launcher_pidfd: int, seccomp: tuple[bytes, int] | None, init: bool,
-        files: list[oci.File], grants: list[oci.File],
+        files: list[oci.File], grants: list[oci.File], netns_fd: int = -1,
     ) -> None:  # fmt: skip
         self.config = config
         self.layer_fd = layer_fd
@@ -65,6 +65,8 @@ class Setup:
         self.init = init
         self.files = files
         self.grants = grants
+        # A network namespace that is ready to join; -1: a new one with `lo` and nothing else.
+        self.netns_fd = netns_fd
         self.root_fd = -1
         self.phase = ""
 
@@ -83,7 +85,11 @@ def _session(setup: Setup) -> None:
 
 def _namespaces(setup: Setup) -> None:
     """Leave the launcher's namespaces, but for the cgroup namespace: see `join`."""
-    process.unshare(setup.namespaces & ~(process.CLONE_NEWPID | process.CLONE_NEWCGROUP))
+    leave = setup.namespaces & ~(process.CLONE_NEWPID | process.CLONE_NEWCGROUP)
+    if setup.netns_fd >= 0:
+        process.setns(setup.netns_fd, process.CLONE_NEWNET)
+        leave &= ~process.CLONE_NEWNET
+    process.unshare(leave)
 
 
 def _hostname(setup: Setup) -> None:
@@ -96,7 +102,7 @@ def _hostname(setup: Setup) -> None:
 
 def _loopback(setup: Setup) -> None:
     """Bring ``lo`` up in a new network namespace (netdevice(7))."""
-    if not setup.namespaces & process.CLONE_NEWNET:
+    if setup.netns_fd >= 0 or not setup.namespaces & process.CLONE_NEWNET:
         return
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:

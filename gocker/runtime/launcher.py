@@ -29,7 +29,7 @@ import time
 from gocker import cgroup
 from gocker.errors import ConfigError, ContainerError, GockerError, InternalError
 from gocker.linux import process
-from gocker.runtime import init, prepare, rootfs, seccomp
+from gocker.runtime import init, netfork, prepare, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
 from gocker.runtime.exec import Execution
 from gocker.runtime.layers import Layers
@@ -78,7 +78,7 @@ class Launcher:
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
             "exec": self._exec, "sweep": self._sweep, "release": self._release,
-            "check": self._check,
+            "check": self._check, "network": self._network,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -206,6 +206,16 @@ class Launcher:
         names = {name for manager in self._managers for name in manager.names()}
         self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode, cgroups=sorted(names))
 
+    def _network(self, _: Message, fds: list[int]) -> None:
+        """Start the project's network; it answers on the first of its sockets, ``fds``."""
+        pidfd = netfork.fork(fds)
+        self._watch(pidfd, lambda: self._reap(pidfd))
+
+    def _reap(self, pidfd: int) -> None:
+        self._unwatch(pidfd)
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        os.close(pidfd)
+
     def _define(self, message: Message, _: list[int]) -> None:
         """Keep a ``value`` that many requests name by its ``key``; compile a seccomp profile."""
         value = message["value"]
@@ -243,6 +253,7 @@ class Launcher:
             init=message.get("init", False),
             files=message.get("files", []),
             grants=message.get("grants", []),
+            netns_fd=fds[3] if message.get("netns") else -1,
         )
         try:
             container = Container(container_id, setup, group, layer, self._spawner)

@@ -112,6 +112,7 @@ class Loop:
         self._plan = plan
         self._machine = machine
         self._launchers = launchers
+        self._network = launchers[0].network
         self._around = around
         self._run_id = run_id
         self._selector = selectors.DefaultSelector()
@@ -142,6 +143,8 @@ class Loop:
             Link(launcher, self._selector, self._on_message, self._on_lost, ready=number == 0)
             for number, launcher in enumerate(self._launchers)
         )
+        if self._network is not None:
+            self._network.watch(self._selector, self._network_lost)
         with signals.Events(self._selector, self._interrupted):
             self._obey(self._machine.begin(time.monotonic()))
             while not self._machine.done:
@@ -216,10 +219,26 @@ class Loop:
         if unit.ready is not None and unit.ready.log is not None:
             attempt.streams.watch = Watch(unit.ready.log, lambda line: self._ready(attempt, line))
         fds = (self._around.stdin(command.unit), attempt.streams.pipe(1), attempt.streams.pipe(2))
-        attempt.link.start(
-            made, attempt.id, fds, anonymous, best_effort=unit.best_effort,
-            keep=made.artifacts is not None or self._plan.keep != "never",
-        )  # fmt: skip
+        keep = made.artifacts is not None or self._plan.keep != "never"
+
+        def start(netns: int = -1) -> None:
+            attempt.link.start(
+                made, attempt.id, fds, anonymous, best_effort=unit.best_effort, keep=keep,
+                netns=netns,
+            )  # fmt: skip
+
+        if made.network is None or self._network is None:
+            start()
+        else:
+            self._network.attach(command.unit, attempt.id, start, lambda error: self._unconnected(attempt, fds, error))
+
+    def _unconnected(
+        self, attempt: Attempt, fds: tuple[int, ...], error: dict[str, Any]
+    ) -> None:
+        for fd in fds:
+            os.close(fd)
+        attempt.ended = {"error": error}
+        self._failures.append(StartFailed(attempt.instance, attempt.number, error))
 
     def _stop(self, command: Stop) -> None:
         attempt = self._current[command.unit, command.attempt]
@@ -280,6 +299,8 @@ class Loop:
 
     def _verdict(self, command: Verdict) -> None:
         attempt = self._current.pop((command.unit, command.attempt))
+        if self._network is not None:
+            self._network.ended(attempt.id)
         ended = attempt.ended
         self._disconnect(attempt)
         del self._attempts[attempt.id]
@@ -353,8 +374,17 @@ class Loop:
             attempt.streams.drain()
         self._tell(LauncherLost(lost().to_wire()))
 
+    def _network_lost(self) -> None:
+        """Without its network the project is over, as without a launcher."""
+        from gocker.scheduler.network import lost as network_lost
+
+        if not self._machine.done:
+            self._tell(LauncherLost(network_lost().to_wire()))
+
     def _on_started(self, message: dict[str, Any]) -> None:
         attempt = self._attempts[message["id"]]
+        if self._network is not None:
+            self._network.started(attempt.id)
         fields = self._fields(attempt)
         image = self._plan.units[attempt.instance].image
         self._around.record("container.started", fields | {
