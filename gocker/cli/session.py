@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from gocker.log import Console
     from gocker.plan.model import Container, Plan
     from gocker.scheduler.loop import Ended
-    from gocker.scheduler.network import ProjectNetwork
     from gocker.scheduler.messages import Options, Result, Verdict
+    from gocker.scheduler.network import ProjectNetwork
     from gocker.scheduler.output import Feed
     from gocker.state.roots import Roots
     from gocker.state.run import Run

@@ -227,7 +227,9 @@ def packed(address: str) -> bytes:
     return socket.inet_pton(family(address), address)
 
 
-def address(index: int, text: str, *, prefix_route: bool = True, link_scope: bool = False) -> Message:
+def address(
+    index: int, text: str, *, prefix_route: bool = True, link_scope: bool = False
+) -> Message:
     """Add the address ``192.0.2.1/24`` or ``2001:db8::1/64`` to a link.
 
     IPv6 addresses are usable at once: they are ours to give, nobody has to be asked (RFC 4862).

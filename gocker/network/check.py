@@ -6,8 +6,7 @@ import re
 from ipaddress import ip_address, ip_network
 from itertools import combinations
 
-from gocker.network import options
-from gocker.network.usage import mode
+from gocker.network import mode, options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -310,7 +309,8 @@ def _taken_addresses(project: Project) -> Iterator[Found]:
     for path, service in _services(project):
         for key, use in service.networks.items():
             for kind, value, known in (
-                ("ipv4_address", use.ipv4_address, taken), ("ipv6_address", use.ipv6_address, taken),
+                ("ipv4_address", use.ipv4_address, taken),
+                ("ipv6_address", use.ipv6_address, taken),
                 ("mac_address", use.mac_address and use.mac_address.lower(), macs),
             ):  # fmt: skip
                 if value is None:
@@ -343,7 +343,7 @@ def _taken_ports(project: Project) -> Iterator[Found]:
 def _collide(one: str, two: str) -> bool:
     if (":" in one) != (":" in two):
         return False
-    return one == two or bool({one, two} & {"0.0.0.0", "::"})  # noqa: S104  # compared, not bound
+    return one == two or bool({one, two} & {"0.0.0.0", "::"})  # compared, not bound
 
 
 def _taken_names(project: Project) -> Iterator[Found]:

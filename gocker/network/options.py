@@ -41,7 +41,7 @@ class Chosen:
     mode: str = "bridge"
 
 
-def of_network(key: str, spec: Spec) -> Chosen:
+def of_network(spec: Spec) -> Chosen:
     """Return what a network's ``driver_opts`` mean; `problems` has seen to it that they do."""
     opts = spec.driver_opts
     macvlan = spec.driver == "macvlan"

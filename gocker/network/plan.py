@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from gocker.errors import PlanError
-from gocker.network import ipam, options
+from gocker.network import DEFAULT, ipam, mode, options
 from gocker.network.model import Attachment, Endpoint, Network, NetworkPlan, Publication
-from gocker.network.usage import DEFAULT, mode
 from gocker.spec.model import records
 
 TYPE_CHECKING = False
@@ -14,14 +13,13 @@ if TYPE_CHECKING:
 
     from gocker.network.ipam import Space
     from gocker.plan.instances import Made
-    from gocker.spec.model.network import Network as Spec
     from gocker.spec.model.network import Port, ServiceNetwork
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 
 BRIDGE = "bridge"  # the network of ``network_mode: bridge``
 LOOPBACK = "127.0.0.1"
-ANY = ("0.0.0.0", "::")  # noqa: S104  # compared, and only said where the spec says it
+ANY = ("0.0.0.0", "::")  # compared, and only said where the spec says it
 
 
 class Planner:
@@ -83,7 +81,7 @@ class Planner:
     def _network(self, number: int, key: str) -> Network:
         spec, spaces = self._specs[key], self._spaces[key]
         name = spec.name or f"{self._project.name}_{key}"
-        chosen = options.of_network(key, spec)
+        chosen = options.of_network(spec)
         driver = spec.driver or "bridge"
         return Network(
             key=key,
@@ -149,9 +147,7 @@ class Planner:
             sysctl=tuple(options.sysctls(uses, interfaces)),
         )  # fmt: skip
 
-    def _addresses(
-        self, name: str, instance: str, key: str, use: ServiceNetwork
-    ) -> Iterator[str]:
+    def _addresses(self, name: str, instance: str, key: str, use: ServiceNetwork) -> Iterator[str]:
         given = {4: use.ipv4_address, 6: use.ipv6_address}
         for version in (4, 6):
             of_version = [space for space in self._spaces[key] if space.version == version]
@@ -243,7 +239,7 @@ def port_range(published: str | None) -> tuple[int, int]:
 
 
 def _interfaces(uses: Mapping[str, ServiceNetwork]) -> dict[str, str]:
-    """Return the interface's name of each network: the spec's, else eth0, eth1 …"""
+    """Return the interface's name of each network: the spec's, else ``ethN``."""
     named = {key: use.interface_name for key, use in uses.items() if use.interface_name}
     free = (name for name in map("eth{}".format, range(1000)) if name not in named.values())
     return {key: named.get(key) or next(free) for key in uses}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from gocker.errors import GockerError, PlanError
-from gocker.network.usage import mode, used
+from gocker.network import mode, used
 from gocker.plan import posture
 from gocker.plan.container import container, image, no_new_privileges, seccomp_unconfined
 from gocker.plan.graph import order_units
@@ -71,8 +71,16 @@ def build(
         role = roles.get(name, "job")
         for instance, service, variables, owner in items:
             try:
-                found = container(service, instance, owner, host, variables, job=role == "job",
-                                  attachment=attachments.get(instance), network=network)
+                found = container(
+                    service,
+                    instance,
+                    owner,
+                    host,
+                    variables,
+                    job=role == "job",
+                    attachment=attachments.get(instance),
+                    network=network,
+                )
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
             containers[instance] = replace(found, artifacts=_artifacts(service))

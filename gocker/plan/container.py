@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from gocker.errors import PlanError
 from gocker.image.resolve import HIDDEN_MODES
-from gocker.network.usage import mode
+from gocker.network import mode
 from gocker.plan import files, posture
 from gocker.plan.model import Container
 from gocker.plan.resources import device_number, resources
@@ -82,8 +82,9 @@ def container(
         config=config,
         lower=tuple(root.lower),
         hidden=tuple((path, HIDDEN_MODES.get(path, 0o755)) for path in sorted(root.hidden)),
-        files=files.generated(service, hostname, host.resolv_conf, attachment,
-                              _servers(attachment, network)),
+        files=files.generated(
+            service, hostname, host.resolv_conf, attachment, _servers(attachment, network)
+        ),
         grants=files.grants(service, project, host.environ),
         init=bool(service.init),
         attach=service.attach,

@@ -156,7 +156,7 @@ def generated(
     return (
         {"path": "/etc/hosts", "content": "\n".join(hosts) + "\n", "mode": 0o644},
         {"path": "/etc/hostname", "content": f"{hostname}\n", "mode": 0o644},
-        {"path": "/etc/resolv.conf", 
+        {"path": "/etc/resolv.conf",
          "content": _resolv_conf(service, host_resolv_conf, servers or []), "mode": 0o644},
     )  # fmt: skip
 

@@ -29,7 +29,9 @@ class Link:
 
     __slots__ = ("forwarded", "host", "name", "project", "version")
 
-    def __init__(self, name: str, version: int, host: str, project: str, *, forwarded: bool) -> None:
+    def __init__(
+        self, name: str, version: int, host: str, project: str, *, forwarded: bool
+    ) -> None:
         self.name = name
         self.version = version
         self.host = host
@@ -61,14 +63,16 @@ class Published:
     @property
     def wildcard(self) -> bool:
         """Whether every address of the host is meant."""
-        return self.host in ("0.0.0.0", "::")  # noqa: S104  # compared, not bound
+        return self.host in ("0.0.0.0", "::")  # compared, not bound
 
 
 def _to(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def host_table(name: str, link: Link, ports: Iterable[Published], *, access: bool, owner: bool) -> str:
+def host_table(
+    name: str, link: Link, ports: Iterable[Published], *, access: bool, owner: bool
+) -> str:
     """Return the table of one IP version on the host.
 
     Args:
@@ -95,7 +99,7 @@ def host_table(name: str, link: Link, ports: Iterable[Published], *, access: boo
         # moby#41872: a neighbour must not reach what is published on the loopback address.
         raw.append(f'iifname != "lo" {ip} daddr {loopback} {match} drop')
         if not link.forwarded:
-            raw.append(f"iifname != {{ {gate}, \"lo\" }} {at} dup to {there} device {gate} drop")
+            raw.append(f'iifname != {{ {gate}, "lo" }} {at} dup to {there} device {gate} drop')
         to = f"dnat to {_to(there, port.number)}"
         before.append(f"{at} {to}")
         output.append(f"{at} {to}")
@@ -111,7 +115,9 @@ def host_table(name: str, link: Link, ports: Iterable[Published], *, access: boo
     ]
     into = [f"iifname {gate} ct state established,related accept"]
     if link.version == 6:
-        into.append(f"iifname {gate} icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept")
+        into.append(
+            f"iifname {gate} icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept"
+        )
     if not access:
         into.append(f"iifname {gate} drop")
     onward = [f"oifname {gate} ct state new ct status & dnat == 0 iifname != {gate} drop"]

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import _socket as socket
 import os
-import select
 import signal
 from errno import EADDRINUSE, EADDRNOTAVAIL, EEXIST
 
@@ -114,7 +113,8 @@ class Network:
         host.close()
         if self._listening:
             self._resolve(message["networks"])
-        return {"ports": [[it.protocol, it.host, it.port, it.address, it.target] for it in published],
+        return {"ports": [[it.protocol, it.host, it.port, it.address, it.target]
+                          for it in published],
                 "links": [link.name for link in self._links]}  # fmt: skip
 
     def _be_router(self) -> None:
@@ -330,7 +330,9 @@ class Network:
         if container is None:
             return
         os.close(container.fd)
-        text = "".join(netrules.guard_elements("delete", *port) for port in container.ports.values())
+        text = "".join(
+            netrules.guard_elements("delete", *port) for port in container.ports.values()
+        )
         if text:
             self._rules.run(text)
 
@@ -437,10 +439,10 @@ def _taken(wanted: dict[str, Any], error: OSError) -> HostError:
         EADDRINUSE: f"see who has it with `ss -lnp`, or publish {wanted['target']} elsewhere",
         EADDRNOTAVAIL: "see the host's addresses with `ip address`",
     }
+    place = f"{wanted['path']}: " if wanted.get("path") else ""
     return HostError(
-        f"cannot publish {where}: {error.strerror}", hint=hints.get(error.errno or 0),
-        path=wanted.get("path"),
-    )  # fmt: skip
+        f"{place}cannot publish {where}: {error.strerror}", hint=hints.get(error.errno or 0)
+    )
 
 
 def _write(name: str, value: str, *, needed: bool = True) -> None:
@@ -478,7 +480,9 @@ def _be_resolver(
         process.set_name("gocker-names")
         process.set_title("gocker-names")
         kept = sorted([names.fileno(), *(sock.fileno() for sock, _ in listening)])
-        for first, last in zip([3, *(fd + 1 for fd in kept)], [fd - 1 for fd in kept] + [1 << 31], strict=True):
+        for first, last in zip(
+            [3, *(fd + 1 for fd in kept)], [fd - 1 for fd in kept] + [1 << 31], strict=True
+        ):
             process.close_range(first, last)
         resolver = Resolver(names, networks, listening)
         confine()
@@ -546,7 +550,11 @@ def main(control: int, names: int) -> None:
     """Serve in a process of its own, a copy of the launcher. Never returns."""
     code = 1
     try:
-        for first, last in ((3, min(control, names) - 1), (min(control, names) + 1, max(control, names) - 1), (max(control, names) + 1, 1 << 31)):
+        for first, last in (
+            (3, min(control, names) - 1),
+            (min(control, names) + 1, max(control, names) - 1),
+            (max(control, names) + 1, 1 << 31),
+        ):
             process.close_range(first, last)
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
         process.set_name("gocker-net")

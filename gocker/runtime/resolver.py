@@ -132,7 +132,8 @@ class Resolver:
                 self.names.remove(message["key"])
 
     def _timeout(self) -> float | None:
-        deadlines = [it.deadline for it in (*self._forwards.values(), *self._connections.values())]
+        deadlines = [forward.deadline for forward in self._forwards.values()]
+        deadlines += [connection.deadline for connection in self._connections.values()]
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def _expire(self) -> None:
@@ -158,7 +159,7 @@ class Resolver:
 
     def _accept(self, sock: socket.socket, network: str) -> None:
         try:
-            fd, peer = sock._accept()  # noqa: SLF001  # `socket.socket.accept` without its module
+            fd, peer = sock._accept()  # type: ignore[attr-defined]  # `socket` has it; no import of that
         except OSError:
             return
         stream = socket.socket(fileno=fd)

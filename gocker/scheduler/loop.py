@@ -230,11 +230,14 @@ class Loop:
         if made.network is None or self._network is None:
             start()
         else:
-            self._network.attach(command.unit, attempt.id, start, lambda error: self._unconnected(attempt, fds, error))
+            self._network.attach(
+                command.unit,
+                attempt.id,
+                start,
+                lambda error: self._unconnected(attempt, fds, error),
+            )
 
-    def _unconnected(
-        self, attempt: Attempt, fds: tuple[int, ...], error: dict[str, Any]
-    ) -> None:
+    def _unconnected(self, attempt: Attempt, fds: tuple[int, ...], error: dict[str, Any]) -> None:
         for fd in fds:
             os.close(fd)
         attempt.ended = {"error": error}

@@ -130,7 +130,8 @@ class ProjectNetwork:
         return {
             "op": "up",
             "id": hexdigest(run_id.encode())[:10],
-            "networks": [{name: getattr(it, name) for name in names} for it in self._network.networks],
+            "networks": [{name: getattr(it, name) for name in names}
+                         for it in self._network.networks],
             "ports": [{name: getattr(it, name) for name in ports}
                       for it in self._network.publications],
             "access": self._network.access,

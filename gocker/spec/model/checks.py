@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
-from gocker.network.usage import used
+from gocker.network import used
 from gocker.spec.model import values
 from gocker.spec.model.roles import roles
 from gocker.spec.model.walk import Found
