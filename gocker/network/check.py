@@ -6,7 +6,8 @@ import re
 from ipaddress import ip_address, ip_network
 from itertools import combinations
 
-from gocker.network import mode, options
+from gocker.network import options
+from gocker.spec.model.roles import network_mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _subnets(network: Network) -> Iterator[tuple[int, object]]:
 
 
 def _service(path: str, service: Service, project: Project) -> Iterator[Found]:
-    how = mode(service, project)
+    how = network_mode(service, project)
     yield from _mode(path, service, project, how)
     for number, link in enumerate(service.links):
         name, _, alias = link.partition(":")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gocker.errors import PlanError
-from gocker.network import DEFAULT, ipam, mode, options
+from gocker.network import ipam, options
 from gocker.network.model import Attachment, Endpoint, Network, NetworkPlan, Publication
 from gocker.spec.model import records
+from gocker.spec.model.roles import DEFAULT, network_mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Planner:
             service = items[0].service if items else None
             if service is None:
                 continue
-            how = mode(service, self._project)
+            how = network_mode(service, self._project)
             if how == "bridge":
                 yield name, {BRIDGE: plain}
             elif not how:
@@ -180,7 +181,7 @@ class Planner:
         """Let ``service:X`` and ``container:X`` have X's namespace."""
         for name, items in self._made.items():
             for item in items:
-                how = mode(item.service, self._project)
+                how = network_mode(item.service, self._project)
                 kind, _, other = how.partition(":")
                 if kind not in ("service", "container"):
                     continue

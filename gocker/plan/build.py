@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 
 from gocker.errors import GockerError, PlanError
-from gocker.network import mode, used
 from gocker.plan import posture
 from gocker.plan.container import container, image, no_new_privileges, seccomp_unconfined
 from gocker.plan.graph import order_units
@@ -22,6 +21,7 @@ from gocker.plan.model import (
     Unit,
 )
 from gocker.plan.resources import limits, reservation
+from gocker.spec.model.roles import network_mode, uses_networks
 from gocker.values import replace
 
 TYPE_CHECKING = False
@@ -115,7 +115,7 @@ def _network(
     project: Project, roles: Mapping[str, Role], made: Mapping[str, list[Made]]
 ) -> tuple[NetworkPlan | None, Mapping[str, Attachment]]:
     """Return the project's networks, if it uses some, and each instance's part of them."""
-    if not used(project, roles):
+    if not uses_networks(project, roles):
         return None, {}
     from gocker.network.plan import Planner
 
@@ -295,7 +295,7 @@ def _relaxed(
         found.append(("no_new_privileges", "false", "true"))
     if seccomp_unconfined(service):
         found.append(("seccomp", "unconfined", "gocker's allow-list"))
-    if mode(service, project) == "host":
+    if network_mode(service, project) == "host":
         found.append(("network_mode", "host", "a network namespace of its own"))
     if service.devices:
         found.append(("devices", " ".join(device.source for device in service.devices), "none"))

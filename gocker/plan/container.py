@@ -7,10 +7,10 @@ from functools import lru_cache
 
 from gocker.errors import PlanError
 from gocker.image.resolve import HIDDEN_MODES
-from gocker.network import mode
-from gocker.plan import files, posture
+from gocker.plan import files, posture, userns
 from gocker.plan.model import Container
 from gocker.plan.resources import device_number, resources
+from gocker.spec.model.roles import network_mode
 from gocker.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -63,15 +63,19 @@ def container(
         PlanError: what is wrong with the service and cannot be seen in the spec alone.
     """
     root = host.rootfs(image(service))
+    own_user = userns.is_auto(service, project)
     hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
-    mounts, prepare = files.mounts(service, project, host.volumes_root)
+    ids = userns.mappings(userns.wanted_range(project.name)) if own_user else None
+    mounts, prepare = files.mounts(service, project, host.volumes_root, idmap=own_user)
     config: oci.Config = {
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": service.read_only},
         "hostname": hostname,
         "process": _process(service, root, hostname, host, variables or {}),
         "mounts": mounts,
-        "linux": _linux(service, host, job=job, network=_network_of(service, project, attachment)),
+        "linux": _linux(
+            service, host, ids, job=job, network=_network_of(service, project, attachment)
+        ),
     }
     if service.domainname:
         config["domainname"] = service.domainname
@@ -82,22 +86,21 @@ def container(
         config=config,
         lower=tuple(root.lower),
         hidden=tuple((path, HIDDEN_MODES.get(path, 0o755)) for path in sorted(root.hidden)),
-        files=files.generated(
-            service, hostname, host.resolv_conf, attachment, _servers(attachment, network)
-        ),
+        files=files.generated(service, hostname, host.resolv_conf, attachment,
+                              _servers(attachment, network)),
         grants=files.grants(service, project, host.environ),
         init=bool(service.init),
         attach=service.attach,
         prepare=tuple(prepare),
         network=attachment,
-    )
+    )  # fmt: skip
 
 
 def _network_of(service: Service, project: Project, attachment: Attachment | None) -> str:
     """Return whose network namespace a container has: ``own``, ``shared`` or ``host``."""
     if attachment is not None:
         return "shared" if attachment.share else "own"
-    return "host" if mode(service, project) == "host" else "own"
+    return "host" if network_mode(service, project) == "host" else "own"
 
 
 def _servers(attachment: Attachment | None, network: NetworkPlan | None) -> list[str]:
@@ -223,6 +226,8 @@ def seccomp_unconfined(service: Service) -> bool:
     return any(option.replace("=", ":") == "seccomp:unconfined" for option in service.security_opt)
 
 
+_PING = "net.ipv4.ping_group_range"
+
 # Equal parts of configurations are the same object: the executor sends each of them once.
 _READONLY_PATHS = list(posture.READONLY_PATHS)
 _seccomp = lru_cache(posture.default_seccomp)
@@ -234,11 +239,15 @@ def _masked_paths(cpus: int) -> list[str]:
 
 
 @lru_cache
-def _default_sysctl(ipv6: bool) -> dict[str, str]:
-    return posture.SYSCTL | (posture.SYSCTL_IPV6 if ipv6 else {})
+def _default_sysctl(ipv6: bool, own_user: bool) -> dict[str, str]:
+    found = posture.SYSCTL | (posture.SYSCTL_IPV6 if ipv6 else {})
+    # Its last number must be a group that is mapped.
+    return found | ({_PING: f"0 {userns.SIZE - 1}"} if own_user else {})
 
 
-def _linux(service: Service, host: Host, *, job: bool, network: str) -> oci.Linux:
+def _linux(
+    service: Service, host: Host, ids: list[oci.IDMapping] | None, *, job: bool, network: str
+) -> oci.Linux:
     kinds = ["mount", "uts", "ipc", "pid", "cgroup", *(["network"] if network != "host" else [])]
     linux: oci.Linux = {
         "namespaces": [{"type": kind} for kind in kinds],
@@ -247,7 +256,10 @@ def _linux(service: Service, host: Host, *, job: bool, network: str) -> oci.Linu
         "maskedPaths": _masked_paths(host.cpus),
         "readonlyPaths": _READONLY_PATHS,
     }
-    sysctl = _sysctl(service, host, network)
+    if ids is not None:
+        linux["namespaces"].append({"type": "user"})
+        linux["uidMappings"] = linux["gidMappings"] = ids
+    sysctl = _sysctl(service, host, network, own_user=ids is not None)
     if sysctl:
         linux["sysctl"] = sysctl
     if not seccomp_unconfined(service):
@@ -262,8 +274,8 @@ def _linux(service: Service, host: Host, *, job: bool, network: str) -> oci.Linu
     return linux
 
 
-def _sysctl(service: Service, host: Host, network: str) -> dict[str, str]:
-    found = _default_sysctl(host.ipv6) if network == "own" else {}
+def _sysctl(service: Service, host: Host, network: str, *, own_user: bool) -> dict[str, str]:
+    found = _default_sysctl(host.ipv6, own_user) if network == "own" else {}
     if service.sysctls:
         found = dict(found)
     for name, value in service.sysctls.items():

@@ -64,6 +64,7 @@ class Link:
     def start(
         self, made: Container, container_id: str, fds: tuple[int, ...],
         anonymous: dict[str, str], *, best_effort: bool, keep: bool, netns: int = -1,
+        shared: bool = False,
     ) -> None:  # fmt: skip
         """Send the request to start a container; the descriptors are closed after it.
 
@@ -75,6 +76,7 @@ class Link:
             best_effort: start in spite of limits that cannot be set.
             keep: keep the container's files until a `release`.
             netns: descriptor of its network namespace, closed with the others; -1: a new one.
+            shared: whether others are in that namespace, too.
 
         Raises:
             HostError: if the request is too long.
@@ -90,7 +92,7 @@ class Link:
         if best_effort:
             message["best_effort"] = True
         if netns >= 0:
-            message["netns"] = True
+            message["netns"] = "shared" if shared else "own"
             fds = (*fds, netns)
         self.send(message, fds)
         self.starting += 1

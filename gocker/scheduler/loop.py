@@ -13,6 +13,7 @@ import os
 import selectors
 import time
 from collections import deque
+from functools import partial
 
 from gocker import events
 from gocker.errors import GockerError, HostError
@@ -144,7 +145,7 @@ class Loop:
             for number, launcher in enumerate(self._launchers)
         )
         if self._network is not None:
-            self._network.watch(self._selector, self._network_lost)
+            self._network.watch(self._selector, self._network_lost, partial(self._obey, []))
         with signals.Events(self._selector, self._interrupted):
             self._obey(self._machine.begin(time.monotonic()))
             while not self._machine.done:
@@ -154,9 +155,15 @@ class Loop:
     def _step(self) -> None:
         deadline = self._machine.deadline()
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        quiet_s = self._around.quiet_s()
+        if quiet_s is not None:
+            timeout = quiet_s if timeout is None else min(timeout, quiet_s)
         self._watch_sinks()
-        for key, _ in self._selector.select(timeout):
+        ready = self._selector.select(timeout)
+        for key, _ in ready:
             key.data()
+        if quiet_s is not None and (not ready or quiet_s <= 0):
+            self._around.quiet()
         now = time.monotonic()
         if deadline is not None and deadline <= now:
             self._obey(self._machine.tick(now))
@@ -195,11 +202,7 @@ class Loop:
         try:
             self._request_start(command)
         except (GockerError, OSError) as error:
-            attempt = self._current[command.unit, command.attempt]
-            attempt.ended = {"error": _wire_error(error)}
-            self._failures.append(
-                StartFailed(command.unit, command.attempt, attempt.ended["error"])
-            )
+            self._failed(self._current[command.unit, command.attempt], _wire_error(error))
 
     def _request_start(self, command: Start) -> None:
         unit = self._plan.units[command.unit]
@@ -220,26 +223,16 @@ class Loop:
             attempt.streams.watch = Watch(unit.ready.log, lambda line: self._ready(attempt, line))
         fds = (self._around.stdin(command.unit), attempt.streams.pipe(1), attempt.streams.pipe(2))
         keep = made.artifacts is not None or self._plan.keep != "never"
-
-        def start(netns: int = -1) -> None:
-            attempt.link.start(
-                made, attempt.id, fds, anonymous, best_effort=unit.best_effort, keep=keep,
-                netns=netns,
-            )  # fmt: skip
-
+        start = partial(
+            attempt.link.start, made, attempt.id, fds, anonymous,
+            best_effort=unit.best_effort, keep=keep,
+        )  # fmt: skip
         if made.network is None or self._network is None:
             start()
         else:
-            self._network.attach(
-                command.unit,
-                attempt.id,
-                start,
-                lambda error: self._unconnected(attempt, fds, error),
-            )
+            self._network.attach(command.unit, attempt.id, start, partial(self._failed, attempt))
 
-    def _unconnected(self, attempt: Attempt, fds: tuple[int, ...], error: dict[str, Any]) -> None:
-        for fd in fds:
-            os.close(fd)
+    def _failed(self, attempt: Attempt, error: dict[str, Any]) -> None:
         attempt.ended = {"error": error}
         self._failures.append(StartFailed(attempt.instance, attempt.number, error))
 
@@ -391,7 +384,8 @@ class Loop:
         fields = self._fields(attempt)
         image = self._plan.units[attempt.instance].image
         self._around.record("container.started", fields | {
-            "process.pid": message["pid"], "image": image, "start_s": message["start_s"],
+            "process.pid": message["pid"], "process.start_time": message["start_time"],
+            "image": image, "start_s": message["start_s"],
         })  # fmt: skip
         for limit, requested, effective, file in message["applied"]:
             self._around.record("limit.applied", fields | {

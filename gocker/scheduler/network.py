@@ -12,7 +12,7 @@ import selectors
 from collections import deque
 
 from gocker.digest import hexdigest
-from gocker.errors import ContainerError, HostError, from_wire
+from gocker.errors import ContainerError, GockerError, HostError, from_wire
 from gocker.wire import Connection, encode
 
 TYPE_CHECKING = False
@@ -152,9 +152,18 @@ class ProjectNetwork:
         self.answer = answer
         return answer
 
-    def watch(self, selector: selectors.BaseSelector, on_lost: Callable[[], None]) -> None:
-        """Join the loop, and ask for the namespaces of the first containers."""
-        self._on_lost = on_lost
+    def watch(
+        self, selector: selectors.BaseSelector, on_lost: Callable[[], None],
+        after: Callable[[], object],
+    ) -> None:  # fmt: skip
+        """Join the loop, and ask for the namespaces of the first containers.
+
+        Args:
+            selector: the loop's.
+            on_lost: called when a process of the network is gone.
+            after: called after each answer.
+        """
+        self._on_lost, self._after = on_lost, after
         self._control.watch(selector, self._receive)
         self._names.watch(selector, self._resolver_lost)
         wanted = [name for name in self._plan.units if self._own(name) is not None]
@@ -189,6 +198,7 @@ class ProjectNetwork:
                 self._on_lost()
                 return
             self._take(*received)
+            self._after()
 
     def _take(self, message: Message, fds: list[int]) -> None:
         prepared = self._keys.get(message.get("key") or "")
@@ -230,15 +240,15 @@ class ProjectNetwork:
     # -- for the loop ----------------------------------------------------------------------------
 
     def attach(
-        self, unit: str, attempt: str, start: Callable[[int], None],
+        self, unit: str, attempt: str, start: Callable[..., None],
         fail: Callable[[dict[str, Any]], None],
     ) -> None:  # fmt: skip
-        """Call `start` with the descriptor of the container's namespace, which it owns.
+        """Have a container started in its namespace; `start` owns the descriptor.
 
         Args:
             unit: whose it is.
             attempt: the container's identifier.
-            start: called at once if the namespace is ready.
+            start: called with ``netns`` and ``shared``, at once if the namespace is ready.
             fail: called with an error otherwise.
         """
         attachment = self._plan.containers[unit].network
@@ -250,7 +260,7 @@ class ProjectNetwork:
                     phase="network",
                 ).to_wire())  # fmt: skip
             else:
-                start(os.dup(fd))
+                start(netns=os.dup(fd), shared=True)
             return
         prepared = self._ahead.pop(unit, None) or self._ask(unit)
 
@@ -264,7 +274,10 @@ class ProjectNetwork:
                 self._forget_shared(unit)
                 self._shared_fds[unit] = os.dup(prepared.fd)
             fd, prepared.fd = prepared.fd, -1
-            start(fd)
+            try:
+                start(netns=fd, shared=unit in self._sharing)
+            except GockerError as error:
+                fail(error.to_wire())
 
         if prepared.fd >= 0 or prepared.error is not None:
             then(prepared)

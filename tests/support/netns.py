@@ -16,6 +16,8 @@ from pathlib import Path
 from gocker.linux import netlink, process
 from gocker.linux.netlink import Netlink
 
+_RTMGRP_LINK, _RTMGRP_IPV6_ROUTE = 1, 0x400
+
 
 def enter_new() -> None:
     """Enter a new namespace with `lo` up; for a child that is about to execute something."""
@@ -132,6 +134,9 @@ class Host:
 
     def __init__(self) -> None:
         self.host, self.lan = Namespace(), Namespace()
+        for namespace in (self.host, self.lan):
+            with namespace.inside():
+                Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
         with self.host.inside():
             link = Netlink()
             link.send(netlink.veth("eth9", "eth0", self.lan.fd, index=90, peer_index=90))
@@ -157,6 +162,20 @@ class Host:
             run("ip", "-j", "-6", "route", "show", "table", "all"),
             run("nft", "-j", "list", "ruleset"),
         )
+
+    def becomes(self, wanted: tuple[str, ...]) -> bool:
+        """Wait until the state is `wanted`: the kernel removes a dead namespace's links later."""
+        with self.host.inside():
+            news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netlink.NETLINK_ROUTE)
+            news.bind((0, _RTMGRP_LINK | _RTMGRP_IPV6_ROUTE))
+        news.settimeout(10)
+        with news:
+            while self.state() != wanted:
+                try:
+                    news.recv(65536)
+                except TimeoutError:
+                    return False
+        return True
 
     def sysctls(self) -> dict[str, str]:
         """Return the namespace's sysctls of its own links and of all."""

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
-from gocker.network import used
 from gocker.spec.model import values
-from gocker.spec.model.roles import roles
+from gocker.spec.model.roles import roles, uses_networks
 from gocker.spec.model.walk import Found
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def problems(project: Project, without: frozenset[str]) -> list[Found]:
         found += _container(project, without, path, job)
         if job.x_gocker is not None and job.x_gocker.role == "support":
             found.append((f"{path}.x-gocker.role", "an entry of jobs is a job", None))
-    if used(project, kinds):
+    if uses_networks(project, kinds):
         from gocker.network import check
 
         found += check.problems(project)
