@@ -73,6 +73,7 @@ class Launcher:
         self._layers: Layers
         self._kept_fds: list[int] = []
         self._closing = False
+        self._network_fd = -1
         self._starter: Starter
         self._handlers = {
             "init": self._init, "define": self._define, "start": self._start,
@@ -99,6 +100,8 @@ class Launcher:
         self._garbage += self._kept.values()
         while self._garbage:
             self._collect()
+        if self._network_fd >= 0:
+            self._network_ended()
         if self._scratch:
             self._layers.close()
             for manager in self._managers:
@@ -203,13 +206,13 @@ class Launcher:
 
     def _network(self, _: Message, fds: list[int]) -> None:
         """Start the project's network; it answers on the first of its sockets, ``fds``."""
-        pidfd = netfork.fork(fds)
-        self._watch(pidfd, lambda: self._reap(pidfd))
+        self._network_fd = netfork.fork(fds)
+        self._watch(self._network_fd, self._network_ended)
 
-    def _reap(self, pidfd: int) -> None:
-        self._unwatch(pidfd)
-        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-        os.close(pidfd)
+    def _network_ended(self) -> None:
+        self._unwatch(self._network_fd)
+        netfork.reap(self._network_fd)
+        self._network_fd = -1
 
     def _define(self, message: Message, _: list[int]) -> None:
         """Keep a ``value`` that many requests name by its ``key``; compile a seccomp profile."""

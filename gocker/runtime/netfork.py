@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 
 from gocker.linux import process
+
+# Removing the link takes some 30 ms.
+_PATIENCE_S = 5.0
 
 
 def fork(fds: list[int]) -> int:
@@ -26,3 +31,11 @@ def fork(fds: list[int]) -> int:
         finally:
             os._exit(1)
     return pidfd
+
+
+def reap(pidfd: int) -> None:
+    """Wait for the process, whose sockets the front has closed, and reap it."""
+    if not select.select([pidfd], [], [], _PATIENCE_S)[0]:
+        process.pidfd_send_signal(pidfd, signal.SIGKILL)
+    os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    os.close(pidfd)

@@ -124,7 +124,9 @@ class Starter:
 
 
 def _use_network(linux: Any, fd: int) -> None:
-    """Have the container join the network namespace that was made for it."""
+    """Have the container join the network namespace that was made for it, sysctls and all."""
+    sysctls = linux.get("sysctl", {})
+    linux["sysctl"] = {name: sysctls[name] for name in sysctls if not name.startswith("net.")}
     for entry in linux["namespaces"]:
         if entry["type"] == "network":
             entry["path"] = f"/proc/self/fd/{fd}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from gocker import oci
     from gocker.network.model import Attachment, NetworkPlan
     from gocker.plan.model import Plan
     from gocker.scheduler.launcher import Launcher
@@ -143,7 +144,10 @@ class ProjectNetwork:
         Raises:
             GockerError: what cannot be had, as a port that is taken.
         """
-        received = self._control.connection.receive()
+        try:
+            received = self._control.connection.receive()
+        except ConnectionResetError:
+            received = None
         if received is None:
             raise lost()
         answer, _ = received
@@ -178,10 +182,12 @@ class ProjectNetwork:
         self._serial += 1
         prepared = _Prepared(unit, f"{unit}/{self._serial}")
         self._keys[prepared.key] = prepared
-        attachment = self._plan.containers[unit].network
+        made = self._plan.containers[unit]
+        attachment = made.network
         assert attachment is not None  # noqa: S101  # `_own` has looked
         self._control.send({
-            "op": "attach", "key": prepared.key, "sysctl": attachment.sysctl,
+            "op": "attach", "key": prepared.key,
+            "sysctl": [*_sysctls(made.config), *attachment.sysctl],
             "endpoints": [_endpoint(it) for it in attachment.endpoints],
         })  # fmt: skip
         return prepared
@@ -318,6 +324,14 @@ class ProjectNetwork:
             self._forget_shared(unit)
         self._control.close()
         self._names.close()
+
+
+def _sysctls(config: oci.Config) -> list[tuple[str, str]]:
+    """Return the network's part of a container's sysctls, as path below /proc/sys and value."""
+    found = config["linux"].get("sysctl", {})
+    return [
+        (name.replace(".", "/"), value) for name, value in found.items() if name.startswith("net.")
+    ]
 
 
 def _endpoint(endpoint: Any) -> dict[str, Any]:
