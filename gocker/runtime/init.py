@@ -28,6 +28,7 @@ from gocker.runtime import program, reaper, rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from gocker import oci
@@ -41,9 +42,9 @@ class Setup:
     """What the launcher hands to the first process, all of it made before clone3."""
 
     __slots__ = (
-        "cgroup_mounts", "config", "files", "grants", "init", "join_fds", "launcher_pidfd",
-        "layer_fd", "namespaces", "phase",
-        "root_fd", "scratch", "seccomp", "status_fd", "stdio",
+        "cgroup_mounts", "config", "files", "first_fd", "grants", "init", "inside", "join_fds", "joined",
+        "launcher_pidfd", "layer_fd", "namespaces", "new_keyring", "pdeathsig", "phase", "ready",
+        "root_fd", "root_target", "scratch", "seccomp", "status_fd", "stdio",
     )  # fmt: skip
 
     def __init__(  # one record of the facts, built in one place
@@ -67,6 +68,13 @@ class Setup:
         self.grants = grants
         self.root_fd = -1
         self.phase = ""
+        # What the OCI command line does otherwise (`gocker.runtime.oci.child`).
+        self.inside: tuple[Callable[[Setup], None], ...] = SET_UP
+        self.ready: Callable[[Calls], None] | None = None
+        self.new_keyring = self.pdeathsig = True
+        self.first_fd = 3
+        self.joined = False
+        self.root_target = rootfs.ROOTFS
 
 
 def _session(setup: Setup) -> None:
@@ -75,6 +83,8 @@ def _session(setup: Setup) -> None:
     os.umask(0)
     for target, fd in enumerate(setup.stdio):
         os.dup2(fd, target, inheritable=True)
+    if not setup.new_keyring:
+        return
     try:
         process.new_session_keyring()
     except SyscallError:
@@ -110,7 +120,7 @@ def _loopback(setup: Setup) -> None:
 
 
 def _root(setup: Setup) -> None:
-    setup.root_fd = rootfs.mount_root(setup.config, setup.layer_fd)
+    setup.root_fd = rootfs.mount_root(setup.config, setup.layer_fd, setup.root_target)
 
 
 def _mounts(setup: Setup) -> None:
@@ -166,8 +176,10 @@ def run(setup: Setup) -> None:
     try:
         calls = prepare(setup)
         if setup.init:
-            _join_now(setup)
+            join_now(setup)
             reaper.fork_program(setup.seccomp)
+        if setup.ready is not None:
+            setup.ready(calls)
         failure: BaseException | None = calls.run()
     except BaseException as error:  # whatever it is must reach the launcher
         failure = error
@@ -184,22 +196,26 @@ def prepare(setup: Setup) -> Calls:
     leaves nothing behind that the launcher could trip over.
     """
     setup.phase = "start"
-    _die_with_launcher(setup.launcher_pidfd)
-    for step in SET_UP:
+    die_with_launcher(setup.launcher_pidfd)
+    for step in setup.inside:
         setup.phase = step.__name__.lstrip("_")
         step(setup)
     setup.phase = "process"
     calls = Calls()
-    if not setup.init:
+    if not setup.init and not setup.joined:
         join(calls, setup)
-    program.finish(calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd)
+    program.finish(
+        calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd,
+        pdeathsig=setup.pdeathsig, first_fd=setup.first_fd,
+    )  # fmt: skip
     return calls
 
 
-def _join_now(setup: Setup) -> None:
+def join_now(setup: Setup) -> None:
     """Enter the cgroups before PID 1 and the program become two processes."""
     calls = Calls()
     join(calls, setup)
+    setup.joined = True
     failure = calls.run()
     if failure is not None:
         raise failure
@@ -244,7 +260,7 @@ def explain(error: BaseException, phase: str) -> dict[str, Any]:
     return error.to_wire()
 
 
-def _die_with_launcher(launcher_pidfd: int) -> None:
+def die_with_launcher(launcher_pidfd: int) -> None:
     """Ask for SIGKILL at the launcher's death (prctl(2)), and notice if it is dead already."""
     process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
     if select.select([launcher_pidfd], [], [], 0)[0]:

@@ -28,9 +28,10 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INFINITY = (1 << 64) - 1
 
 
-def finish(
-    calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int
-) -> None:
+def finish(  # everything that a process is
+    calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int,
+    *, pdeathsig: bool = True, first_fd: int = 3,
+) -> None:  # fmt: skip
     """Add the calls that make a process the program: identity, confinement, execve.
 
     Shared by a container's first process and by exec, so both have the same confinement. What
@@ -40,7 +41,9 @@ def finish(
         calls: the list to append to.
         program: OCI's process.
         seccomp_program: compiled filter and flags, or None.
-        keep_fd: the only descriptor but 0 to 2 that stays open until execve, or -1.
+        keep_fd: the only descriptor from `first_fd` on that stays open until execve, or -1.
+        pdeathsig: whether it is killed when the process that cloned it ends.
+        first_fd: the first descriptor that the program does not get.
     """
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     user = program.get("user", {})
@@ -54,11 +57,12 @@ def finish(
     if seccomp_program is not None and not no_new_privileges:
         seccomp.add_install(calls, *seccomp_program)  # needs a capability that is about to go
     _add_identity(calls, who, program.get("capabilities", {}))
-    # The kernel clears it when credentials change (prctl(2)).
-    calls.add("prctl", process.PR_SET_PDEATHSIG, signal.SIGKILL, phase="process")
+    if pdeathsig:
+        # The kernel clears it when credentials change (prctl(2)).
+        calls.add("prctl", process.PR_SET_PDEATHSIG, signal.SIGKILL, phase="process")
     # Closed, not only marked: a working directory /proc/self/fd/N must not find one of them
     # outside the container (CVE-2024-21626).
-    for first, last in ((3, keep_fd - 1), (max(keep_fd + 1, 3), 0xFFFFFFFF)):
+    for first, last in ((first_fd, keep_fd - 1), (max(keep_fd + 1, first_fd), 0xFFFFFFFF)):
         if first <= last:
             calls.add("close_range", first, last, 0, phase="process")
     calls.add("chdir", calls.buffer(os.fsencode(cwd)), phase="cwd", path=cwd)
@@ -145,6 +149,7 @@ def _program(root_fd: int, cwd: str, args: list[str], environment: dict[str, str
     if not found:
         raise CommandNotFound(
             f"no program {name!r} in the container",
+            program=name,
             hint=None if "/" in name else "see the image, PATH and the spelling of command",
             phase="execve",
         )

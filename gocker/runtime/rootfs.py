@@ -52,19 +52,19 @@ DEV_LINKS = (
 _KERNEL_FILESYSTEMS = ("proc", "sysfs", "cgroup", "cgroup2")
 
 
-def mount_root(config: oci.Config, layer_fd: int) -> int:
+def mount_root(config: oci.Config, layer_fd: int, mount_on: str = ROOTFS) -> int:
     """Mount the container's root on the scratch directory's ``rootfs``; return its descriptor.
 
     `layer_fd`: a detached mount to be the root, or -1 for the directory ``root.path``.
     """
     if layer_fd >= 0:
-        target = os.open(ROOTFS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        target = os.open(mount_on, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         m.move_mount(layer_fd, target)
         os.close(target)
         return layer_fd
-    m.mount(config["root"]["path"], ROOTFS, None, m.MS_BIND | m.MS_REC)
-    m.mount(None, ROOTFS, None, m.MS_PRIVATE | m.MS_REC)
-    return os.open(ROOTFS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    m.mount(config["root"]["path"], mount_on, None, m.MS_BIND | m.MS_REC)
+    m.mount(None, mount_on, None, m.MS_PRIVATE | m.MS_REC)
+    return os.open(mount_on, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def mount_files(
