@@ -9,6 +9,7 @@ from gocker.linux.libc import INT, LONG, PTR, STR, UINT, ULONG, encode, failed, 
 # include/uapi/linux/sched.h
 CLONE_NEWTIME = 0x80
 CLONE_PIDFD = 0x1000
+CLONE_PARENT = 0x8000
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
 CLONE_NEWUTS = 0x4000000
@@ -56,7 +57,6 @@ _keyctl = syscall("keyctl", INT, STR)
 
 _pidfd = ctypes.c_int(-1)
 _clone_args = CloneArgs()
-_clone_args.exit_signal = _SIGCHLD
 _clone_args.pidfd = ctypes.addressof(_pidfd)
 _CLONE_ARGS = ctypes.addressof(_clone_args)
 _CLONE_SIZE = ctypes.sizeof(_clone_args)
@@ -68,6 +68,8 @@ def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
     CLONE_PIDFD is added. The child has a copy of this process's memory; the caller must have
     one thread only. `cgroup_fd`: directory of a v2 cgroup to start in.
     """
+    # With CLONE_PARENT the child is our sibling and takes our own signal.
+    _clone_args.exit_signal = 0 if flags & CLONE_PARENT else _SIGCHLD
     _clone_args.flags = flags | CLONE_PIDFD | (0 if cgroup_fd is None else CLONE_INTO_CGROUP)
     _clone_args.cgroup = cgroup_fd or 0
     pid = _clone3(_CLONE_ARGS, _CLONE_SIZE)

@@ -11,7 +11,7 @@ from errno import ESRCH
 from gocker.errors import SyscallError
 from gocker.linux import process
 from gocker.linux.calls import Calls
-from gocker.runtime import init, program
+from gocker.runtime import init, program, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Execution:
         self.deadline: float | None = time.monotonic() + timeout_s if timeout_s else None
         self._status_fd, status_fd = os.pipe2(os.O_CLOEXEC)
         join_fds = [*container.cgroup.fds()]
-        in_pidns = container.namespaces & process.CLONE_NEWPID
+        in_pidns = container.entered & process.CLONE_NEWPID
         try:
             if in_pidns:
                 # Only children of this process change; it goes back at once.
@@ -97,7 +97,9 @@ def _run(  # the child's whole state, by name
             os.dup2(fd, target, inheritable=True)
         process.prctl(process.PR_SET_DUMPABLE, 0)
         container.cgroup.join(join_fds)
-        process.setns(container.pidfd, container.namespaces & ~process.CLONE_NEWPID)
+        process.setns(container.pidfd, container.entered & ~process.CLONE_NEWPID)
+        if container.entered & process.CLONE_NEWUSER:
+            userns.become_root()
         phase = "process"
         calls = Calls()
         program.finish(calls, spec, container.program, keep_fd=status_fd)

@@ -29,10 +29,10 @@ import time
 from gocker import cgroup
 from gocker.errors import ConfigError, ContainerError, GockerError, InternalError
 from gocker.linux import process
-from gocker.runtime import init, prepare, rootfs, seccomp
-from gocker.runtime.container import Container, namespace_flags
+from gocker.runtime import prepare, rootfs
 from gocker.runtime.exec import Execution
 from gocker.runtime.layers import Layers
+from gocker.runtime.start import Starter
 from gocker.tree import remove_path
 from gocker.wire import Connection
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker.cgroup.base import Manager
-    from gocker.linux.vfork import Spawner
+    from gocker.runtime.container import Container
     from gocker.wire import Message
 
 
@@ -63,8 +63,6 @@ class Launcher:
         self._garbage: list[Container] = []
         # Dead containers whose files the front still wants.
         self._kept: dict[str, Container] = {}
-        self._shared: dict[int, Any] = {}
-        self._self_pidfd = os.pidfd_open(os.getpid())
         self._pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._scratch = ""
         self._manager: Manager
@@ -73,7 +71,7 @@ class Launcher:
         self._layers: Layers
         self._kept_fds: list[int] = []
         self._closing = False
-        self._spawner: Spawner | None = None
+        self._starter: Starter
         self._handlers = {
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
@@ -192,14 +190,14 @@ class Launcher:
         """
         self._kept_fds = [os.dup(fd) for fd in fds]
         self._scratch = message["scratch"]
-        if message["vfork"]:
-            self._spawner = prepare.spawner()
+        spawners = prepare.spawners() if message["vfork"] else None
         prepare.scratch(self._scratch)
         self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
         self._manager = cgroup.open_manager(name=message["cgroup"])
         self._managers = [self._manager]
         if message.get("everywhere"):
             self._managers += cgroup.other_managers(self._manager)
+        self._starter = Starter(self._manager, self._layers, self._scratch, spawners, self._pidns)
         prepare.forget_imports()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
@@ -208,75 +206,16 @@ class Launcher:
 
     def _define(self, message: Message, _: list[int]) -> None:
         """Keep a ``value`` that many requests name by its ``key``; compile a seccomp profile."""
-        value = message["value"]
-        if message["name"] == "seccomp":
-            value = seccomp.program(value)
-        self._shared[message["key"]] = value
+        self._starter.define(message["key"], message["name"], message["value"])
 
     def _start(self, message: Message, fds: list[int]) -> None:
-        container_id: str = message["id"]
-        config = message["config"]
-        linux = config["linux"]
-        program = self._program(message)
-        resources = linux.get("resources", {})
-        group = self._manager.create(
-            linux["cgroupsPath"], resources, best_effort=message.get("best_effort", False)
-        )
-        layer, layer_fd = None, -1
-        try:
-            if "overlay" in message:
-                layer, layer_fd = self._layers.take(**message["overlay"])
-        except BaseException:
-            group.remove()
-            raise
-        setup = init.Setup(
-            config=config,
-            layer_fd=layer_fd,
-            scratch=self._scratch,
-            namespaces=namespace_flags(linux),
-            join_fds=group.fds(),
-            cgroup_mounts=group.mounts(),
-            stdio=fds[:3],
-            status_fd=-1,
-            launcher_pidfd=self._self_pidfd,
-            seccomp=program,
-            init=message.get("init", False),
-            files=message.get("files", []),
-            grants=message.get("grants", []),
-        )
-        try:
-            container = Container(container_id, setup, group, layer, self._spawner)
-            container.directories = message.get("directories", [])
-            container.keep = message.get("keep", False)
-        except GockerError:
-            group.remove()
-            if layer is not None:
-                layer.remove()
-            raise
-        finally:
-            group.close_fds()
-            if layer_fd >= 0:
-                os.close(layer_fd)
-        self._containers[container_id] = container
+        container = self._starter.start(message, fds)
+        self._containers[container.id] = container
         self._watch(container.pidfd, lambda: self._exited(container))
         if container.status_fd >= 0:
             self._watch(container.status_fd, lambda: self._executed(container))
         else:
             self._report_start(container)
-
-    def _program(self, message: Message) -> tuple[bytes, int] | None:
-        """Put the shared parts into the configuration; return the seccomp program."""
-        config = message["config"]
-        program: tuple[bytes, int] | None = None
-        for name, key in message.get("shared", {}).items():
-            if name == "seccomp":
-                program = self._shared[key]
-            else:
-                part = config if name == "mounts" else config["linux"]
-                part[name] = self._shared[key]
-        if "seccomp" in config["linux"]:
-            program = seccomp.program(config["linux"]["seccomp"])
-        return program
 
     def _executed(self, container: Container) -> None:
         """The status pipe ended: the program was executed, or the first process said why not."""

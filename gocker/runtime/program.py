@@ -28,9 +28,9 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INFINITY = (1 << 64) - 1
 
 
-def finish(  # everything that a process is
+def finish(
     calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int,
-    *, pdeathsig: bool = True, first_fd: int = 3,
+    *, first_fd: int = 3, pdeathsig: bool = True,
 ) -> None:  # fmt: skip
     """Add the calls that make a process the program: identity, confinement, execve.
 
@@ -41,9 +41,9 @@ def finish(  # everything that a process is
         calls: the list to append to.
         program: OCI's process.
         seccomp_program: compiled filter and flags, or None.
-        keep_fd: the only descriptor from `first_fd` on that stays open until execve, or -1.
-        pdeathsig: whether it is killed when the process that cloned it ends.
+        keep_fd: the only one of the descriptors to close that stays open until execve, or -1.
         first_fd: the first descriptor that the program does not get.
+        pdeathsig: whether the program dies with its parent.
     """
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     user = program.get("user", {})
@@ -57,8 +57,7 @@ def finish(  # everything that a process is
     if seccomp_program is not None and not no_new_privileges:
         seccomp.add_install(calls, *seccomp_program)  # needs a capability that is about to go
     _add_identity(calls, who, program.get("capabilities", {}))
-    if pdeathsig:
-        # The kernel clears it when credentials change (prctl(2)).
+    if pdeathsig:  # the kernel clears it when credentials change (prctl(2))
         calls.add("prctl", process.PR_SET_PDEATHSIG, signal.SIGKILL, phase="process")
     # Closed, not only marked: a working directory /proc/self/fd/N must not find one of them
     # outside the container (CVE-2024-21626).
@@ -128,9 +127,10 @@ def _add_rlimits(calls: Calls, rlimits: Iterable[oci.Rlimit]) -> None:
 def _add_identity(calls: Calls, who: users.Identity, capabilities: oci.Capabilities) -> None:
     capability.add_drop_bounding(calls, capabilities)
     groups = calls.buffer(struct.pack(f"{len(who.groups)}I", *who.groups))
-    calls.add("setgroups", len(who.groups), groups, phase="user")
-    calls.add("setresgid", who.gid, who.gid, who.gid, phase="user")
-    calls.add("setresuid", who.uid, who.uid, who.uid, phase="user")
+    names = ", ".join(map(str, who.groups))
+    calls.add("setgroups", len(who.groups), groups, phase="user", path=names)
+    calls.add("setresgid", who.gid, who.gid, who.gid, phase="user", path=str(who.gid))
+    calls.add("setresuid", who.uid, who.uid, who.uid, phase="user", path=str(who.uid))
     capability.add_apply(calls, capabilities)
 
 
