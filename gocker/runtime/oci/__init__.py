@@ -1,1 +1,1 @@
-"""The OCI runtime command line: ``gocker-oci``, also ``gocker oci``. Imports nothing of the front."""
+"""The OCI runtime command line, ``gocker-oci``. Imports nothing of the front."""

@@ -71,6 +71,7 @@ def parse(
     command or to the program to execute.
 
     Args:
+        argv: the words.
         kinds: name of each option -> its kind.
         short: single letters -> names.
 

@@ -76,6 +76,7 @@ def check(value: Any, bundle: str) -> dict[str, Any]:
         raise ConfigError("process is missing", phase="config")
     check_process(config["process"])
     _check_namespaces(linux["namespaces"])
+    _check_sysctls(linux, config)
     _check_mounts(config["mounts"], bundle)
     _check_hooks(config["hooks"])
     _refuse(config)
@@ -119,9 +120,7 @@ def check_process(process: dict[str, Any]) -> None:
     if not process["args"][0]:
         raise ConfigError("process.args[0] is empty", phase="config")
     if not process["cwd"].startswith("/"):
-        raise ConfigError(
-            f"process.cwd {process['cwd']!r} is not an absolute path", phase="config"
-        )
+        raise ConfigError(f"process.cwd {process['cwd']!r} is not an absolute path", phase="config")
     limits = [limit["type"] for limit in process.get("rlimits", ())]
     for name in limits:
         if limits.count(name) > 1:
@@ -142,6 +141,33 @@ def _check_namespaces(namespaces: list[dict[str, Any]]) -> None:
             raise ConfigError(f"linux.namespaces: path {path!r} is not absolute", phase="config")
         if path is not None and not path:
             del entry["path"]
+
+
+# Sysctls that belong to a namespace: what their names begin with -> its type.
+_SYSCTLS = (
+    ("kernel.msg", "ipc"), ("kernel.sem", "ipc"), ("kernel.shm", "ipc"), ("fs.mqueue.", "ipc"),
+    ("kernel.hostname", "uts"), ("kernel.domainname", "uts"), ("net.", "network"),
+)  # fmt: skip
+
+
+def _check_sysctls(linux: dict[str, Any], config: dict[str, Any]) -> None:
+    """Refuse a sysctl that would change the host (namespaces(7), proc_sys(5))."""
+    own = {entry["type"] for entry in linux["namespaces"]}
+    for name in linux.get("sysctl", {}):
+        dotted = name.replace("/", ".")
+        kind = next((kind for start, kind in _SYSCTLS if dotted.startswith(start)), None)
+        if kind is None and not dotted.startswith("user."):
+            raise ConfigError(
+                f"linux.sysctl: {name!r} is not in a namespace: it would be the host's",
+                phase="config",
+            )
+        if kind is not None and kind not in own:
+            raise ConfigError(
+                f"linux.sysctl: {name!r} needs a {kind} namespace of its own", phase="config"
+            )
+        for key in ("hostname", "domainname"):
+            if dotted == f"kernel.{key}" and config.get(key):
+                raise ConfigError(f"linux.sysctl: {name!r} contradicts {key}", phase="config")
 
 
 def _check_mounts(mounts: list[dict[str, Any]], bundle: str) -> None:

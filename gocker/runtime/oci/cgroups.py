@@ -1,4 +1,4 @@
-"""The cgroups of an OCI container: where ``linux.cgroupsPath`` puts them, and how to find them again.
+"""The cgroups of an OCI container: where ``cgroupsPath`` puts them, and how to find them again.
 
 An absolute path counts from the mount point of each hierarchy, a relative one from the cgroup
 that the runtime was called in (config-linux.md "Cgroups Path").
@@ -31,7 +31,9 @@ def plan(container_id: str, path: str | None) -> tuple[Manager, dict[str, Any]]:
     """
     layout = mounts.read()
     if layout.mode is None:
-        raise HostError("no cgroup hierarchy is mounted", hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+        raise HostError(
+            "no cgroup hierarchy is mounted", hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup"
+        )
     path = path or container_id
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts or ".." in parts:
@@ -61,11 +63,12 @@ def plan(container_id: str, path: str | None) -> tuple[Manager, dict[str, Any]]:
 def _missing(directories: dict[str, str]) -> list[str]:
     """Return the parents that will have to be made, outermost first."""
     found = []
-    for directory in dict.fromkeys(directories.values()):
+    for path in dict.fromkeys(directories.values()):
         chain = []
-        while not os.path.isdir(directory):
-            chain.append(directory)
-            directory = os.path.dirname(directory)
+        missing = path
+        while not os.path.isdir(missing):
+            chain.append(missing)
+            missing = os.path.dirname(missing)
         found += chain[::-1]
     return found
 
@@ -114,3 +117,21 @@ def remove_parents(record: dict[str, Any]) -> None:
         except OSError as error:
             if error.errno not in (EBUSY, ENOENT, ENOTEMPTY):
                 raise
+
+
+def thaw(pid: int) -> None:
+    """Let a killed process die, wherever somebody moved and froze it (v1: SIGKILL has to wait)."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+            rows = [line.rstrip("\n").split(":", 2) for line in file]
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    hierarchy = mounts.read().v1.get("freezer")
+    for _, controllers, path in rows:
+        if "freezer" in controllers.split(",") and hierarchy is not None and path != "/":
+            directory = mounts.locate(hierarchy.mount, hierarchy.root, path)
+            try:
+                with open(f"{directory}/freezer.state", "w", encoding="utf-8") as file:
+                    file.write("THAWED")
+            except OSError:
+                return  # gone, or not ours: waiting for the process's end tells

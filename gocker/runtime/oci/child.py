@@ -13,15 +13,15 @@ import os
 
 from gocker.errors import InternalError, from_wire
 from gocker.linux import mount, process
-from gocker.runtime import init, prepare
+from gocker.linux.calls import Calls
+from gocker.runtime import init, prepare, rootfs
 from gocker.runtime.oci import console, hooks
-from gocker.runtime.oci.state import CREATED, CREATING, FIFO
+from gocker.runtime.oci.state import CREATED, CREATING, SCRATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gocker.linux.calls import Calls
     from gocker.runtime.init import Setup
 
 _MESSAGE = 1 << 16
@@ -60,24 +60,30 @@ class Conversation:
 
 
 class Child:
-    """What the first process knows beside its `Setup`: hooks, state directory, terminal."""
+    """What the first process knows beside its `Setup`: hooks, FIFO, terminal.
 
-    def __init__(
-        self, setup: Setup, talk: Conversation, state: dict[str, Any], directory_fd: int,
-        console_fd: int,
+    Made before it is cloned; `fifo_fd` is an O_PATH descriptor, `foreign` are descriptors that
+    are its parent's alone.
+    """
+
+    def __init__(  # one record of the facts, built in one place
+        self, setup: Setup, *, talk: Conversation, state: dict[str, Any], fifo_fd: int,
+        console_fd: int, foreign: list[int],
     ) -> None:  # fmt: skip
         self._setup = setup
         self._talk = talk
         self._state = state
-        self._directory_fd = directory_fd
+        self._fifo_fd = fifo_fd
         self._console_fd = console_fd
-        self._hooks: dict[str, Any] = setup.config.get("hooks", {})  # type: ignore[assignment]  # not in the launcher's subset
+        self._foreign = foreign
+        self._own_fds = -1
+        self._hooks: dict[str, Any] = setup.config.get("hooks", {})
         setup.inside = self._steps(setup.inside)
         setup.ready = self._ready
 
     def _steps(self, steps: tuple[Any, ...]) -> tuple[Any, ...]:
         before = {
-            "_namespaces": (self._pid,),
+            "_session": (self._begin,),
             "_root": (self._scratch,),
             "_protected_paths": (self._terminal,),
             "_pivot_root": (self._cgroup, self._runtime_hooks, self._container_hooks),
@@ -88,24 +94,39 @@ class Child:
             made.append(step)
         return tuple(made)
 
-    def _pid(self, _: Setup) -> None:
-        """Learn the PID that the runtime's namespace has for us."""
+    def _begin(self, _: Setup) -> None:
+        """Close what is the parent's; learn the PID that the runtime's namespace has for us."""
+        for fd in self._foreign:
+            os.close(fd)
         self._state["pid"] = int(os.readlink("/proc/self"))
+        # By it the FIFO is opened again, when no procfs may be in sight. In a user namespace
+        # the way to it is not ours to go.
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+        self._own_fds = os.open("/proc/self/fd", flags)
 
     def _scratch(self, setup: Setup) -> None:
         """Receive no more mounts of the host's, or as `rootfsPropagation` says; make room."""
         if setup.namespaces & process.CLONE_NEWNS:
             mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
-        prepare.fill_scratch(setup.scratch)
+        prepare.fill_scratch(SCRATCH)
+        if setup.user is not None and not os.access(setup.root_target, os.X_OK):
+            # It lies behind directories of the host's root.
+            setup.root_target = rootfs.ROOTFS
 
     def _terminal(self, setup: Setup) -> None:
         if self._console_fd >= 0:
             program = setup.config["process"]
-            console.open_in(setup.root_fd, self._console_fd, program)  # type: ignore[arg-type]  # a TypedDict
+            console.open_in(setup.root_fd, self._console_fd, program)
 
     def _cgroup(self, setup: Setup) -> None:
         """Enter the cgroups before a hook looks at them."""
-        init.join_now(setup)
+        calls = Calls()
+        init.join(calls, setup)
+        failure = calls.run()
+        if failure is not None:
+            raise failure
+        setup.join_fds = []
+        setup.namespaces &= ~process.CLONE_NEWCGROUP
 
     def _runtime_hooks(self, _: Setup) -> None:
         if self._hooks.get("prestart") or self._hooks.get("createRuntime"):
@@ -122,10 +143,10 @@ class Child:
         fd = self._setup.status_fd
         self._talk.ask({"at": "ready"})
         process.prctl(process.PR_SET_PDEATHSIG, 0)
-        fifo = os.open(FIFO, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._directory_fd)
+        fifo = os.open(str(self._fifo_fd), os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._own_fds)
         os.dup2(fifo, fd, inheritable=False)
-        os.close(fifo)
-        os.close(self._directory_fd)
+        for number in (fifo, self._fifo_fd, self._own_fds):
+            os.close(number)
         entries = self._hooks.get("startContainer")
         if entries:
             self._setup.phase = "startContainer"

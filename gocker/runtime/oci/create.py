@@ -8,11 +8,10 @@ import os
 import time
 
 from gocker.errors import ContainerError, GockerError
-from gocker.linux import process
-from gocker.runtime import container as runtime
-from gocker.runtime import init, seccomp
+from gocker.runtime import clone, init, seccomp, userns
+from gocker.runtime.namespaces import Namespaces
 from gocker.runtime.oci import bundle, cgroups, child, hooks, schema, state
-from gocker.runtime.oci.container import Container
+from gocker.runtime.oci.container import Container, send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +21,10 @@ if TYPE_CHECKING:
     from gocker.cgroup.group import Cgroup
     from gocker.runtime.oci.child import Conversation
     from gocker.runtime.oci.log import Log
+    from gocker.runtime.userns import User
 
 KILL_TIMEOUT_S = 10.0
+_SIGKILL = 9
 
 
 class Request:
@@ -51,9 +52,7 @@ class Created:
 
     __slots__ = ("config", "container", "pid", "pidfd")
 
-    def __init__(
-        self, container: Container, config: dict[str, Any], pid: int, pidfd: int
-    ) -> None:
+    def __init__(self, container: Container, config: dict[str, Any], pid: int, pidfd: int) -> None:
         self.container = container
         self.config = config
         self.pid = pid
@@ -83,12 +82,12 @@ def create(request: Request, config: dict[str, Any]) -> Created:
         directory.write(state.STATE, container.record)
         directory.write(state.CONFIG, config)
         os.mkfifo(state.FIFO, 0o600, dir_fd=directory.fd)
-        try:
-            group = manager.create(record["name"], config["linux"]["resources"])
-            return _Creation(request, config, container, group, program).run()
-        finally:
-            # Not `close`, which would remove parents that are wanted as long as the container.
-            del manager
+        # Whoever has the descriptor may write to it: the root of a user namespace has no more.
+        os.chmod(f"{directory.path}/{state.FIFO}", 0o622)  # noqa: S103  # its directory is private
+        os.mkdir(state.SCRATCH, 0o711, dir_fd=directory.fd)
+        # The manager is never closed: that would remove parents that are wanted for longer.
+        group = manager.create(record["name"], config["linux"]["resources"])
+        return _Creation(request, config, container, group, program).run()
     except BaseException as error:
         # A hook that failed ends a container that was there (runtime.md "Lifecycle", steps 3 to
         # 7); any other failure is as if nothing had been attempted.
@@ -121,9 +120,7 @@ def undo(container: Container, poststop: Iterable[dict[str, Any]], log: Log) -> 
     # "The poststop hooks MUST be called after the container is deleted."
     final = container.oci_state(state.STOPPED)
     container.directory.remove()
-    for error in hooks.warn_all(
-        "poststop", list(poststop), final, final["bundle"] or "/"
-    ):
+    for error in hooks.warn_all("poststop", list(poststop), final, final["bundle"] or "/"):
         log.warning(error.message)
 
 
@@ -147,15 +144,24 @@ class _Creation:
         self._program = program
 
     def run(self) -> Created:
+        spaces = Namespaces(self._config["linux"])
+        user = userns.of(self._config["linux"], spaces)
+        try:
+            return self._in(spaces, user)
+        finally:
+            if user is not None:
+                user.close()
+
+    def _in(self, spaces: Namespaces, user: User | None) -> Created:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            pid, pidfd = self._clone(theirs.fileno(), ours.fileno())
-            self._group.close_fds()
+            setup = self._setup(theirs.fileno(), spaces, user)
             theirs.close()
+            pid, pidfd = self._clone(setup, ours.fileno())
             try:
                 self._converse(child.Conversation(ours.fileno()), pid)
             except BaseException:
-                process.pidfd_send_signal(pidfd, 9)
+                send_signal(pidfd, _SIGKILL)
                 os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
                 os.close(pidfd)
                 raise
@@ -163,46 +169,47 @@ class _Creation:
             ours.close()
         return Created(self._container, self._config, pid, pidfd)
 
-    def _clone(self, status_fd: int, ours: int) -> tuple[int, int]:
+    def _clone(self, setup: init.Setup, ours: int) -> tuple[int, int]:
         """Make the first process. It ends with us as long as it is being made."""
         directory = self._container.directory
-        setup = self._setup(status_fd)
-        pid, pidfd = process.clone3(
-            setup.namespaces & process.CLONE_NEWPID | process.CLONE_CLEAR_SIGHAND,
-            self._group.dir_fd(),
-        )
-        if pid == 0:
-            os.close(ours)
-            first = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory.fd)
-            directory.close()  # with it goes the lock, which is the parent's
-            child.Child(
-                setup, child.Conversation(setup.status_fd), self._container.oci_state("creating"),
-                first, self._request.console_fd,
-            )  # fmt: skip
-            init.run(setup)
-        os.close(setup.launcher_pidfd)
-        os.close(setup.status_fd)
-        return pid, pidfd
+        fifo_fd = os.open(state.FIFO, os.O_PATH | os.O_CLOEXEC, dir_fd=directory.fd)
+        child.Child(
+            setup, talk=child.Conversation(setup.status_fd), fifo_fd=fifo_fd,
+            state=self._container.oci_state(state.CREATING), console_fd=self._request.console_fd,
+            # With the directory's descriptor goes the lock.
+            foreign=[ours, directory.fd],
+        )  # fmt: skip
+        own_pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        # Where the first process mounts its scratch directory, in its own mount namespace.
+        os.chdir(directory.path)
+        try:
+            with clone.InPidNamespace(setup, own_pidns):
+                return clone.fork(setup, self._group.dir_fd())
+        finally:
+            for fd in (own_pidns, fifo_fd, setup.launcher_pidfd, setup.status_fd):
+                os.close(fd)
+            self._group.close_fds()
 
-    def _setup(self, status_fd: int) -> init.Setup:
+    def _setup(self, status_fd: int, spaces: Namespaces, user: User | None) -> init.Setup:
         request, config = self._request, self._config
         first_fd = 3 + request.preserve_fds
         setup = init.Setup(
             config=config,  # type: ignore[arg-type]  # checked against a larger schema
-            layer_fd=-1,
-            scratch=self._container.directory.path,
-            namespaces=runtime.namespace_flags(config["linux"]),
+            root_fd=-1,
+            scratch=f"{self._container.directory.path}/{state.SCRATCH}",
+            spaces=spaces,
+            user=user,
             join_fds=self._group.fds(),
             cgroup_mounts=self._group.mounts(),
             stdio=[0, 1, 2],
-            # Above what the program gets.
-            status_fd=fcntl.fcntl(status_fd, fcntl.F_DUPFD_CLOEXEC, first_fd),
             launcher_pidfd=os.pidfd_open(os.getpid()),
             seccomp=self._program,
             init=False,
             files=[],
             grants=[],
         )
+        # Above what the program gets.
+        setup.status_fd = fcntl.fcntl(status_fd, fcntl.F_DUPFD_CLOEXEC, first_fd)
         setup.new_keyring = request.new_keyring
         setup.pdeathsig = False
         setup.first_fd = first_fd

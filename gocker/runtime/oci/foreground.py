@@ -127,7 +127,9 @@ class _Terminal:
         if not data:
             poll.unregister(fd)
             if fd == 0 and self._saved is None:
-                os.write(self._master, b"\4")  # end of file, as the terminal's line discipline says it
+                os.write(
+                    self._master, b"\4"
+                )  # end of file, as the terminal's line discipline says it
             return
         _write_all(target, data)
 

@@ -69,11 +69,11 @@ def _run(label: str, phase: str, hook: dict[str, Any], state: dict[str, Any], cw
         os.close(stdin)
         os.close(output)
     if timed_out:
-        reason = f"timed out after {hook['timeout']} s"
+        reason = f"{phase} hook timed out after {hook['timeout']} s"
     elif status < 0:
-        reason = f"was killed by signal {-status}"
+        reason = f"{phase} hook was killed by signal {-status}"
     elif status:
-        reason = f"exit status {status}"
+        reason = f"{phase} hook failed with exit code {status}"
     else:
         return
     words = said.decode("utf-8", "replace").strip()
@@ -96,8 +96,10 @@ def _execute(hook: dict[str, Any], stdin: int, output: int, parent: int, cwd: st
         process.close_range(3, 0xFFFFFFFF)
         os.umask(0o022)
         os.chdir(cwd)
-        environment = dict(item.split("=", 1) for item in hook.get("env", ()) if "=" in item)
-        os.execve(hook["path"], hook.get("args") or [hook["path"]], environment)
+        environment = dict(os.environ)  # what "not set" means is not specified: as crun
+        if "env" in hook:
+            environment = dict(item.split("=", 1) for item in hook["env"] if "=" in item)
+        os.execve(hook["path"], hook.get("args") or [hook["path"]], environment)  # noqa: S606
     except BaseException as error:  # the parent reads it from the output
         os.write(2, f"{getattr(error, 'strerror', None) or error}".lower().encode())
     os._exit(_NOT_EXECUTED)

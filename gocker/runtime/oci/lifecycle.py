@@ -6,17 +6,21 @@ import _socket as socket
 import json
 import os
 import select
-import time
 
-from gocker.errors import ContainerError, GockerError, HostError, InternalError, UsageError, from_wire
-from gocker.runtime.oci import bundle, console, hooks, listen, state
+from gocker.errors import (
+    ContainerError,
+    GockerError,
+    HostError,
+    UsageError,
+    from_wire,
+)
+from gocker.runtime.oci import bundle, cgroups, console, hooks, listen, state
 from gocker.runtime.oci.arguments import FLAG, NUMBER, TEXT, parse
 from gocker.runtime.oci.container import Container, not_running, send_signal
-from gocker.runtime.oci.create import Created, Request, create, undo
+from gocker.runtime.oci.create import Request, create, undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from gocker.runtime.oci.arguments import Options
@@ -51,7 +55,8 @@ def _request(globals_: Globals, options: Options) -> Request:
     if not os.path.isdir(request.bundle):
         raise ContainerError(f"bundle {request.bundle!r}: no such directory")
     request.config_name = options.text("config") or "config.json"
-    request.pid_file = options.text("pid-file")
+    pid_file = options.text("pid-file")
+    request.pid_file = os.path.abspath(pid_file) if pid_file else None
     request.pidfd_socket = options.text("pidfd-socket")
     request.preserve_fds = options.number("preserve-fds") or 0
     if request.preserve_fds < 0:
@@ -249,14 +254,28 @@ def delete_command(globals_: Globals, argv: list[str]) -> int:
     """``delete [--force] ID``."""
     options = parse(argv, {"force": FLAG, "regex": FLAG}, {"f": "force"})
     force = options.flag("force")
-    container_id = one_id(options)
-    try:
-        with Container.open(globals_.root, container_id, lock=True) as container:
-            delete(globals_, container, force=force)
-    except ContainerError as error:
-        if not (force and error.context.get("missing")):
-            raise
+    for container_id in _selected(globals_, options):
+        try:
+            with Container.open(globals_.root, container_id, lock=True) as container:
+                delete(globals_, container, force=force)
+        except ContainerError as error:
+            if not (force and error.context.get("missing")):
+                raise
     return 0
+
+
+def _selected(globals_: Globals, options: Options) -> list[str]:
+    """Return the id that was given, or with ``--regex`` the ids that it matches."""
+    pattern = one_id(options)
+    if not options.flag("regex"):
+        return [pattern]
+    import re
+
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"{pattern!r} is no regular expression: {error}") from None
+    return [name for name in state.ids(globals_.root) if expression.search(name)]
 
 
 def delete(globals_: Globals, container: Container, *, force: bool) -> None:
@@ -286,6 +305,7 @@ def _end(container: Container) -> None:
     pidfd = container.pidfd()
     try:
         _signal(container, _SIGKILL)
+        cgroups.thaw(container.record["pid"])
         if not select.select([pidfd], [], [], KILL_TIMEOUT_S)[0]:
             raise ContainerError(f"container {container.id}: its first process cannot be killed")
     finally:

@@ -77,11 +77,11 @@ def list_command(globals_: Globals, argv: list[str]) -> int:
     elif form == "json":
         _write(json.dumps(entries or None) + "\n")
     else:
-        rows = [("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")]
+        rows: list[tuple[str, ...]] = [("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")]
         rows += [
             tuple(str(entry[key]) for key in ("id", "pid", "status", "bundle", "created", "owner"))
             for entry in entries
-        ]  # type: ignore[misc]  # six columns
+        ]
         _write(table(rows))
     return 0
 

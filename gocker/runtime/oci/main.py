@@ -143,7 +143,7 @@ def _text(error: GockerError) -> str:
 def _help(name: str | None = None) -> int:
     if name is not None:
         print(f"usage: gocker-oci [global options] {name} [options] ID ...\n\n"  # noqa: T201  # its output
-              f"{COMMANDS[name][2]}; options are those of runc {name}: see docs/oci.md")  # fmt: skip
+              f"{COMMANDS[name][2]}; options as runc {name} has them")  # fmt: skip
         return 0
     lines = [f"  {command:<10}{text}" for command, (_, _, text) in COMMANDS.items()]
     print("usage: gocker-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] "  # noqa: T201

@@ -162,5 +162,3 @@ def _seconds(text: str) -> float:
                 return seconds
             break
     raise UsageError(f"--interval needs a duration such as 5s, not {text!r}")
-
-

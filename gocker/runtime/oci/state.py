@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-STATE, CONFIG, FIFO = "state.json", "config.json", "exec.fifo"
+STATE, CONFIG, FIFO, SCRATCH = "state.json", "config.json", "exec.fifo", "scratch"
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 LOCK_TIMEOUT_S = 10.0
 
@@ -48,16 +48,17 @@ def check_id(container_id: str) -> None:
     """Refuse an id that could be a path or an option.
 
     Raises:
-        ContainerError: empty, too long for a file name, ``.``, ``..``, other characters.
+        ContainerError: empty, too long for a file name, hidden, or with other characters.
     """
-    if (
-        not container_id
-        or len(container_id) > 255
-        or container_id in (".", "..")
-        or not _ALLOWED.issuperset(container_id)
-    ):
+    bad = next((letter for letter in container_id if letter not in _ALLOWED), None)
+    if bad is not None:
         raise ContainerError(
-            f"invalid container id {container_id!r}: letters, digits and _ + - . are allowed"
+            f"invalid character {bad!r} in container ID {container_id!r}",
+            hint="letters, digits and _ + - . are allowed",
+        )
+    if not container_id or len(container_id) > 255 or container_id.startswith("."):
+        raise ContainerError(
+            f"invalid container ID {container_id!r}", hint="1 to 255 characters, the first no dot"
         )
 
 
@@ -83,7 +84,9 @@ class Directory:
         _make_root(root)
         path = f"{root}/{container_id}"
         try:
-            os.mkdir(path, 0o700)
+            # Searchable: the root of a user namespace has its scratch directory in it.
+            os.mkdir(path, 0o711)
+            os.chmod(path, 0o711)  # noqa: S103  # its parent is private
         except FileExistsError:
             raise ContainerError(
                 f"container with id exists: {container_id}",

@@ -1,4 +1,4 @@
-"""Statistics in runc's form (``events --stats``), which its callers know. All bytes and nanoseconds."""
+"""Statistics in runc's form, which its callers know. All in bytes and nanoseconds."""
 
 from __future__ import annotations
 
