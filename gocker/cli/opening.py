@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from gocker.plan import userns
 from gocker.scheduler import signals
 from gocker.state.run import Run
 
@@ -49,8 +48,9 @@ def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
 
 def _claim_ids(plan: Plan, roots: Roots) -> tuple[int, ...]:
     """Give the plan's user namespaces ids that nobody else has; return what holds them."""
-    if not userns.uses_range(plan):
+    if not any("uidMappings" in made.config["linux"] for made in plan.containers.values()):
         return ()
+    from gocker.plan import userns
     from gocker.state import ids
 
     wanted = userns.wanted_range(plan.project)

@@ -45,11 +45,6 @@ def mappings(number: int) -> list[oci.IDMapping]:
     return [{"containerID": 0, "hostID": FIRST + number * SIZE, "size": SIZE}]
 
 
-def uses_range(plan: Plan) -> bool:
-    """Return whether a container of the plan has ids of the project's range."""
-    return any("uidMappings" in made.config["linux"] for made in plan.containers.values())
-
-
 def move(plan: Plan, number: int) -> None:
     """Give a plan another range than the one that was tried first."""
     for made in plan.containers.values():

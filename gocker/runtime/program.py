@@ -30,7 +30,7 @@ _INFINITY = (1 << 64) - 1
 
 def finish(
     calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int,
-    *, first_fd: int = 3, pdeathsig: bool = True,
+    *, first_fd: int = 3, pdeathsig: bool = True, make_cwd: bool = True,
 ) -> None:  # fmt: skip
     """Add the calls that make a process the program: identity, confinement, execve.
 
@@ -44,13 +44,15 @@ def finish(
         keep_fd: the only one of the descriptors to close that stays open until execve, or -1.
         first_fd: the first descriptor that the program does not get.
         pdeathsig: whether the program dies with its parent.
+        make_cwd: whether a missing working directory is made, as docker does at a start.
     """
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     user = program.get("user", {})
     who = _identity(root_fd, user)
     environment = _environment(program.get("env", []), who.home)
     cwd = program["cwd"]
-    _make_cwd(root_fd, cwd, who)
+    if make_cwd:
+        _make_cwd(root_fd, cwd, who)
     calls.add("umask", user.get("umask", 0o022), phase="process")
     _add_rlimits(calls, program.get("rlimits", ()))
     no_new_privileges = program.get("noNewPrivileges", False)
