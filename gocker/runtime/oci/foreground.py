@@ -34,6 +34,20 @@ def wait(globals_: Globals, made: Created, connection: int, *, keep: bool) -> in
         keep: leave it stopped.
     """
     made.container.directory.unlock()
+    code = serve(made.pidfd, connection)
+    if not keep:
+        made.container.directory.lock()
+        undo(made.container, made.config["hooks"].get("poststop", ()), globals_.log)
+    return code
+
+
+def serve(pidfd: int, connection: int) -> int:
+    """Serve a child of ours until its end; return its exit code, 128+n for a signal.
+
+    Args:
+        pidfd: its; closed at the end.
+        connection: where its terminal's master comes through, or -1; closed.
+    """
     wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
     for number in signal.valid_signals():
@@ -47,16 +61,14 @@ def wait(globals_: Globals, made: Created, connection: int, *, keep: bool) -> in
         terminal = _Terminal(console.receive(connection))
         os.close(connection)
     try:
-        _serve(made.pidfd, wake_r, terminal)
+        _serve(pidfd, wake_r, terminal)
     finally:
         if terminal is not None:
             terminal.close()
-    result = os.waitid(os.P_PIDFD, made.pidfd, os.WEXITED)
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    os.close(pidfd)
     status = result.si_status if result is not None else 255
     exited = result is not None and result.si_code == os.CLD_EXITED
-    if not keep:
-        made.container.directory.lock()
-        undo(made.container, made.config["hooks"].get("poststop", ()), globals_.log)
     return status if exited else 128 + status
 
 
