@@ -77,7 +77,8 @@ class Child:
         self._console_fd = console_fd
         self._foreign = foreign
         self._own_fds = -1
-        self._hooks: dict[str, Any] = setup.config.get("hooks", {})
+        config: Any = setup.config  # with more keys than the launcher's subset
+        self._hooks: dict[str, Any] = config.get("hooks", {})
         setup.inside = self._steps(setup.inside)
         setup.ready = self._ready
 
@@ -115,7 +116,7 @@ class Child:
 
     def _terminal(self, setup: Setup) -> None:
         if self._console_fd >= 0:
-            program = setup.config["process"]
+            program: Any = setup.config["process"]
             console.open_in(setup.root_fd, self._console_fd, program)
 
     def _cgroup(self, setup: Setup) -> None:

@@ -21,7 +21,7 @@ from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, open_or_make
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gocker import oci
+    from typing import Any
 
 # include/uapi/asm-generic/ioctls.h
 _TIOCSCTTY, _TIOCSWINSZ, _TIOCSPTLCK, _TIOCGPTPEER = 0x540E, 0x5414, 0x40045431, 0x5441
@@ -76,7 +76,7 @@ def receive(connection: int) -> int:
     raise ContainerError("no terminal came through the console socket", phase="console")
 
 
-def open_in(root_fd: int, connection: int, program: oci.Process) -> None:
+def open_in(root_fd: int, connection: int, program: dict[str, Any]) -> None:
     """Make a pseudo-terminal in the container; make it ours, and /dev/console.
 
     Its slave becomes descriptors 0 to 2 and the controlling terminal, its master goes through
@@ -89,7 +89,7 @@ def open_in(root_fd: int, connection: int, program: oci.Process) -> None:
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
     # Not by its name, which could be anything in the container (Linux 4.13).
     slave: int = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    size = program.get("consoleSize")  # type: ignore[misc]  # not in the launcher's subset
+    size = program.get("consoleSize")
     if size and size["height"] and size["width"]:
         fcntl.ioctl(slave, _TIOCSWINSZ, struct.pack("HHHH", size["height"], size["width"], 0, 0))
     user = program.get("user", {}).get("uid", 0)

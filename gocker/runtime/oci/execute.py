@@ -168,5 +168,3 @@ def _console(options: Options, *, terminal: bool, detached: bool) -> tuple[int, 
         raise UsageError("a detached process with a terminal needs --console-socket")
     here, there = socket.socketpair()
     return here.detach(), there.detach()
-
-

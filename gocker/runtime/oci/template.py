@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from gocker import __version__
+import gocker
 from gocker.errors import ContainerError, HostError, UsageError
 from gocker.linux import capability, syscall_table
 from gocker.runtime import options as mount_options
@@ -137,7 +137,7 @@ def features() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": False},
         },
-        "annotations": {"io.github.gocker.version": __version__},
+        "annotations": {"io.github.gocker.version": gocker.__version__},
         "potentiallyUnsafeConfigAnnotations": [],
     }  # fmt: skip
 
@@ -152,6 +152,6 @@ def features_command(globals_: Globals, argv: list[str]) -> int:  # noqa: ARG001
 
 def version_command(globals_: Globals, argv: list[str]) -> int:  # noqa: ARG001
     """``version``."""
-    text = f"gocker-oci version {__version__}\nspec: {bundle.VERSION}\n"
+    text = f"gocker-oci version {gocker.__version__}\nspec: {bundle.VERSION}\n"
     os.write(1, text.encode())
     return 0
