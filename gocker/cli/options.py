@@ -143,6 +143,7 @@ def make_plan(
     from gocker.cli.host import host
     from gocker.plan.build import build
 
+    _bring_images(project, loaded, roots)
     inferred, matrices = _instances(loaded, project, job)
     try:
         found = host(roots, loaded, {} if images is None else images)
@@ -164,6 +165,17 @@ def _placed(plan: Plan, loaded: Loaded) -> Plan:
         replace(it, path=f"{loaded.place(it.path)}: {it.path}") for it in plan.network.publications
     )
     return replace(plan, network=replace(plan.network, publications=ports))
+
+
+def _bring_images(project: Project, loaded: Loaded, roots: Roots) -> None:
+    """Have the images that the plan takes from the store; most plans take none."""
+    from gocker.plan.container import image
+
+    services = (*project.services.values(), *project.jobs.values())
+    if not all(image(service).startswith(("host:", "bins:")) for service in services):
+        from gocker.cli.images import bring
+
+        bring(services, loaded, roots)
 
 
 def make_outline(loaded: Loaded, project: Project) -> Plan:

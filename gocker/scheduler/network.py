@@ -12,7 +12,7 @@ import selectors
 from collections import deque
 
 from gocker.digest import hexdigest
-from gocker.errors import ContainerError, GockerError, HostError, from_wire
+from gocker.errors import ContainerError, HostError, from_wire
 from gocker.wire import Connection, encode
 
 TYPE_CHECKING = False
@@ -245,50 +245,43 @@ class ProjectNetwork:
 
     # -- for the loop ----------------------------------------------------------------------------
 
-    def attach(
-        self, unit: str, attempt: str, start: Callable[..., None],
-        fail: Callable[[dict[str, Any]], None],
-    ) -> None:  # fmt: skip
-        """Have a container started in its namespace; `start` owns the descriptor.
+    def attach(self, unit: str, attempt: str, then: Callable[..., None]) -> None:
+        """Have a container started in its namespace.
 
         Args:
             unit: whose it is.
             attempt: the container's identifier.
-            start: called with ``netns`` and ``shared``, at once if the namespace is ready.
-            fail: called with an error otherwise.
+            then: called with the namespace's descriptor, which it owns, and None; or with -1
+                and an error; at once if the namespace is ready. ``shared=True`` if others have
+                it, too.
         """
         attachment = self._plan.containers[unit].network
         if attachment is not None and attachment.share:
             fd = self._shared_fds.get(attachment.share, -1)
-            if fd < 0:
-                fail(ContainerError(
-                    f"{attachment.share!r}, whose network {unit!r} has, is not running",
-                    phase="network",
-                ).to_wire())  # fmt: skip
-            else:
-                start(netns=os.dup(fd), shared=True)
+            if fd >= 0:
+                then(os.dup(fd), None, shared=True)
+                return
+            text = f"{attachment.share!r}, whose network {unit!r} has, is not running"
+            then(-1, ContainerError(text, phase="network"))
             return
         prepared = self._ahead.pop(unit, None) or self._ask(unit)
 
-        def then(prepared: _Prepared) -> None:
+        def ready(prepared: _Prepared) -> None:
             if prepared.error is not None:
                 del self._keys[prepared.key]
-                fail(prepared.error)
+                then(-1, from_wire(prepared.error))
                 return
             self._running[attempt] = prepared.key
             if unit in self._sharing:
                 self._forget_shared(unit)
                 self._shared_fds[unit] = os.dup(prepared.fd)
             fd, prepared.fd = prepared.fd, -1
-            try:
-                start(netns=fd, shared=unit in self._sharing)
-            except GockerError as error:
-                fail(error.to_wire())
+            then(fd, None, shared=unit in self._sharing)
 
         if prepared.fd >= 0 or prepared.error is not None:
-            then(prepared)
+            ready(prepared)
         else:
-            prepared.then = then
+            prepared.then = ready
 
     def started(self, attempt: str) -> None:
         """Show the container's names: it runs."""
