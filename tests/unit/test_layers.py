@@ -106,3 +106,16 @@ def test_the_launcher_stays_small() -> None:
     }  # fmt: skip
     assert loaded & refused == set()
     assert len([name for name in loaded if not name.startswith("gocker")]) <= 80
+
+
+def test_the_oci_runtime_imports_nothing_of_the_front_and_little_else() -> None:
+    commands = ["lifecycle", "listing", "execute", "resources", "template"]
+    code = "; ".join(f"import gocker.runtime.oci.{name}" for name in ["main", *commands])
+    loaded = modules_after(code)
+    refused = {
+        "argparse", "pydantic", "structlog", "ruamel", "asyncio", "threading", "subprocess",
+        "logging", "typing", "dataclasses", "inspect", "tempfile", "shutil",
+    }  # fmt: skip
+    assert loaded & refused == set()
+    parts = {name.split(".")[1] for name in loaded if name.startswith("gocker.")}
+    assert parts <= GROUND | set(BACK)
