@@ -22,6 +22,12 @@ INSECURE = "--tls-verify=false"
 
 
 @pytest.fixture
+def gocker(gocker: Gocker) -> Iterator[Gocker]:
+    with images.host_network(gocker) as made:
+        yield made
+
+
+@pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     layout = images.Layout(tmp_path / "oci")
     noise = archive([member("noise", os.urandom(3_000_000))])
