@@ -13,6 +13,8 @@ import os
 import stat
 import sys
 import time
+from collections import deque
+from errno import EDQUOT, ENOSPC
 from functools import cache
 from math import isfinite
 
@@ -39,6 +41,8 @@ _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_na
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 # The first container runs, or none will: from here on a console may take its time.
 _OPENERS = frozenset({"container.started", "run.interrupted", "run.finished"})
+# Bytes of records that may wait for room on a full disk.
+MOST_WAITING = 16 << 20
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _PAINT = {"info": "32", "warning": "33", "error": "1;31"}
 
@@ -179,6 +183,9 @@ class RunLog:
         self._project = project
         self._console = console
         self._seq = 0
+        # Lines that the disk has no room for, in their order.
+        self._waiting: deque[bytes] = deque()
+        self._waiting_size = 0
 
     def __enter__(self) -> RunLog:
         return self
@@ -187,10 +194,18 @@ class RunLog:
         self.close()
 
     def close(self) -> None:
-        """Close the file and show what the console still holds."""
+        """Close the file and show what the console still holds.
+
+        Raises:
+            HostError: if records are left that the disk has no room for.
+        """
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            try:
+                self._write_waiting()
+            finally:
+                os.close(self._fd)
+                self._fd = -1
+                self._console.open()
         self._console.open()
 
     def record(self, event: str, fields: dict[str, Any]) -> Record:
@@ -198,7 +213,8 @@ class RunLog:
 
         Raises:
             ValueError: if the event is unknown or its fields are not the declared ones.
-            HostError: if the line cannot be written (a full disk); the file stays valid.
+            HostError: if the line cannot be written; the file stays valid. On a full disk only
+                when as much waits as may: until then a record waits for room, as all after it.
         """
         events.check(event, fields)
         record = {
@@ -218,6 +234,28 @@ class RunLog:
         return record
 
     def _append(self, line: bytes) -> None:
+        if not self._waiting:
+            try:
+                self._write(line)
+                return
+            except HostError as err:
+                if not _is_full(err) or self._waiting_size > MOST_WAITING:
+                    raise
+        self._waiting.append(line)
+        self._waiting_size += len(line)
+        try:
+            self._write_waiting()
+        except HostError as err:
+            if not _is_full(err) or self._waiting_size > MOST_WAITING:
+                raise
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            self._write(self._waiting[0])
+            self._waiting_size -= len(self._waiting.popleft())
+
+    def _write(self, line: bytes) -> None:
+        """Write one line, whole or not at all."""
         try:
             written = os.write(self._fd, line)
             while written < len(line):
@@ -229,6 +267,10 @@ class RunLog:
                 hint="free some space; the run needs its log",
             ) from err
         self._size += len(line)
+
+
+def _is_full(error: HostError) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (ENOSPC, EDQUOT)
 
 
 def read(path: str, *, dir_fd: int | None = None) -> Iterator[Record]:

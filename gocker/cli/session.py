@@ -92,10 +92,12 @@ class Session:
         finally:
             close_all([self._launcher, *self._further])
             signals.release()
-            self._log.close()
-            for sink in self.sinks:
-                sink.flush()
-            self.run.close()
+            try:
+                self._log.close()
+            finally:
+                for sink in self.sinks:
+                    sink.flush()
+                self.run.close()
         prune(self._roots, self._plan.project)
         return result
 
@@ -103,7 +105,10 @@ class Session:
         """Return the launcher and as many more as the plan is worth; those are still loading."""
         count = wanted(len(self._plan.units), len(os.sched_getaffinity(0)))
         for number in range(1, count):
-            launcher = Launcher(*spawn())
+            try:
+                launcher = Launcher(*spawn())
+            except HostError:
+                break  # no process left for a second one: the first does it all
             self._further.append(launcher)
             ask_launcher(launcher, self._roots, self.run, number)
         return [self._launcher, *self._further]

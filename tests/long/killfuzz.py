@@ -1,4 +1,4 @@
-"""R2: random SIGKILLs, gocker's and the same of crun's and runc's. ``python -m tests.long.killfuzz``
+"""R2: random SIGKILLs of gocker, and the same of crun and runc. ``python -m tests.long.killfuzz``
 
 gocker: 200 kills during ``up`` of 50 containers with volumes; after ``down`` nothing may be left,
 and the second ``up`` must succeed. Peers: 200 kills of a runtime that starts one container with
