@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from gocker.report.lines import Record
     from gocker.report.output import Sink
+    from gocker.state.sync import Syncer
 
     Format = Literal["text", "json", "none"]
 
@@ -41,6 +42,10 @@ _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_na
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 # The first container runs, or none will: from here on a console may take its time.
 _OPENERS = frozenset({"container.started", "run.interrupted", "run.finished"})
+# Whoever is told these relies on them. What follows them is told after them.
+_RESULTS = frozenset({
+    "container.exited", "container.failed", "artifact.saved", "job.finished", "run.finished",
+})  # fmt: skip
 # Bytes of records that may wait for room on a full disk.
 MOST_WAITING = 16 << 20
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -164,14 +169,17 @@ class RunLog:
     Args:
         path: of the file; made with mode 0600, never through a link.
         dir_fd: directory that a relative `path` starts from.
+        durable: show what has become of a job only when it would survive a power cut; `settle`
+            and `settled` have to be called then. Needs `dir_fd`.
 
     Raises:
         HostError: if the file cannot be opened.
     """
 
     def __init__(
-        self, path: str, run_id: str, project: str, console: Console, *, dir_fd: int | None = None
-    ) -> None:
+        self, path: str, run_id: str, project: str, console: Console, *,
+        dir_fd: int | None = None, durable: bool = False,
+    ) -> None:  # fmt: skip
         try:
             self._fd = os.open(path, _FLAGS, 0o600, dir_fd=dir_fd)
         except OSError as err:
@@ -183,6 +191,14 @@ class RunLog:
         self._project = project
         self._console = console
         self._seq = 0
+        # Records to be shown, and how many of them the call under way will make durable.
+        self._unshown: deque[tuple[Record, bytes]] = deque()
+        self._syncing = 0
+        self._syncer: Syncer | None = None
+        if durable and dir_fd is not None:
+            from gocker.state.sync import Syncer
+
+            self._syncer = Syncer(self._fd, dir_fd)
         # Lines that the disk has no room for, in their order.
         self._waiting: deque[bytes] = deque()
         self._waiting_size = 0
@@ -202,11 +218,39 @@ class RunLog:
         if self._fd >= 0:
             try:
                 self._write_waiting()
+                if self._syncer is not None:
+                    self._syncer.close()
+                self._show(len(self._unshown))
             finally:
                 os.close(self._fd)
                 self._fd = -1
                 self._console.open()
         self._console.open()
+
+    @property
+    def settled_fd(self) -> int:
+        """Descriptor that is readable when `settled` has something to do; -1 for none."""
+        return -1 if self._syncer is None else self._syncer.fd
+
+    def settle(self) -> None:
+        """Begin to make durable what waits to be shown; costs nothing if nothing does."""
+        if self._unshown and self._syncer is not None and not self._syncer.busy:
+            self._syncing = len(self._unshown)
+            self._syncer.begin()
+
+    def settled(self) -> None:
+        """Show what is durable now.
+
+        Raises:
+            HostError: if the disk refused.
+        """
+        if self._syncer is not None:
+            self._syncer.finish()
+            self._show(self._syncing)
+
+    def _show(self, count: int) -> None:
+        for _ in range(count):
+            self._console.show(*self._unshown.popleft())
 
     def record(self, event: str, fields: dict[str, Any]) -> Record:
         """Append one event, whole or not at all, show it, and return it with its envelope.
@@ -230,7 +274,10 @@ class RunLog:
         line = _encode(record).encode() + b"\n"
         self._append(line)
         self._seq += 1
-        self._console.show(record, line)
+        if self._unshown or (event in _RESULTS and self._syncer is not None):
+            self._unshown.append((record, line))
+        else:
+            self._console.show(record, line)
         return record
 
     def _append(self, line: bytes) -> None:

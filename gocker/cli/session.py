@@ -84,7 +84,7 @@ class Session:
         machine = Machine(self._plan, options)
         with self.run.opened() as directory:
             self._log = RunLog("run.jsonl", self.run.id, self._plan.project, self._console,
-                               dir_fd=directory)  # fmt: skip
+                               dir_fd=directory, durable=True)  # fmt: skip
         try:
             self._begin(options)
             launchers = self._all_launchers()
@@ -168,6 +168,19 @@ class Session:
             planfile.write(self.run, self._plan)
         except HostError:
             pass  # a full disk: nobody may ever ask for it, and `gocker exec` says what is missing
+
+    @property
+    def settled_fd(self) -> int:
+        """Return a descriptor that is readable when `settled` is to be called."""
+        return self._log.settled_fd
+
+    def settle(self) -> None:
+        """Begin to make durable what was recorded."""
+        self._log.settle()
+
+    def settled(self) -> None:
+        """Show the records that are durable."""
+        self._log.settled()
 
     def open_log(self, instance: str, attempt: int) -> int:
         """Return a descriptor for a container's raw output."""

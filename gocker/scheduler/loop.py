@@ -145,6 +145,7 @@ class Loop:
             Link(launcher, self._selector, self._on_message, self._on_lost, ready=number == 0)
             for number, launcher in enumerate(self._launchers)
         )
+        self._selector.register(self._around.settled_fd, selectors.EVENT_READ, self._around.settled)
         with signals.Events(self._selector, self._interrupted):
             self._obey(self._machine.begin(time.monotonic()))
             while not self._machine.done:
@@ -170,6 +171,7 @@ class Loop:
             self._obey(self._machine.tick(now))
         if again is not None:
             self._obey([*self._shortage.due(now)])
+        self._around.settle()
 
     def _pause(self, paused: bool) -> None:
         """Let the containers wait while nobody reads what we have of them already."""

@@ -44,7 +44,8 @@ HOLD: Spec = {
     "services": {
         "writer": {
             "image": "host:/", "command": ["sh", "-c", "echo begin; read line </user/go;"
-                                           " echo lost; echo lost >&2; read line </user/go;"
+                                           " head -c 20000 /dev/zero | tr '\\0' x; echo lost;"
+                                           " read line </user/go;"
                                            " echo end; exit 7"],
         },
     }
@@ -92,9 +93,8 @@ def test_records_and_logs_go_on_when_there_is_room_again(gocker: Gocker, small: 
     assert log.startswith("begin\n")
     assert log.endswith("end\n")
     warning = result.event("job.warned", "writer")["message"]
-    assert warning.endswith("bytes of its log are lost: No space left on device") == (
-        "lost\nlost" not in log
-    )
+    assert warning.endswith("bytes of its log are lost: No space left on device")
+    assert int(warning.split()[0]) == 20000 + len("begin\nlost\nend\n") - len(log)
     assert [r["seq"] for r in result.records] == list(range(1, len(result.records) + 1))
 
 
