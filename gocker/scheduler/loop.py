@@ -13,9 +13,10 @@ import os
 import selectors
 import time
 from collections import deque
+from functools import partial
 
 from gocker import events
-from gocker.errors import HostError, unforeseen
+from gocker.errors import GockerError, HostError, unforeseen
 from gocker.scheduler import signals
 from gocker.scheduler.launcher import lost
 from gocker.scheduler.links import Link, Links
@@ -114,6 +115,7 @@ class Loop:
         self._plan = plan
         self._machine = machine
         self._launchers = launchers
+        self._network = launchers[0].network
         self._around = around
         self._run_id = run_id
         self._selector = selectors.DefaultSelector()
@@ -146,6 +148,8 @@ class Loop:
             for number, launcher in enumerate(self._launchers)
         )
         self._selector.register(self._around.settled_fd, selectors.EVENT_READ, self._around.settled)
+        if self._network is not None:
+            self._network.watch(self._selector, self._network_lost, partial(self._obey, []))
         with signals.Events(self._selector, self._interrupted):
             self._obey(self._machine.begin(time.monotonic()))
             while not self._machine.done:
@@ -204,18 +208,7 @@ class Loop:
         except Exception as error:  # one container's failure, whatever it is
             for directory in attempt.anonymous.values():
                 remove_path(directory)
-            self._start_failed(attempt, unforeseen(error).to_wire())
-
-    def _start_failed(self, attempt: Attempt, error: dict[str, Any]) -> None:
-        """Try again later, or tell the machine that it failed."""
-        if attempt.streams is not None:
-            attempt.streams.abandon()
-        command = Start(attempt.instance, attempt.number)
-        if self._shortage.postpone(command, error, time.monotonic()):
-            del self._attempts[attempt.id]
-            return
-        attempt.ended = {"error": error}
-        self._failures.append(StartFailed(attempt.instance, attempt.number, error))
+            self._failed(attempt, unforeseen(error).to_wire())
 
     def _request_start(self, command: Start, attempt: Attempt) -> None:
         unit = self._plan.units[command.unit]
@@ -239,10 +232,44 @@ class Loop:
             for fd in fds:
                 os.close(fd)
             raise
-        attempt.link.start(
-            made, attempt.id, tuple(fds), anonymous, best_effort=unit.best_effort,
-            keep=made.artifacts is not None or self._plan.keep != "never",
+        keep = made.artifacts is not None or self._plan.keep != "never"
+        start = partial(
+            attempt.link.start, made, attempt.id, tuple(fds), anonymous,
+            best_effort=unit.best_effort, keep=keep,
         )  # fmt: skip
+        if made.network is None or self._network is None:
+            start()
+        else:
+            self._network.attach(
+                command.unit, attempt.id, partial(self._connected, attempt, start, tuple(fds))
+            )
+
+    def _connected(
+        self, attempt: Attempt, start: Callable[..., None], fds: tuple[int, ...],
+        netns: int, error: GockerError | None, *, shared: bool = False,
+    ) -> None:  # fmt: skip
+        """The container's network namespace is ready, or cannot be had."""
+        try:
+            if error is not None:
+                for fd in fds:
+                    os.close(fd)
+                raise error
+            start(netns=netns, shared=shared)
+        except Exception as failure:  # one container's failure, whatever it is
+            self._failed(attempt, unforeseen(failure).to_wire())
+
+    def _failed(self, attempt: Attempt, error: dict[str, Any]) -> None:
+        """Try again later, or tell the machine that it failed."""
+        if attempt.streams is not None:
+            attempt.streams.abandon()
+        command = Start(attempt.instance, attempt.number)
+        if self._shortage.postpone(command, error, time.monotonic()):
+            del self._attempts[attempt.id]
+            if self._network is not None:
+                self._network.ended(attempt.id)
+            return
+        attempt.ended = {"error": error}
+        self._failures.append(StartFailed(attempt.instance, attempt.number, error))
 
     def _stop(self, command: Stop) -> None:
         attempt = self._current[command.unit, command.attempt]
@@ -310,6 +337,8 @@ class Loop:
 
     def _verdict(self, command: Verdict) -> None:
         attempt = self._current.pop((command.unit, command.attempt))
+        if self._network is not None:
+            self._network.ended(attempt.id)
         ended = attempt.ended
         self._disconnect(attempt)
         self._attempts.pop(attempt.id, None)
@@ -394,8 +423,17 @@ class Loop:
                 attempt.streams.drain()
         self._tell(LauncherLost(lost().to_wire()))
 
+    def _network_lost(self) -> None:
+        """Without its network the project is over, as without a launcher."""
+        from gocker.scheduler.network import lost as network_lost
+
+        if not self._machine.done:
+            self._tell(LauncherLost(network_lost().to_wire()))
+
     def _on_started(self, message: dict[str, Any]) -> None:
         attempt = self._attempts[message["id"]]
+        if self._network is not None:
+            self._network.started(attempt.id)
         fields = self._fields(attempt)
         image = self._plan.units[attempt.instance].image
         self._around.record("container.started", fields | {
@@ -418,7 +456,7 @@ class Loop:
         if attempt is None:
             return
         if "error" in message:
-            self._start_failed(attempt, message["error"])
+            self._failed(attempt, message["error"])
             self._obey([])
             return
         attempt.ended = message
