@@ -6,6 +6,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 _EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32), fs/ext4/ext4.h
@@ -30,7 +31,15 @@ class Disk:
         self.mountpoint.chmod(0o700)
 
     def umount(self) -> None:
+        """Take it away; returns when the kernel has let go of it.
+
+        A dead launcher's mount namespace, with its copy of the mount, ends a moment later.
+        """
         subprocess.run(["umount", self.mountpoint], check=True)
+        deadline = time.monotonic() + 30
+        while subprocess.run(["losetup", "-j", self.image], capture_output=True).stdout:
+            assert time.monotonic() < deadline, "somebody still has the disk"
+            time.sleep(0.01)
 
     def cut_power(self) -> None:
         """Lose everything that is not on the disk, at once: ext4 writes nothing any more."""
