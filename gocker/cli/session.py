@@ -83,6 +83,7 @@ class Session:
     def execute(self, options: Options) -> Result:
         """Run the plan to its end; the launcher has cleaned up when this returns."""
         machine = Machine(self._plan, options)
+        in_order = False
         with self.run.opened() as directory:
             self._log = RunLog("run.jsonl", self.run.id, self._plan.project, self._console,
                                dir_fd=directory, durable=True)  # fmt: skip
@@ -90,8 +91,11 @@ class Session:
             self._begin(options)
             launchers = self._all_launchers()
             result = Loop(self._plan, machine, launchers, self, self.run.id).run()
+            in_order = result.exit_code != HostError.exit_code
         finally:
             close_all([self._launcher, *self._further])
+            if not in_order:
+                leftovers.remove_of_run(self._roots, self.run.id)
             signals.release()
             try:
                 self._log.close()
