@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gocker.plan.model import Container, Plan
     from gocker.scheduler.loop import Ended
     from gocker.scheduler.messages import Options, Result, Verdict
+    from gocker.scheduler.network import ProjectNetwork
     from gocker.scheduler.output import Feed
     from gocker.state.roots import Roots
     from gocker.state.run import Run
@@ -82,20 +83,26 @@ class Session:
     def execute(self, options: Options) -> Result:
         """Run the plan to its end; the launcher has cleaned up when this returns."""
         machine = Machine(self._plan, options)
+        in_order = False
         with self.run.opened() as directory:
             self._log = RunLog("run.jsonl", self.run.id, self._plan.project, self._console,
-                               dir_fd=directory)  # fmt: skip
+                               dir_fd=directory, durable=True)  # fmt: skip
         try:
             self._begin(options)
             launchers = self._all_launchers()
             result = Loop(self._plan, machine, launchers, self, self.run.id).run()
+            in_order = result.exit_code != HostError.exit_code
         finally:
             close_all([self._launcher, *self._further])
+            if not in_order:
+                leftovers.remove_of_run(self._roots, self.run.id)
             signals.release()
-            self._log.close()
-            for sink in self.sinks:
-                sink.flush()
-            self.run.close()
+            try:
+                self._log.close()
+            finally:
+                for sink in self.sinks:
+                    sink.flush()
+                self.run.close()
         prune(self._roots, self._plan.project)
         return result
 
@@ -103,7 +110,10 @@ class Session:
         """Return the launcher and as many more as the plan is worth; those are still loading."""
         count = wanted(len(self._plan.units), len(os.sched_getaffinity(0)))
         for number in range(1, count):
-            launcher = Launcher(*spawn())
+            try:
+                launcher = Launcher(*spawn())
+            except HostError:
+                break  # no process left for a second one: the first does it all
             self._further.append(launcher)
             ask_launcher(launcher, self._roots, self.run, number)
         return [self._launcher, *self._further]
@@ -128,12 +138,32 @@ class Session:
             self.record(event, fields)
         try:
             check_limits(self._launcher, self._plan)
+            if self._launcher.network is not None:
+                self._network_ready(self._launcher.network)
         except GockerError as error:
             self.record("run.finished", {
                 "exit_code": error.exit_code, "reason": "error", "duration_s": 0.0,
                 "totals": {}, "error": error.to_wire(),
             })  # fmt: skip
             raise
+
+    def _network_ready(self, network: ProjectNetwork) -> None:
+        answer = network.ready()
+        wanted = self._plan.network
+        assert wanted is not None  # noqa: S101  # the network is this plan's
+        for it in wanted.networks:
+            self.record("network.created", {
+                "network": it.name, "driver": it.driver, "subnets": list(it.subnets),
+                "internal": it.internal,
+            })  # fmt: skip
+        for publication, (protocol, host, port, _, target) in zip(
+            wanted.publications, answer["ports"], strict=True
+        ):
+            self.record("port.published", {
+                "service": self._plan.units[publication.unit].service,
+                "instance": publication.unit, "protocol": protocol, "host": host,
+                "published": port, "target": target,
+            })  # fmt: skip
 
     # -- what the loop asks for ----------------------------------------------------------------
 
@@ -164,6 +194,19 @@ class Session:
         except HostError:
             pass  # a full disk: nobody may ever ask for it, and `gocker exec` says what is missing
 
+    @property
+    def settled_fd(self) -> int:
+        """Return a descriptor that is readable when `settled` is to be called."""
+        return self._log.settled_fd
+
+    def settle(self) -> None:
+        """Begin to make durable what was recorded."""
+        self._log.settle()
+
+    def settled(self) -> None:
+        """Show the records that are durable."""
+        self._log.settled()
+
     def open_log(self, instance: str, attempt: int) -> int:
         """Return a descriptor for a container's raw output."""
         return self.run.open_log(instance, attempt)
@@ -187,20 +230,24 @@ class Session:
                 if not os.path.lexists(item.path):
                     os.makedirs(item.path, 0o755)
             elif item.kind == "volume":
-                self._volume(item.name)
+                if self._volume(item.name) and item.copy:
+                    _copy_up(container, item.copy, item.path)
             else:
                 path = leftovers.container_path(self._roots, f"{container_id}-V{number}")
                 os.mkdir(path, 0o755)
+                if item.copy:
+                    _copy_up(container, item.copy, path)
                 anonymous[ANONYMOUS + item.path] = path
         return anonymous
 
-    def _volume(self, name: str) -> None:
+    def _volume(self, name: str) -> bool:
         project = self._plan.project
         from gocker.state import volumes
 
         volume, made = volumes.create(self._roots, project, name.removeprefix(f"{project}_"))
         if made:
             self.record("volume.created", {"volume": name, "path": volume.path})
+        return made
 
     @property
     def sinks(self) -> tuple[QueueSink, ...]:
@@ -264,6 +311,12 @@ class Session:
         if self._stdin is not None and instance == self._only:
             return os.dup(self._stdin)
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _copy_up(container: Container, path: str, target: str) -> None:
+    from gocker.image.unpacking import copy_up
+
+    copy_up(container.lower, path, target)
 
 
 def check_limits(launcher: Launcher, plan: Plan) -> None:

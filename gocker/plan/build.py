@@ -21,6 +21,7 @@ from gocker.plan.model import (
     Unit,
 )
 from gocker.plan.resources import limits, reservation
+from gocker.spec.model.roles import network_mode, uses_networks
 from gocker.values import replace
 
 TYPE_CHECKING = False
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from gocker.image.resolve import RootFs
+    from gocker.network.model import Attachment, NetworkPlan
     from gocker.plan.container import Host
     from gocker.plan.instances import Made
     from gocker.plan.model import Container, Role
@@ -58,6 +61,7 @@ def build(
     made = instances(project, matrices)
     names = {name: [item.name for item in items] for name, items in made.items()}
     groups = {name: name for name in matrices or ()}
+    network, attachments = _network(project, roles, made)
     units: dict[str, Unit] = {}
     containers: dict[str, Container] = {}
     notes: list[tuple[str, dict[str, Any]]] = [
@@ -68,14 +72,23 @@ def build(
         role = roles.get(name, "job")
         for instance, service, variables, owner in items:
             try:
-                found = container(service, instance, owner, host, variables, job=role == "job")
+                found = container(
+                    service,
+                    instance,
+                    owner,
+                    host,
+                    variables,
+                    job=role == "job",
+                    attachment=attachments.get(instance),
+                    network=network,
+                )
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
             containers[instance] = replace(found, artifacts=_artifacts(service))
-            unit = _unit(service, name, instance, role, names)
+            unit = _unit(service, name, instance, role, names, host.rootfs(image(service)))
             known = limits(found.config["linux"]["resources"])
             units[instance] = replace(unit, limits=known, matrix=groups.get(name))
-            notes += _relaxed(service, name, instance)
+            notes += _relaxed(service, name, instance, project)
     top = project.x_gocker
     capacity = None
     if top is not None and top.admission == "reserve":
@@ -95,7 +108,21 @@ def build(
         mask=_masked(project, made, containers, host),
         notes=tuple(notes),
         matrices=matrix_groups(project, groups),
+        network=network,
     )
+
+
+def _network(
+    project: Project, roles: Mapping[str, Role], made: Mapping[str, list[Made]]
+) -> tuple[NetworkPlan | None, Mapping[str, Attachment]]:
+    """Return the project's networks, if it uses some, and each instance's part of them."""
+    if not uses_networks(project, roles):
+        return None, {}
+    from gocker.network.plan import Planner
+
+    planner = Planner(project, made)
+    network = planner.plan()
+    return network if planner.attachments else None, planner.attachments
 
 
 def outline(
@@ -118,8 +145,9 @@ def outline(
 
 
 def _unit(
-    service: Service, name: str, instance: str, role: Role, instances: Mapping[str, list[str]]
-) -> Unit:
+    service: Service, name: str, instance: str, role: Role, instances: Mapping[str, list[str]],
+    root: RootFs | None = None,
+) -> Unit:  # fmt: skip
     depends = tuple(
         Dependency(unit, wanted.condition, wanted.required, wanted.restart)
         for other, wanted in service.depends_on.items()
@@ -132,9 +160,9 @@ def _unit(
         role=role,
         depends=depends,
         restart=_restart(service),
-        stop_signal=stop_signal(service.stop_signal),
+        stop_signal=stop_signal(service.stop_signal or (root.stop_signal if root else "") or None),
         stop_grace_s=10.0 if service.stop_grace_period is None else service.stop_grace_period,
-        health=_health(service),
+        health=_health(service, root),
         reserve=reservation(service),
     )
     extension = service.x_gocker
@@ -219,13 +247,16 @@ def _restart(service: Service) -> Restart:
     return Restart(condition, int(attempts) if attempts else None)  # type: ignore[arg-type]  # the model has checked the word
 
 
-def _health(service: Service) -> Healthcheck | None:
+def _health(service: Service, root: RootFs | None) -> Healthcheck | None:
+    """Return the service's check; what it leaves out is the image's (as docker merges them)."""
     check = service.healthcheck
-    if check is None or not check.enabled or check.test is None:
+    own = _image_health(root) if root is not None and root.healthcheck else None
+    if check is None:
+        return own
+    if not check.enabled or (check.test is None and own is None):
         return None
-    kind, *argv = check.test
-    test = ("/bin/sh", "-c", argv[0]) if kind == "CMD-SHELL" else tuple(argv)
-    default = Healthcheck(test)
+    default = own or Healthcheck(())
+    test = default.test if check.test is None else _probe(check.test)
     # 0 is Compose's word for the default here.
     return Healthcheck(
         test,
@@ -234,6 +265,28 @@ def _health(service: Service) -> Healthcheck | None:
         retries=check.retries or default.retries,
         start_period_s=check.start_period or default.start_period_s,
         start_interval_s=check.start_interval or default.start_interval_s,
+    )
+
+
+def _probe(test: Sequence[str]) -> tuple[str, ...]:
+    kind, *argv = test
+    return ("/bin/sh", "-c", argv[0]) if kind == "CMD-SHELL" else tuple(argv)
+
+
+def _image_health(root: RootFs) -> Healthcheck | None:
+    """Return an image's check, whose times are nanoseconds; 0 is the default."""
+    found = root.healthcheck
+    test = found.get("Test") or ("NONE",)
+    if test[0] == "NONE":
+        return None
+    default = Healthcheck(_probe(test))
+    return Healthcheck(
+        default.test,
+        interval_s=found.get("Interval", 0) / 1e9 or default.interval_s,
+        timeout_s=found.get("Timeout", 0) / 1e9 or default.timeout_s,
+        retries=found.get("Retries", 0) or default.retries,
+        start_period_s=found.get("StartPeriod", 0) / 1e9 or default.start_period_s,
+        start_interval_s=found.get("StartInterval", 0) / 1e9 or default.start_interval_s,
     )
 
 
@@ -257,7 +310,9 @@ def stop_signal(name: str | None) -> int:
     raise PlanError(f"unknown stop_signal {name!r}", hint="a name as SIGTERM, or a number 1..64")
 
 
-def _relaxed(service: Service, name: str, instance: str) -> list[tuple[str, dict[str, Any]]]:
+def _relaxed(
+    service: Service, name: str, instance: str, project: Project
+) -> list[tuple[str, dict[str, Any]]]:
     """Return a note for everything that weakens the default confinement."""
     found: list[tuple[str, str, str]] = []
     if service.cap_add:
@@ -267,7 +322,7 @@ def _relaxed(service: Service, name: str, instance: str) -> list[tuple[str, dict
         found.append(("no_new_privileges", "false", "true"))
     if seccomp_unconfined(service):
         found.append(("seccomp", "unconfined", "gocker's allow-list"))
-    if service.network_mode == "host":
+    if network_mode(service, project) == "host":
         found.append(("network_mode", "host", "a network namespace of its own"))
     if service.devices:
         found.append(("devices", " ".join(device.source for device in service.devices), "none"))

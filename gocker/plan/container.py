@@ -10,6 +10,7 @@ from gocker.image.resolve import HIDDEN_MODES
 from gocker.plan import files, posture, userns
 from gocker.plan.model import Container
 from gocker.plan.resources import device_number, resources
+from gocker.spec.model.roles import network_mode
 from gocker.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from gocker import oci
     from gocker.image.resolve import RootFs
+    from gocker.network.model import Attachment, NetworkPlan
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 
@@ -51,8 +53,11 @@ class Host:
 def container(
     service: Service, instance: str, project: Project, host: Host,
     variables: Mapping[str, str] | None = None, *, job: bool,
+    attachment: Attachment | None = None, network: NetworkPlan | None = None,
 ) -> Container:  # fmt: skip
     """Return how to make the container of `instance`; `variables` are its own.
+
+    `attachment`: to which of the `network`'s networks.
 
     Raises:
         PlanError: what is wrong with the service and cannot be seen in the spec alone.
@@ -61,14 +66,16 @@ def container(
     own_user = userns.is_auto(service, project)
     hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
     ids = userns.mappings(userns.wanted_range(project.name)) if own_user else None
-    mounts, prepare = files.mounts(service, project, host.volumes_root, idmap=own_user)
+    mounts, prepare = files.mounts(service, project, host.volumes_root, root, idmap=own_user)
     config: oci.Config = {
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": service.read_only},
         "hostname": hostname,
         "process": _process(service, root, hostname, host, variables or {}),
         "mounts": mounts,
-        "linux": _linux(service, host, ids, job=job),
+        "linux": _linux(
+            service, host, ids, job=job, network=_network_of(service, project, attachment)
+        ),
     }
     if service.domainname:
         config["domainname"] = service.domainname
@@ -79,12 +86,30 @@ def container(
         config=config,
         lower=tuple(root.lower),
         hidden=tuple((path, HIDDEN_MODES.get(path, 0o755)) for path in sorted(root.hidden)),
-        files=files.generated(service, hostname, host.resolv_conf),
+        files=files.generated(service, hostname, host.resolv_conf, attachment,
+                              _servers(attachment, network)),
         grants=files.grants(service, project, host.environ),
         init=bool(service.init),
         attach=service.attach,
         prepare=tuple(prepare),
-    )
+        network=attachment,
+        root=tuple(root.root),
+    )  # fmt: skip
+
+
+def _network_of(service: Service, project: Project, attachment: Attachment | None) -> str:
+    """Return whose network namespace a container has: ``own``, ``shared`` or ``host``."""
+    if attachment is not None:
+        return "shared" if attachment.share else "own"
+    return "host" if network_mode(service, project) == "host" else "own"
+
+
+def _servers(attachment: Attachment | None, network: NetworkPlan | None) -> list[str]:
+    if attachment is None or network is None:
+        return []
+    from gocker.network.hosts import nameservers
+
+    return nameservers(attachment, {it.key: it for it in network.networks})
 
 
 def image(service: Service) -> str:
@@ -97,11 +122,11 @@ def image(service: Service) -> str:
 def _process(
     service: Service, root: RootFs, hostname: str, host: Host, variables: Mapping[str, str]
 ) -> oci.Process:
-    user = _user(service)
+    user = _user(service, root.user)
     is_root = user.get("uid") == 0 or user.get("username", "").split(":")[0] == "root"
     process: oci.Process = {
         "args": _args(service, root),
-        "cwd": service.working_dir or "/",
+        "cwd": service.working_dir or root.working_dir,
         "user": user,
         "env": _environment(service, root, hostname, variables),
         "rlimits": _rlimits(service, host),
@@ -114,10 +139,12 @@ def _process(
 
 
 def _args(service: Service, root: RootFs) -> list[str]:
-    command = service.command
-    if command is None and service.entrypoint is None:
-        command = root.command
-    args = [*(service.entrypoint or ()), *(command or ())]
+    entrypoint, command = service.entrypoint, service.command
+    if entrypoint is None:
+        entrypoint = root.entrypoint
+        # An entrypoint of the service clears the image's command.
+        command = root.command if command is None else command
+    args = [*entrypoint, *(command or ())]
     if not args:
         raise PlanError(
             "no command: neither the spec nor the image names one",
@@ -126,13 +153,14 @@ def _args(service: Service, root: RootFs) -> list[str]:
     return args
 
 
-def _user(service: Service) -> oci.User:
+def _user(service: Service, default: str) -> oci.User:
     """Return numbers where the spec has numbers; names are looked up in the container."""
-    user, _, group = (service.user or "0").partition(":")
+    wanted = service.user or default
+    user, _, group = (wanted or "0").partition(":")
     numeric = user.isdecimal() and (group.isdecimal() or not group)
-    if not service.group_add and (service.user is None or (numeric and group)):
+    if not service.group_add and (not wanted or (numeric and group)):
         return {"uid": int(user), "gid": int(group or 0), "umask": posture.UMASK}
-    names = [service.user or "0", *service.group_add]
+    names = [wanted or "0", *service.group_add]
     for each in names:
         if not each or any(character.isspace() for character in each):
             raise PlanError(f"user or group {each!r} is empty or has white space")
@@ -226,10 +254,9 @@ def _default_sysctl(ipv6: bool, own_user: bool) -> dict[str, str]:
 
 
 def _linux(
-    service: Service, host: Host, ids: list[oci.IDMapping] | None, *, job: bool
+    service: Service, host: Host, ids: list[oci.IDMapping] | None, *, job: bool, network: str
 ) -> oci.Linux:
-    own_network = service.network_mode != "host"
-    kinds = ["mount", "uts", "ipc", "pid", "cgroup", *(["network"] if own_network else [])]
+    kinds = ["mount", "uts", "ipc", "pid", "cgroup", *(["network"] if network != "host" else [])]
     linux: oci.Linux = {
         "namespaces": [{"type": kind} for kind in kinds],
         "resources": resources(service, job=job),
@@ -240,7 +267,7 @@ def _linux(
     if ids is not None:
         linux["namespaces"].append({"type": "user"})
         linux["uidMappings"] = linux["gidMappings"] = ids
-    sysctl = _sysctl(service, host, own_network=own_network, own_user=ids is not None)
+    sysctl = _sysctl(service, host, network, own_user=ids is not None)
     if sysctl:
         linux["sysctl"] = sysctl
     if not seccomp_unconfined(service):
@@ -255,8 +282,8 @@ def _linux(
     return linux
 
 
-def _sysctl(service: Service, host: Host, *, own_network: bool, own_user: bool) -> dict[str, str]:
-    found = _default_sysctl(host.ipv6, own_user) if own_network else {}
+def _sysctl(service: Service, host: Host, network: str, *, own_user: bool) -> dict[str, str]:
+    found = _default_sysctl(host.ipv6, own_user) if network == "own" else {}
     if service.sysctls:
         found = dict(found)
     for name, value in service.sysctls.items():
@@ -266,8 +293,9 @@ def _sysctl(service: Service, host: Host, *, own_network: bool, own_user: bool) 
                 f"sysctl {name!r} does not belong to a namespace of the container",
                 hint="net.*, kernel.msg*, kernel.sem, kernel.shm* and fs.mqueue.* can be set",
             )
-        if dotted.startswith("net.") and not own_network:
-            raise PlanError(f"sysctl {name!r} would change the host: network_mode is host")
+        if dotted.startswith("net.") and network != "own":
+            whose = "the host" if network == "host" else "another container"
+            raise PlanError(f"sysctl {name!r} would change {whose}: its network is shared")
         found[dotted] = value
     return found
 

@@ -8,12 +8,15 @@ from functools import lru_cache
 from gocker.errors import PlanError
 from gocker.plan import posture
 from gocker.plan.model import ANONYMOUS, Prepare
+from gocker.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gocker import oci
+    from gocker.image.resolve import RootFs
+    from gocker.network.model import Attachment
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
     from gocker.spec.model.service import FileGrant
@@ -35,14 +38,14 @@ _default_mounts = lru_cache(posture.default_mounts)
 
 
 def mounts(
-    service: Service, project: Project, volumes_root: str, *, idmap: bool = False
+    service: Service, project: Project, volumes_root: str, image: RootFs, *, idmap: bool = False
 ) -> tuple[list[oci.Mount], list[Prepare]]:
     """Return the mounts in their order, and the directories that must exist before.
 
     `idmap`: whether binds and volumes are shown with the ids of the user namespace.
     """
     default = _default_mounts(service.shm_size or posture.SHM_SIZE)
-    if not service.tmpfs and not service.volumes:
+    if not service.tmpfs and not service.volumes and not image.volumes:
         return default, []
     found = list(default)
     prepare: list[Prepare] = []
@@ -53,11 +56,32 @@ def mounts(
             entry["options"].append("ridmap" if "rbind" in entry["options"] else "idmap")
         found.append(entry)
         if needs is not None:
-            prepare.append(needs)
+            prepare.append(_with_content(needs, mount, image))
+    taken = {entry["destination"].rstrip("/") for entry in found}
+    for path in image.volumes:
+        if path not in taken:
+            options = ["rbind", "rprivate", "rw", *(["ridmap"] if idmap else [])]
+            found.append(_bound(path, f"{ANONYMOUS}{path}", options))
+            prepare.append(Prepare("anonymous", path, copy=path))
     # A parent's mount comes before its children's, whatever the order in the spec; the default
     # mounts stay first. Sorting by depth is stable.
     first = len(default)
     return found[:first] + sorted(found[first:], key=_depth), prepare
+
+
+def _with_content(needs: Prepare, mount: Mount, image: RootFs) -> Prepare:
+    """Have a new volume begin with what the image has there, but not with the host's files."""
+    nocopy = mount.volume is not None and (mount.volume.nocopy or mount.volume.subpath)
+    if needs.kind == "bind" or nocopy or not image.digest:
+        return needs
+    return replace(needs, copy=mount.target)
+
+
+def _bound(target: str, source: str, options: list[str]) -> oci.Mount:
+    return {
+        "destination": target, "type": "bind", "source": source,
+        "options": [*options, "nosuid", "nodev"],
+    }  # fmt: skip
 
 
 def _depth(entry: oci.Mount) -> int:
@@ -138,22 +162,46 @@ def _subpath(mount: Mount) -> str:
     return subpath or ""
 
 
-def generated(service: Service, hostname: str, host_resolv_conf: str) -> tuple[oci.File, ...]:
-    """Return /etc/hosts, /etc/hostname and /etc/resolv.conf."""
-    hosts = [*_HOST_LINES, f"127.0.1.1\t{hostname}"]
-    for name, addresses in service.extra_hosts.items():
+def generated(
+    service: Service, hostname: str, host_resolv_conf: str, attachment: Attachment | None = None,
+    servers: list[str] | None = None,
+) -> tuple[oci.File, ...]:  # fmt: skip
+    """Return /etc/hosts, /etc/hostname and /etc/resolv.conf.
+
+    Args:
+        service: whose files these are.
+        hostname: its host name.
+        host_resolv_conf: the host's.
+        attachment: its networks.
+        servers: the resolvers of its networks.
+    """
+    if attachment is not None and attachment.endpoints:
+        from gocker.network.hosts import own_lines
+
+        hosts = [*_HOST_LINES, *own_lines(hostname, attachment)]
+    else:
+        hosts = [*_HOST_LINES, f"127.0.1.1\t{hostname}"]
+    for name, given in service.extra_hosts.items():
+        addresses = given
+        if "host-gateway" in given:
+            from gocker.network.hosts import host_gateway
+
+            addresses = tuple(host_gateway(given, attachment))
         hosts += [f"{_one_line(address)}\t{_one_line(name)}" for address in addresses]
     return (
         {"path": "/etc/hosts", "content": "\n".join(hosts) + "\n", "mode": 0o644},
         {"path": "/etc/hostname", "content": f"{hostname}\n", "mode": 0o644},
-        {"path": "/etc/resolv.conf", "content": _resolv_conf(service, host_resolv_conf),
-         "mode": 0o644},
+        {"path": "/etc/resolv.conf",
+         "content": _resolv_conf(service, host_resolv_conf, servers or []), "mode": 0o644},
     )  # fmt: skip
 
 
-def _resolv_conf(service: Service, host: str) -> str:
-    """Return resolv.conf(5): the spec's own lines, or the host's where its network is shared."""
-    lines = [f"nameserver {_one_line(address)}" for address in service.dns]
+def _resolv_conf(service: Service, host: str, servers: list[str]) -> str:
+    """Return resolv.conf(5): the spec's own lines, or the host's where its network is shared.
+
+    A project's resolver knows of the spec's servers and asks them itself.
+    """
+    lines = [f"nameserver {_one_line(address)}" for address in servers or service.dns]
     if service.dns_search:
         lines.append("search " + " ".join(_one_line(name) for name in service.dns_search))
     if service.dns_opt:

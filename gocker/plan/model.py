@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from gocker import oci
+    from gocker.network.model import Attachment, NetworkPlan
 
     Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
     When = Literal["on_success", "on_failure", "always"]
@@ -145,11 +146,13 @@ class Prepare:
 
     `kind`: ``volume`` is a named volume, ``bind`` a bind mount's source that the spec allows
     to be created, ``anonymous`` a volume of one container only, `path` being its target.
+    `copy`: path in the image whose content a new volume begins with; empty for none.
     """
 
     kind: Literal["volume", "bind", "anonymous"]
     path: str
     name: str = ""
+    copy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,9 @@ class Container:
     `config` has no linux.cgroupsPath; the executor adds it with the container's id. `lower`:
     directories of the root's overlay, topmost first; `hidden`: paths in it that are shown as
     empty directories, with their modes. `files` and `grants` (secrets and configs, which the
-    container cannot write) are bound from a private tmpfs.
+    container cannot write) are bound from a private tmpfs. `root`: mode and owner of the root
+    directory, if not the usual ones. `network`: None is a namespace of its own
+    with `lo`, or the host's.
     """
 
     config: oci.Config
@@ -171,6 +176,8 @@ class Container:
     attach: bool = True
     prepare: tuple[Prepare, ...] = ()
     artifacts: Artifacts | None = None
+    root: tuple[int, ...] = ()
+    network: Attachment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,3 +210,5 @@ class Plan:
     mask: tuple[str, ...] = ()
     # Events for the log's head: security.relaxed and key.ignored, as (name, fields).
     notes: tuple[tuple[str, dict[str, Any]], ...] = ()
+    # None: the project uses no networks.
+    network: NetworkPlan | None = None

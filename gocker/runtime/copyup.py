@@ -1,106 +1,67 @@
-"""The mount option ``tmpcopyup``: a tmpfs that begins with what it covers.
+"""Copies a directory of an image into a new volume, in a process of its own.
 
-Source: runtime-spec config.md "Linux mount options", tmpcopyup.
+Both trees are walked by descriptors and no link is followed in either: what an image has at a
+path can be anything, and what another container may have put into the volume, too
+(CVE-2020-1726, CVE-2022-23648, CVE-2023-0778).
 """
 
 from __future__ import annotations
 
+import json
 import os
-import stat
-from errno import ENOTSUP
+import sys
+from errno import ELOOP, ENOENT, ENOTDIR
 
-from gocker.errors import ConfigError
+from gocker.errors import GockerError, HostError, SyscallError
 from gocker.linux import mount as m
+from gocker.linux import process
+from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from gocker.runtime import copytree
+from gocker.runtime.unpack import open_lower, report_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gocker import oci
-    from gocker.runtime.options import MountOptions
-
-_CHUNK = 1 << 20
+    from typing import Any
 
 
-def mount(target: int, entry: oci.Mount, options: MountOptions) -> None:
-    """Mount a tmpfs with a copy of the directory `target` on it.
+def copy_up(options: dict[str, Any]) -> dict[str, Any]:
+    """Copy as `options` say, see `main`; return the report.
 
     Raises:
-        ConfigError: for another file system.
-        OSError: it does not fit ...
+        GockerError, OSError: why not.
     """
-    if entry.get("type") != "tmpfs":
-        raise ConfigError(f"mount {entry['destination']!r}: tmpcopyup is for tmpfs", phase="mounts")
-    data = [item.partition("=")[::2] for item in options.data.split(",") if item]
-    if not any(key == "mode" for key, _ in data):
-        data.append(("mode", f"{stat.S_IMODE(os.fstat(target).st_mode):o}"))
-    # Read-only only when it is full.
-    writable = options.bind_set & ~m.MOUNT_ATTR_RDONLY
-    source = entry.get("source", "tmpfs")
-    tree = m.new_mount("tmpfs", (("source", source), *data), writable)
+    process.unshare(process.CLONE_NEWNS)
+    m.mount(None, "/", None, m.MS_REC | m.MS_PRIVATE)
+    lower = open_lower(options["lower"])
     try:
-        below = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=target)
-        try:
-            _copy_directory(below, tree)
-        finally:
-            os.close(below)
-        if options.bind_set & m.MOUNT_ATTR_RDONLY:
-            m.mount_setattr(tree, "", attr_set=m.MOUNT_ATTR_RDONLY)
-        m.move_mount(tree, target)
-    finally:
-        os.close(tree)
+        resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+        source = openat2(lower, options["path"], copytree.DIRECTORY, resolve)
+    except SyscallError as error:
+        if error.errno in (ENOENT, ENOTDIR, ELOOP):
+            return {"copied": False}
+        raise
+    target = os.open(options["target"], copytree.DIRECTORY)
+    if os.listdir(target):
+        return {"copied": False}
+    os.umask(0)
+    copytree.copy(source, target)
+    return {"copied": True}
 
 
-def _copy_directory(source: int, to: int) -> None:
-    """Copy what is in a directory; no link is followed in either."""
-    for name in os.listdir(source):
-        info = os.stat(name, dir_fd=source, follow_symlinks=False)
-        _copy_entry(source, to, name, info)
-        os.chown(name, info.st_uid, info.st_gid, dir_fd=to, follow_symlinks=False)
-        if not stat.S_ISLNK(info.st_mode):
-            # After chown(2), which takes setuid bits away.
-            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=to)
-            os.chmod(f"/proc/self/fd/{fd}", stat.S_IMODE(info.st_mode))
-            os.close(fd)
-        times = (info.st_atime_ns, info.st_mtime_ns)
-        os.utime(name, ns=times, dir_fd=to, follow_symlinks=False)
+def main() -> None:
+    """Copy; the first argument is a JSON object, the report goes to standard output.
 
-
-def _copy_entry(source: int, to: int, name: str, info: os.stat_result) -> None:
-    if stat.S_ISDIR(info.st_mode):
-        os.mkdir(name, 0o700, dir_fd=to)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        inner, copy = os.open(name, flags, dir_fd=source), os.open(name, flags, dir_fd=to)
-        try:
-            _copy_directory(inner, copy)
-            _copy_attributes(inner, copy)
-        finally:
-            os.close(inner)
-            os.close(copy)
-    elif stat.S_ISREG(info.st_mode):
-        _copy_file(source, to, name)
-    elif stat.S_ISLNK(info.st_mode):
-        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=to)
-    else:
-        os.mknod(name, info.st_mode, info.st_rdev, dir_fd=to)
-
-
-def _copy_file(source: int, to: int, name: str) -> None:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    made = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    inner = os.open(name, flags, dir_fd=source)
-    copy = os.open(name, made, 0o600, dir_fd=to)
+    ``lower``: the image's layers, topmost first; ``path``: of the directory in it; ``target``: the
+    volume's directory. Nothing is copied into a volume that has something in it, and nothing
+    if there is no such directory, or a link is in its place.
+    """
+    process.prctl(process.PR_SET_PDEATHSIG, 9)
+    options = json.loads(sys.argv[1])
     try:
-        while os.sendfile(copy, inner, None, _CHUNK):
-            pass
-        _copy_attributes(inner, copy)
-    finally:
-        os.close(inner)
-        os.close(copy)
-
-
-def _copy_attributes(source: int, to: int) -> None:
-    for name in os.listxattr(source):
-        try:
-            os.setxattr(to, name, os.getxattr(source, name))
-        except OSError as error:
-            if error.errno != ENOTSUP:  # user.* before Linux 6.6, security.* of no LSM
-                raise
+        report = copy_up(options)
+    except GockerError as error:
+        report = {"error": error.to_wire()}
+    except OSError as error:
+        what = f"cannot copy the image's {options['path']!r} into its volume: {error.strerror}"
+        report = {"error": HostError(what).to_wire()}
+    report_to(1, report)

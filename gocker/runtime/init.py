@@ -232,6 +232,8 @@ def _join(setup: Setup) -> None:
         namespaces.join(setup.spaces)
     if setup.user is not None:
         attributes.raise_rlimits(setup.config["process"].get("rlimits") or ())
+        if process.CLONE_NEWNET in setup.spaces.paths:
+            sources.add_sysfs(setup.config, setup.trees)
         userns.enter(setup.user)
 
 

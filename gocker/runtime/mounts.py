@@ -22,7 +22,7 @@ from gocker.linux.path import (
     open_or_make,
     openat2,
 )
-from gocker.runtime import copyup
+from gocker.runtime import tmpcopyup
 from gocker.runtime.options import parse
 
 TYPE_CHECKING = False
@@ -81,7 +81,7 @@ def _mount(
     target = _target(root_fd, entry, fstype, fresh)
     try:
         if options.tmpcopyup:
-            copyup.mount(target, entry, options)
+            tmpcopyup.mount(target, entry, options)
         elif fstype in ("cgroup", "cgroup2"):
             _mount_cgroup(f"/proc/self/fd/{target}", root_fd, cgroup_mounts, entry, options)
         else:
@@ -147,11 +147,13 @@ def _plain_directory(root_fd: int, destination: str) -> int:
 
 def _attach(root_fd: int, tree: int, entry: oci.Mount, fresh: set[str]) -> None:
     """Move a detached mount in; a mount point that is missing is made."""
-    destination = entry["destination"]
-    directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-    target = open_or_make(root_fd, destination, directory=directory, mode=0o755)
-    try:
+    if entry.get("type") in ("sysfs", "tmpfs"):
+        target = _target(root_fd, entry, entry["type"], fresh)
+    else:
+        directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+        target = open_or_make(root_fd, entry["destination"], directory=directory, mode=0o755)
         _check_place(root_fd, target, entry, fresh, tree)
+    try:
         m.move_mount(tree, target)
     finally:
         os.close(target)

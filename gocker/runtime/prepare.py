@@ -51,6 +51,12 @@ def scratch(path: str) -> int:
     # Slave, so that containers find what the host mounts later, and the host can unmount it.
     mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
     procfs.root()
+    fill_scratch(path)
+    return host_fd
+
+
+def fill_scratch(path: str) -> None:
+    """Mount the scratch directory, make what `rootfs` looks for in it, and enter it."""
     flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
     # Searchable for roots of user namespaces; its parent is not.
     mount.mount("tmpfs", path, "tmpfs", flags, "mode=711,size=64k")
@@ -63,7 +69,6 @@ def scratch(path: str) -> int:
     os.close(os.open(rootfs.EMPTY_FILE, os.O_CREAT | os.O_CLOEXEC, 0o444))
     # The file system itself becomes read-only: what containers share cannot be written.
     mount.mount("tmpfs", "mask", "tmpfs", flags | mount.MS_REMOUNT | mount.MS_RDONLY)
-    return host_fd
 
 
 def reset_signals() -> None:

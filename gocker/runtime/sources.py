@@ -47,6 +47,18 @@ def open_all(config: oci.Config, user: User | None, host_fd: int = -1) -> dict[i
     return trees
 
 
+def add_sysfs(config: oci.Config, trees: dict[int, int]) -> None:
+    """Add the mounts of sysfs to `trees`, made as the host's root in the container's network.
+
+    Who made that network decides who may mount a sysfs that shows it, and a container's user
+    namespace made none that was ready before.
+    """
+    for number, entry in enumerate(config.get("mounts", ())):
+        if entry.get("type") == "sysfs" and number not in trees:
+            options = parse(tuple(entry.get("options") or ()))
+            trees[number] = m.new_mount("sysfs", (), options.bind_set)
+
+
 def is_bind(entry: oci.Mount) -> bool:
     """Return whether an existing tree is mounted: "bind" is a type or an option."""
     options = entry.get("options") or ()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from errno import EMFILE
 
 from gocker.runtime import init, seccomp, userns
 from gocker.runtime.container import Container
 from gocker.runtime.namespaces import Namespaces
+from gocker.tree import remove_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from gocker.runtime.layers import Layer, Layers
     from gocker.runtime.userns import User
     from gocker.wire import Message
+
+
+# Descriptors that one start needs for a moment: a cgroup in each hierarchy, an overlay's layers.
+RESERVE = 24
 
 
 class Starter:
@@ -40,6 +46,7 @@ class Starter:
         self._host_mount_fd = host_mount_fd
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._shared: dict[int, Any] = {}
+        self._most_fds = os.sysconf("SC_OPEN_MAX")
 
     def define(self, key: int, name: str, value: Any) -> None:
         """Keep a part of many configurations; compile it if it is a seccomp profile."""
@@ -51,8 +58,14 @@ class Starter:
         Raises:
             GockerError: nothing is left of it then.
         """
+        # The kernel gives the lowest number that is free, so this tells how many there are.
+        if fds and max(fds) + RESERVE > self._most_fds:
+            self._layers.drop_idle()
+            raise OSError(EMFILE, f"of {self._most_fds} descriptors")
         linux = message["config"]["linux"]
         program = self._program(message)
+        if "netns" in message:
+            _use_network(linux, fds[3])
         spaces = Namespaces(linux)
         user = userns.of(linux, spaces)
         try:
@@ -64,6 +77,8 @@ class Starter:
                 return self._in(group, message, fds, program, spaces, user)
             except BaseException:
                 group.remove()
+                for directory in message.get("directories", ()):
+                    remove_path(directory)
                 raise
             finally:
                 group.close_fds()
@@ -106,6 +121,7 @@ class Starter:
                 os.close(layer_fd)
         made.directories = message.get("directories", [])
         made.keep = message.get("keep", False)
+        made.own_network = message.get("netns") == "own"
         return made
 
     def _program(self, message: Message) -> tuple[bytes, int] | None:
@@ -121,3 +137,12 @@ class Starter:
         if "seccomp" in config["linux"]:
             program = seccomp.program(config["linux"]["seccomp"])
         return program
+
+
+def _use_network(linux: Any, fd: int) -> None:
+    """Have the container join the network namespace that was made for it, sysctls and all."""
+    sysctls = linux.get("sysctl", {})
+    linux["sysctl"] = {name: sysctls[name] for name in sysctls if not name.startswith("net.")}
+    for entry in linux["namespaces"]:
+        if entry["type"] == "network":
+            entry["path"] = f"/proc/self/fd/{fd}"
