@@ -19,7 +19,7 @@ from errno import ESRCH
 from gocker.errors import SyscallError
 from gocker.linux import process
 from gocker.linux.calls import Calls
-from gocker.runtime import descendants, init, program, userns
+from gocker.runtime import descendants, init, program, terminal, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class Execution:
     Args:
         spec: OCI's process.
         target: the container; has to stay open until this returns.
-        stdio: descriptors of standard input, output and error; stay the caller's.
+        stdio: descriptors of standard input, output and error; stay the caller's. With
+            ``spec.terminal`` one, of a socket to which the new terminal's master is sent.
         timeout_s: after it `time_out` is to be called, which kills the process with everything
             that it started: it gets a cgroup of its own below the container's for that.
         detach: whether it outlives this process.
@@ -244,6 +245,11 @@ def _run(entry: _Entry) -> None:
         _join(entry)
         if entry.orphan:
             _become_orphan()
+        if entry.spec.get("terminal"):
+            phase = "terminal"
+            root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            terminal.open_in(root_fd, entry.stdio[0], entry.spec, console=False)
+            os.close(root_fd)
         phase = "process"
         calls = Calls()
         program.finish(calls, entry.spec, entry.target.seccomp, keep_fd=entry.status_fd,
@@ -265,9 +271,10 @@ def _leave_client(entry: _Entry) -> None:
         if select.select([entry.parent_fd], [], [], 0)[0]:
             os._exit(init.FAILED_EXIT_CODE)  # it died before we asked
     os.setsid()
-    for target, fd in enumerate(entry.stdio):
+    terminal_fds = entry.stdio[:1] if entry.spec.get("terminal") else []
+    for target, fd in enumerate(() if terminal_fds else entry.stdio):
         os.dup2(fd, target, inheritable=True)
-    keep = sorted({*entry.join_fds, entry.status_fd, entry.target.pidfd})
+    keep = sorted({*entry.join_fds, entry.status_fd, entry.target.pidfd, *terminal_fds})
     for first, last in itertools.pairwise([2, *keep, 0x80000000]):
         process.close_range(first + 1, last - 1)
     try:

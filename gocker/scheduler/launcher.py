@@ -132,6 +132,11 @@ class Launcher:
             os.waitpid(self.pid, 0)
             self.pid = 0
 
+    def abandon(self) -> None:
+        """Leave it to a process that has inherited the connection: neither ended nor waited for."""
+        self.connection.close()
+        self.pid = 0
+
     def hang_up(self) -> None:
         """Close the connection: the launcher kills, cleans up and ends."""
         self.connection.close()
