@@ -103,7 +103,7 @@ def new_dev(
         ConfigError: an owner that is not mapped.
     """
     data = [item.partition("=")[::2] for item in options.data.split(",") if item]
-    fd = m.new_mount("tmpfs", tuple(data), options.bind_attributes)
+    fd = m.new_mount("tmpfs", (("source", "tmpfs"), *data), options.bind_attributes)
     make_nodes(fd, devices)
     _shift(fd, ".", uids, gids)
     for directory, names, files, at in os.fwalk(".", dir_fd=fd):

@@ -38,11 +38,13 @@ class Execution:
     Args:
         spec: OCI's process.
         target: the container; has to stay open until this returns.
-        stdio: descriptors of standard input, output and error; stay the caller's. With
-            ``spec.terminal`` one, of a socket to which the new terminal's master is sent.
+        stdio: descriptors of standard input, output and error; stay the caller's.
         timeout_s: after it `time_out` is to be called, which kills the process with everything
             that it started: it gets a cgroup of its own below the container's for that.
         detach: whether it outlives this process.
+        console_fd: with ``spec.terminal``, a socket to which the new terminal's master is sent;
+            `stdio` is not used then.
+        first_fd: the first descriptor that the program does not get.
         orphan: whether it is given to the container's PID 1 at once; `pid` is another process's
             then, which ends with 0 when that is done.
 
@@ -59,6 +61,7 @@ class Execution:
     def __init__(
         self, spec: oci.Process, target: Target, stdio: list[int], *,
         timeout_s: float | None = None, detach: bool = False, orphan: bool = False,
+        console_fd: int = -1, first_fd: int = 3,
     ) -> None:  # fmt: skip
         target.refuse_paused()
         self.detach = detach or orphan
@@ -72,6 +75,7 @@ class Execution:
         try:
             entry = _Entry(spec, target, stdio, status_fd, self.group)
             entry.detach, entry.orphan = self.detach, orphan
+            entry.console_fd, entry.first_fd = console_fd, first_fd
             try:
                 self.pid, self.pidfd = _clone(entry, target, self.group)
             finally:
@@ -153,8 +157,8 @@ class _Entry:
     """What the child needs, looked up before it is made: on the host, as the caller."""
 
     __slots__ = (
-        "detach", "join_fds", "orphan", "parent_fd", "rlimits", "spec", "status_fd", "stdio",
-        "target",
+        "console_fd", "detach", "first_fd", "join_fds", "orphan", "parent_fd", "rlimits", "spec",
+        "status_fd", "stdio", "target",
     )  # fmt: skip
 
     def __init__(
@@ -245,15 +249,17 @@ def _run(entry: _Entry) -> None:
         _join(entry)
         if entry.orphan:
             _become_orphan()
-        if entry.spec.get("terminal"):
+        if entry.console_fd >= 0:
             phase = "terminal"
             root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            terminal.open_in(root_fd, entry.stdio[0], entry.spec, console=False)
+            terminal.open_in(root_fd, entry.console_fd, entry.spec, console=False)
             os.close(root_fd)
         phase = "process"
         calls = Calls()
-        program.finish(calls, entry.spec, entry.target.seccomp, keep_fd=entry.status_fd,
-                       pdeathsig=not entry.detach, make_cwd=False)  # fmt: skip
+        program.finish(
+            calls, entry.spec, entry.target.seccomp, keep_fd=entry.status_fd,
+            first_fd=entry.first_fd, pdeathsig=not entry.detach, make_cwd=False,
+        )  # fmt: skip
         failure = calls.run()
     except BaseException as error:  # whatever it is must reach the caller
         failure = error
@@ -271,11 +277,10 @@ def _leave_client(entry: _Entry) -> None:
         if select.select([entry.parent_fd], [], [], 0)[0]:
             os._exit(init.FAILED_EXIT_CODE)  # it died before we asked
     os.setsid()
-    terminal_fds = entry.stdio[:1] if entry.spec.get("terminal") else []
-    for target, fd in enumerate(() if terminal_fds else entry.stdio):
+    for target, fd in enumerate(entry.stdio):
         os.dup2(fd, target, inheritable=True)
-    keep = sorted({*entry.join_fds, entry.status_fd, entry.target.pidfd, *terminal_fds})
-    for first, last in itertools.pairwise([2, *keep, 0x80000000]):
+    keep = {*entry.join_fds, entry.status_fd, entry.target.pidfd, entry.console_fd} - {-1}
+    for first, last in itertools.pairwise([entry.first_fd - 1, *sorted(keep), 0x80000000]):
         process.close_range(first + 1, last - 1)
     try:
         process.new_session_keyring()

@@ -104,9 +104,11 @@ class Executions:
             raise ContainerError(f"container {message['id']} is not running", phase="exec")
         self._remove_stale()
         exec_id = message["exec_id"]
+        is_terminal = message["process"].get("terminal", False)
         execution = Execution(
-            message["process"], target, fds,
+            message["process"], target, [] if is_terminal else fds,
             timeout_s=message.get("timeout_s"), orphan=message.get("orphan", False),
+            console_fd=fds[0] if is_terminal else -1,
         )  # fmt: skip
         self._executions[exec_id] = execution
         self._watch(execution.pidfd, lambda: self._exited(exec_id))

@@ -47,7 +47,8 @@ class Setup:
     __slots__ = (
         "cgroup_mounts", "config", "console_fd", "files", "first_fd", "grants", "init", "inside",
         "join_fds", "launcher_pidfd", "namespaces", "new_keyring", "pdeathsig", "phase", "ready",
-        "root_fd", "root_target", "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees", "user",
+        "root_fd", "root_target", "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees",
+        "user",
     )  # fmt: skip
 
     def __init__(  # one record of the facts, built in one place

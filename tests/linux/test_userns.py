@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from gocker.plan import userns
+from tests.support.command import Gocker
 from tests.support.core import Core, config
 
 pytestmark = pytest.mark.root
@@ -248,3 +250,79 @@ def test_a_plain_directory_as_root_is_taken_as_it_is(
     made = mapped(tmp_path, "sh", "-c", "stat -c %u /bin/busybox; touch /x; stat -c %u /x")
     assert core.run(made).lines == ["0", "0"]
     assert (tmp_path / "x").stat().st_uid == FIRST
+
+
+# -- in a spec ------------------------------------------------------------------------------------
+
+
+def test_auto_gives_a_project_ids_of_its_own(gocker: Gocker, tmp_path: Path) -> None:
+    (tmp_path / "of-the-host").write_text("x")
+    tmp_path.chmod(0o755)
+    script = """
+        cat /proc/self/uid_map; id -u; stat -c %u / /bin/busybox /v/of-the-host /data
+        touch /v/made /data/made && cat /proc/sys/net/ipv4/ping_group_range
+    """
+    result = gocker.up(
+        {
+            "services": {
+                name: {
+                    "command": ["sh", "-c", script],
+                    "userns_mode": "auto",
+                    "volumes": [f"{tmp_path}:/v", f"{name}:/data"],
+                }
+                for name in ("one", "two")
+            },
+            "volumes": {"one": {}, "two": {}},
+        }
+    )
+    first = userns.FIRST + userns.SIZE * userns.wanted_range("test")
+    for name in ("one", "two"):
+        words = result.log(name).split()
+        assert words[:3] == ["0", str(first), "65536"]
+        assert words[3:] == ["0", "0", "0", "0", "0", "0", "65535"]
+        assert (gocker.data / f"volumes/test_{name}/made").stat().st_uid == 0
+    assert (tmp_path / "made").stat().st_uid == 0
+
+
+def test_two_projects_have_different_ids(gocker: Gocker) -> None:
+    command = ["sh", "-c", "cat /proc/self/uid_map; read line </fifo"]
+    fifo = gocker.root / "fifo"
+    os.mkfifo(fifo, 0o644)
+    service = {"command": command, "userns_mode": "auto", "volumes": [f"{fifo}:/fifo"]}
+    # Projects whose names lead to the same range.
+    names = ["p0", next(f"p{n}" for n in range(1, 1 << 20) if _range(f"p{n}") == _range("p0"))]
+    first = gocker.start({"name": names[0], "services": {"job": service}})
+    try:
+        first.wait_for_output("65536")
+        again = {**service, "command": ["cat", "/proc/self/uid_map"], "volumes": []}
+        second = gocker.up({"name": names[1], "services": {"job": again}})
+        assert second.log().split()[1] == str(userns.FIRST + userns.SIZE * (_range("p0") + 1))
+    finally:
+        fifo.write_text("\n")
+        first.finish()
+
+
+def _range(name: str) -> int:
+    return userns.wanted_range(name)
+
+
+def test_the_project_can_say_it_for_all_and_a_service_otherwise(gocker: Gocker) -> None:
+    command = ["cat", "/proc/self/uid_map"]
+    result = gocker.up(
+        {
+            "x-gocker": {"userns": "auto"},
+            "services": {
+                "all": {"command": command},
+                "own": {"command": command, "x-gocker": {"userns": "host"}},
+                "key": {"command": command, "userns_mode": "host"},
+            },
+        }
+    )
+    assert {name: result.log(name).split()[1] != "0" for name in ("all", "own", "key")} == {
+        "all": True, "own": False, "key": False,
+    }  # fmt: skip
+
+
+def test_the_hosts_root_with_hidden_directories(gocker: Gocker) -> None:
+    result = gocker.sh("stat -c '%u %a' /root /tmp; id -u", image="host:/", userns_mode="auto")
+    assert result.log().splitlines() == ["0 700", "0 1777", "0"]
