@@ -49,6 +49,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     """Run the command; 125 if gocker failed, 126 cannot execute, 127 not found."""
     from gocker.cli.execution import Execution
     from gocker.cli.pipes import Pipes
+    from gocker.cli.run import wants_terminal
     from gocker.state.living import choose, running
     from gocker.state.roots import Roots
 
@@ -63,15 +64,9 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
             raise ContainerError(error.message, hint=error.hint, phase="exec") from None
     request = process(made, arguments, withheld_values(living, withheld))
     stdio: Console | Pipes = Pipes(detached=arguments.detach)
-    if _wants_terminal(arguments):
+    if not arguments.detach and wants_terminal(arguments):
         stdio = terminal(request, arguments.detach_keys)
     return Execution(launcher, living, made, request, stdio, detach=arguments.detach).run()
-
-
-def _wants_terminal(arguments: argparse.Namespace) -> bool:
-    if arguments.detach or arguments.no_tty:
-        return False
-    return bool(arguments.tty) or (os.isatty(0) and os.isatty(1))
 
 
 def terminal(request: oci.Process, keys: str | None) -> Console:
@@ -80,7 +75,8 @@ def terminal(request: oci.Process, keys: str | None) -> Console:
     Raises:
         UsageError: `keys` are no keys.
     """
-    from gocker.cli.console import DETACH_KEYS, Console, detach_keys, window_size
+    from gocker.cli.console import Console
+    from gocker.terminal import DETACH_KEYS, detach_keys, window_size
 
     request["terminal"] = True
     size = window_size()
@@ -92,8 +88,6 @@ def terminal(request: oci.Process, keys: str | None) -> Console:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if arguments.tty and arguments.no_tty:
-        raise UsageError("gocker exec: -t and -T contradict each other")
     if arguments.privileged:
         raise UsageError(
             "gocker exec: --privileged is refused: a program in a container never gets more than "

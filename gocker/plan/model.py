@@ -171,6 +171,8 @@ class Container:
     attach: bool = True
     prepare: tuple[Prepare, ...] = ()
     artifacts: Artifacts | None = None
+    # Whether standard input stays open, for those who attach.
+    stdin_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

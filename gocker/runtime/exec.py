@@ -170,6 +170,7 @@ class _Entry:
         self.stdio = stdio
         self.status_fd = status_fd
         self.detach = self.orphan = False
+        self.console_fd, self.first_fd = -1, 3
         self.join_fds = [] if target.cgroup.dir_fd() is not None else [*target.cgroup.fds()]
         if group is not None and group.dir_fd() is None:
             self.join_fds += group.fds()

@@ -222,17 +222,13 @@ class Loop:
         )
         if unit.ready is not None and unit.ready.log is not None:
             streams.watch = Watch(unit.ready.log, lambda line: self._ready(attempt, line))
-        fds: list[int] = []
-        try:
-            fds.append(self._around.stdin(command.unit))
-            fds.append(streams.pipe(1))
-            fds.append(streams.pipe(2))
-        except BaseException:
-            for fd in fds:
-                os.close(fd)
-            raise
+        streams.on_input = lambda: self._around.typing(command.unit, self._selector, streams)
+        fds = streams.stdio(
+            lambda: self._around.stdin(command.unit), stdin_open=made.stdin_open,
+            terminal=made.config["process"].get("terminal", False),
+        )  # fmt: skip
         attempt.link.start(
-            made, attempt.id, tuple(fds), anonymous, best_effort=unit.best_effort,
+            made, attempt.id, fds, anonymous, best_effort=unit.best_effort,
             keep=made.artifacts is not None or self._plan.keep != "never",
         )  # fmt: skip
 

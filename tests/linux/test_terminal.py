@@ -170,3 +170,99 @@ def test_a11_our_own_terminal_is_never_in_the_container(tty: Open) -> None:
     assert shown.count(b"word") == 2  # the terminal's echo, and cat's
     assert it.finish() == 0
     assert it.modes() == it.before
+
+
+def spec(gocker: Gocker, **service: Any) -> str:
+    return str(gocker.write({"services": {"job": service}}))
+
+
+def test_run_has_a_terminal_and_its_output_is_one_stream_in_the_log(
+    gocker: Gocker, tty: Open
+) -> None:
+    path = spec(gocker, command=["sh"], environment={"PS1": "READY"})
+    it = tty("-f", path, "run", "job", size=(31, 101))
+    it.wait_for("READY")
+    assert it.raw
+    it.type("stty size; tty; test -t 2 && echo err >&2; ls -l /dev/console\n")
+    it.wait_for("/dev/console\r\n")
+    shown = it.wait_for("/dev/console\r\n").decode()
+    assert "31 101\r\n/dev/pts/0\r\nerr\r\n" in shown
+    it.wait_for("READY")
+    it.resize(22, 88)
+    it.type("until test \"$(stty size)\" = '22 88'; do :; done; exit 4\n")
+    assert it.finish() == 4
+    assert it.modes() == it.before
+    run = gocker.last_run()
+    assert run is not None
+    log = (run / "logs/job.log").read_bytes()
+    assert b"31 101\r\n/dev/pts/0\r\nerr\r\n" in log
+
+
+def test_run_passes_ctrl_c_on_and_restores_the_modes(gocker: Gocker, tty: Open) -> None:
+    script = "trap 'echo caught; exit 9' INT; echo on; while :; do sleep 0.1; done"
+    it = tty("-f", spec(gocker, command=["sh", "-c", script]), "run", "job")
+    it.wait_for("on\r\n")
+    it.type("\x03")
+    it.wait_for("caught\r\n")
+    assert it.finish() == 9
+    assert it.modes() == it.before
+
+
+@pytest.mark.parametrize("init", [False, True])
+def test_a_service_with_tty_has_one_in_up(gocker: Gocker, init: bool) -> None:
+    script = (
+        "tty; test -t 0 && test -t 1 && test -t 2 && echo all; ps -o pid,tty; "
+        "stat -c %t:%F /dev/console"
+    )
+    result = gocker.job("sh", "-c", script, tty=True, init=init)
+    assert result.code == 0, result
+    log = result.log()
+    assert log.startswith("/dev/pts/0\nall\n")
+    assert "88:character special file\n" in log
+    assert "136,0" in log
+
+
+def test_a_terminal_belongs_to_the_user(gocker: Gocker) -> None:
+    result = gocker.sh("echo word > /dev/tty; stat -c %u:%a $(tty)", tty=True, user="alice")
+    assert result.log() == "word\n1234:620\n"
+
+
+def test_a_service_with_tty_that_cannot_start_says_why(gocker: Gocker) -> None:
+    result = gocker.job("nothing-of-this-name", tty=True)
+    assert result.verdict() == "start_failed"
+
+
+def test_the_end_of_a_services_output_is_in_the_log(gocker: Gocker) -> None:
+    result = gocker.sh("seq 1 20000", tty=True)
+    assert result.log().split() == [str(number) for number in range(1, 20001)]
+
+
+def test_run_reads_what_is_typed_without_a_terminal_of_its_own(gocker: Gocker, tty: Open) -> None:
+    it = tty("-f", spec(gocker, command=["cat"]), "run", "-T", "job")
+    it.type("word\n\x04")
+    it.wait_for("word\r\n")
+    it.wait_for("word\r\n")
+    assert it.finish() == 0
+    assert it.modes() == it.before
+
+
+def test_standard_input_stays_open_if_the_service_says_so(gocker: Gocker) -> None:
+    script = "timeout 1 cat; echo $?"
+    assert gocker.sh(script).log() == "0\n"
+    assert gocker.sh(script, stdin_open=True).log() == "Terminated\n143\n"
+
+
+def test_a11_nothing_can_be_typed_into_the_users_terminal(gocker: Gocker, tty: Open) -> None:
+    script = (
+        "import fcntl\n"
+        "for name in (0, 1, 2, '/dev/tty', '/dev/console'):\n"
+        "    try:\n"
+        "        fd = name if isinstance(name, int) else open(name).fileno()\n"
+        "        fcntl.ioctl(fd, 0x5412, b'x')\n"
+        "        print('typed')\n"
+        "    except OSError as error: print(error.errno)\n"
+    )
+    service = {"image": "host:/", "command": ["python3", "-c", script]}
+    it = tty("-f", str(gocker.write({"services": {"job": service}})), "run", "job")
+    assert it.finish() == 0
+    assert it.shown.decode().split() == ["1"] * 5
