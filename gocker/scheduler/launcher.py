@@ -70,6 +70,22 @@ class Launcher:
             raise from_wire(answer[0]["error"])
         return answer[0]
 
+    def answer_of(self, event: str) -> Message:
+        """Wait for an event of this name, whatever is in it.
+
+        Raises:
+            GockerError: what the launcher said of something else, or that it is gone.
+        """
+        try:
+            found = self.connection.receive()
+        except ConnectionResetError as error:
+            raise lost() from error
+        if found is None:
+            raise lost()
+        if found[0]["event"] != event and "error" in found[0]:
+            raise from_wire(found[0]["error"])
+        return found[0]
+
     def define(self, name: str, value: object) -> None:
         """Give the launcher a part of configurations ahead of its use; its id is its key."""
         self.defined.add(id(value))
