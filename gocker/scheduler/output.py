@@ -176,10 +176,14 @@ class Streams:
 
     def abandon(self) -> None:
         """Close the pipes: the container could not be started, nobody writes to them."""
+        if self._socket is not None:
+            self._socket.detach()  # one of those below
+            self._socket = None
         for fd in self._open:
             self._selector.unregister(fd)
             os.close(fd)
         self._open.clear()
+        self.end_stdin()
 
     @property
     def ended(self) -> bool:
