@@ -7,10 +7,14 @@ import os
 import re
 import selectors
 
+from gocker.errors import HostError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Protocol
+
+    from gocker.scheduler.surroundings import Queue
 
     class Feed(Protocol):
         """What takes a container's output for the terminal: `gocker.report.output.Prefixer`."""
@@ -23,6 +27,48 @@ if TYPE_CHECKING:
 
 
 _CHUNK = 1 << 16
+# Output that waits for the terminal's or the pipe's reader, in bytes.
+MOST_PENDING = 8 << 20
+
+
+class Terminal:
+    """The writers to standard output and error, in the loop's selector.
+
+    Args:
+        pause: called with True while so much waits for their readers that the containers have to
+            wait, too; with False when they may go on.
+    """
+
+    def __init__(
+        self, selector: selectors.BaseSelector, sinks: Sequence[Queue],
+        pause: Callable[[bool], None],
+    ) -> None:  # fmt: skip
+        self._selector = selector
+        self._sinks = sinks
+        self._pause = pause
+        self._paused = False
+        self._waiting: set[int] = set()
+
+    def watch(self) -> None:
+        """Ask for writability of a sink only while it has something to write."""
+        pending = 0
+        for sink in self._sinks:
+            pending += sink.pending
+            waiting = sink.fd in self._waiting
+            if bool(sink.pending) == waiting:
+                continue
+            try:
+                if waiting:
+                    self._selector.unregister(sink.fd)
+                    self._waiting.discard(sink.fd)
+                else:
+                    self._selector.register(sink.fd, selectors.EVENT_WRITE, sink.pump)
+                    self._waiting.add(sink.fd)
+            except PermissionError:
+                sink.pump()  # a regular file: epoll refuses it, and it never has to wait
+        if self._paused or pending > MOST_PENDING:
+            self._paused = pending > MOST_PENDING // 2
+            self._pause(self._paused)
 
 
 class Watch:
@@ -64,12 +110,14 @@ class Streams:
 
     `input_fd` is what its standard input is written to: the terminal's master, a pipe, or -1.
 
-    The log is opened with the first output: making a file costs more than most of a start.
+    The log is opened with the first output: making a file costs more than most of a start. What
+    it cannot take (a full disk) is counted in `lost`, the reason in `loss`: a job does not end
+    because its log does.
     """
 
     __slots__ = (
-        "_feed", "_log_fd", "_make_feed", "_on_end", "_open", "_open_log", "_selector",
-        "_socket", "input_fd", "on_input", "watch",
+        "_feed", "_log_fd", "_make_feed", "_on_end", "_open", "_open_log", "_paused", "_selector",
+        "_socket", "input_fd", "loss", "lost", "on_input", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -80,10 +128,13 @@ class Streams:
         self._open_log = open_log
         self._log_fd = -1
         self._feed: Feed | None = None
-        self._make_feed = feed
+        self._make_feed: Callable[[], Feed | None] | None = feed
         self._on_end = on_end
         self._open: dict[int, int] = {}
+        self._paused = False
         self.watch: Watch | None = None
+        self.lost = 0
+        self.loss = ""
         self.input_fd = -1
         # Called when `input_fd` is there.
         self.on_input: Callable[[], None] | None = None
@@ -98,10 +149,10 @@ class Streams:
         them, unless it stays open.
         """
         if terminal:
-            return (self.console(),)
+            return (self._console(),)
         fds: list[int] = []
         try:
-            fds.append(self.stdin() if stdin_open else stdin())
+            fds.append(self._open_stdin() if stdin_open else stdin())
             fds.append(self.pipe(1))
             fds.append(self.pipe(2))
         except BaseException:
@@ -110,44 +161,44 @@ class Streams:
             raise
         return tuple(fds)
 
-    def console(self) -> int:
+    def _console(self) -> int:
         """Make the socket through which a terminal comes; return its other end, the caller's.
 
         Its output is one stream, 1.
         """
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.setblocking(False)
-        ours = self._socket.fileno()
-        self._open[ours] = 1
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._receive(ours))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        self._register(ours.fileno())
+        self._socket = ours
+        self._open[ours.fileno()] = 1
         return theirs.detach()
 
-    def _receive(self, fd: int) -> None:
+    def _receive(self, fd: int, sock: socket.socket) -> None:
         """Take the terminal's master; there is none if the container could not start."""
         from gocker.terminal import receive_master
 
-        if fd not in self._open or self._socket is None:
-            return
         try:
-            master = receive_master(self._socket)
+            master = receive_master(sock)
         except BlockingIOError:
             return
-        self._socket.detach()
+        sock.detach()
         self._socket = None
         if master is None:
             self._end(fd)
             return
-        self._selector.unregister(fd)
+        if not self._paused:
+            self._selector.unregister(fd)
         os.close(fd)
         del self._open[fd]
         os.set_blocking(master, False)
         self._open[master] = 1
-        self._selector.register(master, selectors.EVENT_READ, lambda: self._read(master))
+        if not self._paused:
+            self._register(master)
         self.input_fd = master
         if self.on_input is not None:
             self.on_input()
 
-    def stdin(self) -> int:
+    def _open_stdin(self) -> int:
         """Make a pipe for standard input that stays open; return its read end, the caller's."""
         read, self.input_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.input_fd, False)
@@ -166,7 +217,7 @@ class Streams:
         read, write = os.pipe2(os.O_CLOEXEC)
         try:
             os.set_blocking(read, False)
-            self._selector.register(read, selectors.EVENT_READ, lambda: self._read(read))
+            self._register(read)
         except BaseException:
             os.close(read)
             os.close(write)
@@ -174,16 +225,34 @@ class Streams:
         self._open[read] = stream
         return write
 
+    def _register(self, fd: int) -> None:
+        self._selector.register(fd, selectors.EVENT_READ, lambda: self._read(fd))
+
     def abandon(self) -> None:
         """Close the pipes: the container could not be started, nobody writes to them."""
+        self.pause()
         if self._socket is not None:
             self._socket.detach()  # one of those below
             self._socket = None
+        self.end_stdin()
         for fd in self._open:
-            self._selector.unregister(fd)
             os.close(fd)
         self._open.clear()
-        self.end_stdin()
+        self.input_fd = -1
+
+    def pause(self) -> None:
+        """Stop reading: once its pipes are full, the container waits."""
+        if not self._paused:
+            self._paused = True
+            for fd in self._open:
+                self._selector.unregister(fd)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused:
+            self._paused = False
+            for fd in self._open:
+                self._register(fd)
 
     @property
     def ended(self) -> bool:
@@ -193,6 +262,9 @@ class Streams:
     def _read(self, fd: int) -> None:
         if fd not in self._open:
             return  # drained by an earlier event of the same turn
+        if self._socket is not None:
+            self._receive(fd, self._socket)
+            return
         try:
             chunk = os.read(fd, _CHUNK)
         except BlockingIOError:
@@ -205,27 +277,34 @@ class Streams:
             self._end(fd)
 
     def _take(self, chunk: bytes, stream: int) -> None:
-        if self._log_fd < 0:
-            self._log_fd = self._open_log()
+        if self._make_feed is not None:
             self._feed = self._make_feed()
+            self._make_feed = None
         if self._feed is not None:
             self._feed.feed(chunk, stream)
-        rest = chunk
-        while rest:
-            rest = rest[os.write(self._log_fd, rest) :]
+        self._store(chunk)
         if self.watch is not None:
             self.watch.feed(chunk, stream)
 
+    def _store(self, rest: bytes) -> None:
+        try:
+            if self._log_fd < 0:
+                self._log_fd = self._open_log()
+            while rest:
+                rest = rest[os.write(self._log_fd, rest) :]
+        except (OSError, HostError) as error:
+            self.lost += len(rest)
+            self.loss = (error.strerror if isinstance(error, OSError) else None) or str(error)
+
     def _end(self, fd: int) -> None:
-        self._selector.unregister(fd)
+        if not self._paused:
+            self._selector.unregister(fd)
         if fd == self.input_fd:
             self.input_fd = -1
         os.close(fd)
         del self._open[fd]
         if not self._open:
-            if self.input_fd >= 0:
-                os.close(self.input_fd)
-                self.input_fd = -1
+            self.end_stdin()
             if self._feed is not None:
                 self._feed.close()
             if self._log_fd >= 0:
@@ -235,13 +314,13 @@ class Streams:
     def drain(self) -> None:
         """Take what is in the pipes now and end them: the container is gone."""
         if self._socket is not None:
-            self._receive(self._socket.fileno())
+            self._receive(self._socket.fileno(), self._socket)
         for fd, stream in list(self._open.items()):
             try:
                 while chunk := os.read(fd, _CHUNK):
                     self._take(chunk, stream)
             except OSError:
-                # A process outside holds the write end: not the container's any more. Or a
-                # terminal's last user is gone: EIO.
+                # A process outside holds the write end: not the container's any more. Or EIO: a
+                # terminal's last user is gone.
                 pass
             self._end(fd)
