@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal as signals
 import _socket as socket
 import json
 import os
@@ -247,15 +248,17 @@ def signal_number(text: str) -> int:
     """
     if text.isascii() and text.isdecimal() and int(text) <= 64:
         return int(text)
-    from signal import Signals
-
+    numbers = {
+        name: number for name, number in vars(signals).items()
+        if name.startswith("SIG") and not name.startswith("SIG_")
+    }  # fmt: skip
     name = text.upper().removeprefix("SIG")
     for prefix, first, sign in (("RTMIN+", 34, 1), ("RTMAX-", 64, -1)):
         rest = name.removeprefix(prefix)
         if rest != name and rest.isascii() and rest.isdecimal() and int(rest) <= 30:
             return first + sign * int(rest)
-    if f"SIG{name}" in Signals.__members__:
-        return Signals[f"SIG{name}"]
+    if f"SIG{name}" in numbers:
+        return int(numbers[f"SIG{name}"])
     raise UsageError(f"unknown signal {text!r}")
 
 

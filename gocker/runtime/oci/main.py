@@ -6,7 +6,7 @@ import os
 import sys
 
 from gocker.errors import CannotExecute, CommandNotFound, GockerError, InternalError, UsageError
-from gocker.runtime.oci import log
+from gocker.runtime.oci import log, slim
 from gocker.runtime.oci.arguments import FLAG, TEXT, parse
 
 TYPE_CHECKING = False
@@ -56,6 +56,7 @@ class Globals:
 
 def main() -> NoReturn:
     """Run the command of this process and exit with its code."""
+    slim.stand_in()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -122,10 +123,10 @@ def _globals(options: object, records: Log) -> Globals:
 
 
 def _command(name: str, argv: list[str], globals_: Globals) -> int:
-    from importlib import import_module
-
     module, function, _ = COMMANDS[name]
-    code: int = getattr(import_module(f"gocker.runtime.oci.{module}"), function)(globals_, argv)
+    path = f"gocker.runtime.oci.{module}"
+    __import__(path)
+    code: int = getattr(sys.modules[path], function)(globals_, argv)
     return code
 
 
