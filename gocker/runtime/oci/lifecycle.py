@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal as signals
+import _signal as signals  # type: ignore[import-not-found]  # no stub: a C module
 import _socket as socket
 import json
 import os

@@ -8,7 +8,7 @@ imports the real ones first.
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # no stub: a C module
 import sys
 
 from gocker.runtime.oci import plainjson
