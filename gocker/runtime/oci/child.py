@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 
-from gocker.errors import InternalError, from_wire
+from gocker.errors import ContainerError, from_wire
 from gocker.linux import mount, process
 from gocker.linux.calls import Calls
 from gocker.runtime import init, prepare, rootfs
@@ -166,7 +166,10 @@ def answer(message: dict[str, Any] | None) -> dict[str, Any]:
         GockerError: the error in it, or that the process is gone.
     """
     if message is None:
-        raise InternalError("the container's first process was killed while it was set up")
+        raise ContainerError(
+            "the container's first process was killed while it was set up",
+            hint="is its memory limit too small?", phase="start",
+        )  # fmt: skip
     if "at" not in message:
         raise from_wire(message)
     return message
