@@ -3,9 +3,9 @@
     python tests/fuzz/oci_fuzz.py --count 100000 --seed 1     # offline
     python tests/fuzz/oci_fuzz.py --seconds 8                 # what CI runs
 
-Never a traceback, never a hang, nothing left: no process, no cgroup, no state. Needs root; works in a
-mount namespace of its own in which the host's file systems are read-only. A configuration that
-fails is written to the directory given with --keep; exit code 1.
+Never a traceback, never a hang, nothing left: no process, no cgroup, no state. Needs root; works in
+a mount namespace of its own in which the host's file systems are read-only. A configuration that
+fails is printed; exit code 1.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 from gocker.linux import mount, process  # noqa: E402  # the path comes first
 from gocker.runtime.oci import create, lifecycle, main, state  # noqa: E402, F401  # loaded once
 from tests.support.bundle import make_rootfs  # noqa: E402  # same
-from tests.support.oci import config  # noqa: E402  # same
+from tests.support.oci import cgroups_left, config  # noqa: E402  # same
 
 HANG_S = 30.0
 NAME = f"oci-fuzz-{os.getpid()}"
@@ -180,8 +180,7 @@ class Fuzzer:
 
     def _left(self) -> str | None:
         left = [str(path) for path in self.root.glob("*")] if self.root.is_dir() else []
-        for top in ("/sys/fs/cgroup/*", "/sys/fs/cgroup"):
-            left += [str(path) for path in Path("/").glob(f"{top[1:]}/{NAME}")]
+        left += cgroups_left(NAME)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 continue  # an orphan that has ended
@@ -204,7 +203,6 @@ def fuzz() -> int:
     parser.add_argument("--count", type=int, default=1 << 62)
     parser.add_argument("--seconds", type=float, default=1e9)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     rng = random.Random(options.seed)  # noqa: S311  # no secret
     bases = seeds()
