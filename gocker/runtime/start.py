@@ -94,6 +94,7 @@ class Starter:
         layer_fd = -1
         if "overlay" in message:
             layer, layer_fd = self._layers.take(**message["overlay"], user=user)
+        terminal = message["config"]["process"].get("terminal", False)
         try:
             setup = init.Setup(
                 config=message["config"],
@@ -103,7 +104,7 @@ class Starter:
                 user=user,
                 join_fds=group.fds(),
                 cgroup_mounts=group.mounts(),
-                stdio=fds[:3],
+                stdio=[] if terminal else fds[:3],
                 launcher_pidfd=self._self_pidfd,
                 seccomp=program,
                 init=message.get("init", False),
@@ -111,6 +112,8 @@ class Starter:
                 grants=message.get("grants", []),
             )
             setup.host_mount_fd = self._host_mount_fd
+            if terminal:
+                setup.console_fd = fds[0]
             made = Container(message["id"], setup, group, layer, self._spawners, self._own_pidns)
         except BaseException:
             if layer is not None:
