@@ -81,6 +81,7 @@ def build(
                     job=role == "job",
                     attachment=attachments.get(instance),
                     network=network,
+                    units=names,
                 )
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
@@ -328,6 +329,15 @@ def _relaxed(
         found.append(("devices", " ".join(device.source for device in service.devices), "none"))
     if service.pids_limit == -1:
         found.append(("pids_limit", "-1", str(posture.PIDS_LIMIT)))
+    found += [
+        (key, value, "its own")
+        for key in ("pid", "ipc", "uts", "cgroup")
+        if (value := getattr(service, key)) and value not in ("private", "shareable", "none")
+    ]
+    if service.privileged:
+        found.append(("privileged", "true", "false"))
+    if service.device_cgroup_rules:
+        found.append(("device_cgroup_rules", "; ".join(service.device_cgroup_rules), "none"))
     unit = {"service": name, "instance": instance}
     return [
         ("security.relaxed", {**unit, "what": what, "value": value, "default": default})

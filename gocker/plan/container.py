@@ -15,12 +15,13 @@ from gocker.values import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from gocker import oci
     from gocker.image.resolve import RootFs
     from gocker.network.model import Attachment, NetworkPlan
+    from gocker.plan.sharing import Sharing
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 
@@ -48,12 +49,15 @@ class Host:
     cpus: int = 1
     memory: int = 0  # bytes
     resolv_conf: str = ""
+    nodename: str = ""
+    allow_privileged: bool = False
 
 
 def container(
     service: Service, instance: str, project: Project, host: Host,
     variables: Mapping[str, str] | None = None, *, job: bool,
     attachment: Attachment | None = None, network: NetworkPlan | None = None,
+    units: Mapping[str, Sequence[str]] | None = None,
 ) -> Container:  # fmt: skip
     """Return how to make the container of `instance`; `variables` are its own.
 
@@ -64,19 +68,32 @@ def container(
     """
     root = host.rootfs(image(service))
     own_user = userns.is_auto(service, project)
+    whose = _sharing(service, project, units or {}, user=own_user)
     hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
+    if service.uts == "host":
+        hostname = host.nodename
     ids = userns.mappings(userns.wanted_range(project.name)) if own_user else None
     mounts, prepare = files.mounts(service, project, host.volumes_root, root, idmap=own_user)
+    if whose is not None:
+        mounts = whose.mounts(mounts, user=own_user)
     config: oci.Config = {
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": service.read_only},
-        "hostname": hostname,
         "process": _process(service, root, hostname, host, variables or {}),
         "mounts": mounts,
         "linux": _linux(
-            service, host, ids, job=job, network=_network_of(service, project, attachment)
+            service, host, ids, whose, job=job,
+            network=_network_of(service, project, attachment),
         ),
-    }
+    }  # fmt: skip
+    if service.uts != "host":
+        config["hostname"] = hostname
+    if service.privileged:
+        from gocker.plan import privileged
+
+        privileged.check(host)
+        privileged.relax(config["linux"])
+        config["mounts"] = privileged.mounts(mounts)
     if service.domainname:
         config["domainname"] = service.domainname
     annotations = {**service.labels, **service.annotations}
@@ -94,8 +111,21 @@ def container(
         prepare=tuple(prepare),
         stdin_open=service.stdin_open,
         network=attachment,
+        joins=whose.joins(user=own_user) if whose is not None else (),
+        cgroup_parent=service.cgroup_parent,
         root=tuple(root.root),
     )  # fmt: skip
+
+
+def _sharing(
+    service: Service, project: Project, units: Mapping[str, Sequence[str]], *, user: bool
+) -> Sharing | None:
+    """Return whose namespaces the container is in, if not all are its own."""
+    if not (service.pid or service.ipc or service.uts or service.cgroup):
+        return None
+    from gocker.plan.sharing import sharing
+
+    return sharing(service, project, units, user=user)
 
 
 def _network_of(service: Service, project: Project, attachment: Attachment | None) -> str:
@@ -207,6 +237,10 @@ def _unlimited(value: int) -> int:
 
 def capabilities(service: Service, host: Host, *, uid_is_root: bool) -> oci.Capabilities:
     """Return the five sets, without what this host does not have either."""
+    if service.privileged and not service.cap_drop:
+        from gocker.plan import privileged
+
+        return privileged.capabilities(host)
     try:
         sets = posture.capabilities(service.cap_add, service.cap_drop, uid_is_root=uid_is_root)
     except ValueError as error:
@@ -230,6 +264,8 @@ def capabilities(service: Service, host: Host, *, uid_is_root: bool) -> oci.Capa
 
 def no_new_privileges(service: Service) -> bool:
     """Return whether setuid programs are without effect; the default is yes."""
+    if service.privileged and "no-new-privileges" not in " ".join(service.security_opt):
+        return False
     return not any(
         option.replace("=", ":") == "no-new-privileges:false" for option in service.security_opt
     )
@@ -260,18 +296,24 @@ def _default_sysctl(ipv6: bool, own_user: bool) -> dict[str, str]:
 
 
 def _linux(
-    service: Service, host: Host, ids: list[oci.IDMapping] | None, *, job: bool, network: str
-) -> oci.Linux:
-    kinds = ["mount", "uts", "ipc", "pid", "cgroup", *(["network"] if network != "host" else [])]
+    service: Service, host: Host, ids: list[oci.IDMapping] | None, whose: Sharing | None,
+    *, job: bool, network: str,
+) -> oci.Linux:  # fmt: skip
+    kinds = ("mount", "uts", "ipc", "pid", "cgroup")
+    namespaces: list[oci.Namespace] = (
+        [{"type": kind} for kind in kinds] if whose is None else whose.namespaces()
+    )
+    if network != "host":
+        namespaces.append({"type": "network"})
     linux: oci.Linux = {
-        "namespaces": [{"type": kind} for kind in kinds],
+        "namespaces": namespaces,
         "resources": resources(service, job=job),
         "rootfsPropagation": "private",
         "maskedPaths": _masked_paths(host.cpus),
         "readonlyPaths": _READONLY_PATHS,
     }
     if ids is not None:
-        linux["namespaces"].append({"type": "user"})
+        namespaces.append({"type": "user"} if whose is None else whose.user())
         linux["uidMappings"] = linux["gidMappings"] = ids
     sysctl = _sysctl(service, host, network, own_user=ids is not None)
     if sysctl:
@@ -285,7 +327,20 @@ def _linux(
             _device_rule(device, node)
             for device, node in zip(service.devices, linux["devices"], strict=True)
         ]
+    linux["resources"]["devices"] += [_rule(text.split()) for text in service.device_cgroup_rules]
     return linux
+
+
+def _rule(words: list[str]) -> oci.DeviceRule:
+    """Return a rule of ``device_cgroup_rules``: type, major:minor, access."""
+    kind, numbers, access = words
+    major, _, minor = numbers.partition(":")
+    rule: oci.DeviceRule = {"allow": True, "type": kind, "access": access}
+    if major != "*":
+        rule["major"] = int(major)
+    if minor != "*":
+        rule["minor"] = int(minor)
+    return rule
 
 
 def _sysctl(service: Service, host: Host, network: str, *, own_user: bool) -> dict[str, str]:

@@ -120,6 +120,8 @@ class Loop:
         self._run_id = run_id
         self._selector = selectors.DefaultSelector()
         self._attempts: dict[str, Attempt] = {}
+        # PID and start time of each unit's last container.
+        self._processes: dict[str, tuple[int, int]] = {}
         self._current: dict[tuple[str, int], Attempt] = {}
         self._probes: dict[str, tuple[str, int, int]] = {}
         self._serial = 0
@@ -238,12 +240,29 @@ class Loop:
             attempt.link.start, made, attempt.id, fds, anonymous,
             best_effort=unit.best_effort, keep=keep,
         )  # fmt: skip
+        if made.joins:
+            start = partial(self._join_and_start, made.joins, start, tuple(fds))
         if made.network is None or self._network is None:
             start()
         else:
             self._network.attach(
                 command.unit, attempt.id, partial(self._connected, attempt, start, fds)
             )
+
+    def _join_and_start(
+        self, joins: tuple[tuple[str, str], ...], start: Callable[..., None],
+        fds: tuple[int, ...], **how: Any,
+    ) -> None:  # fmt: skip
+        """Start a container that is in namespaces of others, if those run."""
+        from gocker.scheduler import joined
+
+        try:
+            join = joined.open_all(joins, self._processes)
+        except BaseException:
+            for fd in (*fds, *(fd for fd in (how.get("netns", -1),) if fd >= 0)):
+                os.close(fd)
+            raise
+        start(join=join, **how)
 
     def _connected(
         self, attempt: Attempt, start: Callable[..., None], fds: tuple[int, ...],
@@ -435,6 +454,7 @@ class Loop:
         attempt = self._attempts[message["id"]]
         if self._network is not None:
             self._network.started(attempt.id)
+        self._processes[attempt.instance] = (message["pid"], message["start_time"])
         fields = self._fields(attempt)
         image = self._plan.units[attempt.instance].image
         self._around.record("container.started", fields | {
