@@ -43,6 +43,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
         for run in living(roots, project):
             say(f"stopping run {run.id}")
             run.stop(signal.SIGTERM)
+            run.stop(signal.SIGCONT)  # one that was stopped, as by Ctrl-Z, would not see it
             if not run.wait(arguments.timeout + _MARGIN_S):
                 run.stop(signal.SIGKILL)
                 if not run.wait(_MARGIN_S):
