@@ -58,7 +58,8 @@ def test_results_and_output_are_there(gocker: Gocker, state: str) -> None:
 @pytest.mark.root
 @every_schema
 def test_volumes_are_used_and_removed(gocker: Gocker, state: str) -> None:
-    assert gocker.up(SPEC).log() == "precious\n"
+    result = gocker.up(SPEC)
+    assert result.log() == "precious\n", result
     down = gocker.down("-v")
     assert down.code == 0
     assert f"removed run {state}" in down.err
