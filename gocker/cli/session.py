@@ -144,7 +144,7 @@ class Session:
         assert wanted is not None  # noqa: S101  # the network is this plan's
         for it in wanted.networks:
             self.record("network.created", {
-                "network": it.name, "driver": it.driver, "subnets": list(it.subnets),
+                "network": it.name, "key": it.key, "driver": it.driver, "subnets": list(it.subnets),
                 "internal": it.internal,
             })  # fmt: skip
         for publication, (protocol, host, port, _, target) in zip(
