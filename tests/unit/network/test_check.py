@@ -86,6 +86,7 @@ def test_overlapping_subnets() -> None:
         ({"driver": "overlay"}, "driver", "unknown driver 'overlay'"),
         ({"enable_ipv4": False}, "networks.n", "enable_ipv4 and enable_ipv6 are both off: no "
                                                "address is left"),
+        ({"external": True}, "external", "not built yet: networks between projects"),
         ({"driver_opts": {"x": "1"}}, "driver_opts.x", "option 'x' has no meaning here"),
         ({"driver_opts": {"mtu": "9"}}, "driver_opts.mtu", "'9' is no MTU"),
         ({"driver_opts": {"com.docker.network.bridge.name": "a/b"}},
