@@ -123,7 +123,10 @@ class Network:
         with uplink.on_host(self._home):
             pid, _ = process.clone3(0)
             if pid == 0:
-                _be_resolver([self._names, theirs], networks, self._listening)
+                try:
+                    _be_resolver([self._names, theirs], networks, self._listening)
+                finally:
+                    os._exit(1)  # a copy of this process must not go on as this process
         for sock in (self._names, theirs, *(sock for sock, _ in self._listening)):
             sock.close()
         ours.settimeout(_PATIENCE_S)
@@ -171,22 +174,16 @@ def _be_resolver(
     names: list[socket.socket], networks: list[dict[str, Any]],
     listening: list[tuple[socket.socket, str]],
 ) -> None:  # fmt: skip
-    """Be the project's resolver. Never returns."""
-    code = 1
-    try:
-        from gocker.runtime.confine import confine
-        from gocker.runtime.resolver import Resolver
+    """Be the project's resolver until the front is gone."""
+    from gocker.runtime.confine import confine
+    from gocker.runtime.resolver import Resolver
 
-        process.set_name("gocker-names")
-        process.set_title("gocker-names")
-        kept = sorted(sock.fileno() for sock in (*names, *(sock for sock, _ in listening)))
-        for first, last in zip(
-            [3, *(fd + 1 for fd in kept)], [fd - 1 for fd in kept] + [1 << 31], strict=True
-        ):
-            process.close_range(first, last)
-        resolver = Resolver(names, networks, listening)
-        confine()
-        resolver.serve()
-        code = 0
-    finally:
-        os._exit(code)
+    process.set_name("gocker-names")
+    process.set_title("gocker-names")
+    kept = sorted(sock.fileno() for sock in (*names, *(sock for sock, _ in listening)))
+    for first, last in zip([3, *(fd + 1 for fd in kept)], [*(fd - 1 for fd in kept), 1 << 31],
+                           strict=True):  # fmt: skip
+        process.close_range(first, last)
+    resolver = Resolver(names, networks, listening)
+    confine()
+    resolver.serve()

@@ -423,12 +423,10 @@ class Loop:
                 attempt.streams.drain()
         self._tell(LauncherLost(lost().to_wire()))
 
-    def _network_lost(self) -> None:
+    def _network_lost(self, error: GockerError) -> None:
         """Without its network the project is over, as without a launcher."""
-        from gocker.scheduler.network import lost as network_lost
-
         if not self._machine.done:
-            self._tell(LauncherLost(network_lost().to_wire()))
+            self._tell(LauncherLost(error.to_wire()))
 
     def _on_started(self, message: dict[str, Any]) -> None:
         attempt = self._attempts[message["id"]]

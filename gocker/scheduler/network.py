@@ -167,7 +167,7 @@ class ProjectNetwork:
         return answer
 
     def watch(
-        self, selector: selectors.BaseSelector, on_lost: Callable[[], None],
+        self, selector: selectors.BaseSelector, on_lost: Callable[[HostError], None],
         after: Callable[[], object],
     ) -> None:  # fmt: skip
         """Join the loop, and ask for the namespaces of the first containers.
@@ -211,7 +211,7 @@ class ProjectNetwork:
             except ConnectionResetError:
                 received = None
             if received is None:
-                self._on_lost()
+                self._on_lost(lost())
                 return
             self._take(*received)
             self._after()
@@ -237,7 +237,7 @@ class ProjectNetwork:
             return
         except ConnectionResetError:
             pass
-        self._on_lost()
+        self._on_lost(lost("resolver"))
 
     def _know(self, prepared: _Prepared) -> None:
         attachment = self._plan.containers[prepared.unit].network
@@ -342,9 +342,9 @@ def _endpoint(endpoint: Any) -> dict[str, Any]:
     return {name: getattr(endpoint, name) for name in names}
 
 
-def lost() -> HostError:
-    """Return the error for a network whose process is gone."""
+def lost(what: str = "network") -> HostError:
+    """Return the error for a network whose process, or whose resolver's, is gone."""
     return HostError(
-        "a process of the project's network is gone",
+        f"the process of the project's {what} is gone",
         hint="see the kernel's log (dmesg) for an OOM kill; nothing of it is left",
     )
