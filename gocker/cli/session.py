@@ -29,14 +29,16 @@ from gocker.state.view import Glob, View
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from selectors import BaseSelector
     from typing import Any
 
     from gocker.log import Console
     from gocker.plan.model import Container, Plan
+    from gocker.scheduler.keyboard import Keyboard
     from gocker.scheduler.loop import Ended
     from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.network import ProjectNetwork
-    from gocker.scheduler.output import Feed
+    from gocker.scheduler.output import Feed, Streams
     from gocker.state.roots import Roots
     from gocker.state.run import Run
 
@@ -53,6 +55,7 @@ class Session:
         self, plan: Plan, roots: Roots, launcher: Launcher, console: Console, stderr: QueueSink,
         *, prefix: bool = True, timestamps: bool = False, colour: bool = False,
         stdin: int | None = None, only: str | None = None, run: Run | None = None,
+        keyboard: Keyboard | None = None,
     ) -> None:  # fmt: skip
         self.run = run or open_run(plan, roots, launcher)
         self._plan = plan
@@ -65,6 +68,7 @@ class Session:
         self._timestamps = timestamps
         self._colour = colour
         self._stdin = stdin
+        self._keyboard = keyboard
         # The only unit whose output is shown and that may read standard input; None is all.
         self._only = only
         self._sink = QueueSink(1)
@@ -93,6 +97,8 @@ class Session:
             result = Loop(self._plan, machine, launchers, self, self.run.id).run()
             in_order = result.exit_code != HostError.exit_code
         finally:
+            if self._keyboard is not None:
+                self._keyboard.close()
             close_all([self._launcher, *self._further])
             if not in_order:
                 leftovers.remove_of_run(self._roots, self.run.id)
@@ -153,7 +159,7 @@ class Session:
         assert wanted is not None  # noqa: S101  # the network is this plan's
         for it in wanted.networks:
             self.record("network.created", {
-                "network": it.name, "driver": it.driver, "subnets": list(it.subnets),
+                "network": it.name, "key": it.key, "driver": it.driver, "subnets": list(it.subnets),
                 "internal": it.internal,
             })  # fmt: skip
         for publication, (protocol, host, port, _, target) in zip(
@@ -215,11 +221,24 @@ class Session:
         """Return the writer of a container's output to standard output."""
         if self._only not in (None, instance):
             return None
+        if self._keyboard is not None and self._is_terminal(instance):
+            from gocker.scheduler.keyboard import Screen
+
+            return Screen(self._sink.write)
         name = instance if self._prefix else ""
         colour = self._index[instance] if self._colour else None
         return Prefixer(self._sink, name, self._width, colour=colour,
                         timestamps=self._timestamps, clean=self._sink.isatty(),
                         mask=self.mask.data if self.mask else None)  # fmt: skip
+
+    def _is_terminal(self, instance: str) -> bool:
+        return bool(self._plan.containers[instance].config["process"].get("terminal"))
+
+    def typing(self, instance: str, selector: BaseSelector, streams: Streams) -> None:
+        """Let our keyboard write to the container it is for."""
+        if self._keyboard is not None and instance == self._only:
+            self._keyboard.open(selector, streams.input_fd, streams.end_stdin,
+                                terminal=self._is_terminal(instance))  # fmt: skip
 
     def prepare(self, container: Container, container_id: str) -> dict[str, str]:
         """Make a container's directories; return those of its anonymous volumes by source."""
