@@ -169,6 +169,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "init.mounts": ("runtime.init:_mounts",),
     "init.files": ("runtime.init:_files",),
     "init.devices": ("runtime.init:_devices",),
+    "init.terminal": ("runtime.init:_terminal",),
     "init.sysctl": ("runtime.init:_sysctl",),
     "init.oom_score_adj": ("runtime.init:_oom_score_adj",),
     "init.protected_paths": ("runtime.init:_protected_paths",),
