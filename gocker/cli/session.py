@@ -249,7 +249,7 @@ class Session:
                 if not os.path.lexists(item.path):
                     os.makedirs(item.path, 0o755)
             elif item.kind == "volume":
-                if self._volume(item.name, item.path) and item.copy:
+                if self._volume(item.name) and item.copy:
                     _copy_up(container, item.copy, item.path)
             else:
                 path = leftovers.container_path(self._roots, f"{container_id}-V{number}")
@@ -259,15 +259,13 @@ class Session:
                 anonymous[ANONYMOUS + item.path] = path
         return anonymous
 
-    def _volume(self, name: str, path: str) -> bool:
+    def _volume(self, name: str) -> bool:
         project = self._plan.project
         from gocker.state import volumes
 
         volume, made = volumes.create(self._roots, project, name.removeprefix(f"{project}_"))
         if made:
             self.record("volume.created", {"volume": name, "path": volume.path})
-        if path != volume.path:
-            os.makedirs(path, 0o755, exist_ok=True)  # a subpath, checked by the plan
         return made
 
     @property
@@ -321,6 +319,8 @@ class Session:
         for mount in made.config["mounts"]:
             source = mount.get("source", "")
             source = ended.anonymous.get(source, source)
+            if "subpath" in mount:
+                source = f"{source}/{mount['subpath']}"
             mounts[mount["destination"]] = source if mount.get("type") == "bind" else None
         layers = (ended.upper,) if is_host else (ended.upper, *made.lower)
         return View(layers, mounts, frozenset(path for path, _ in made.hidden))
