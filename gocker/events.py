@@ -132,6 +132,8 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "signal": Field("str", "signal sent to its first process"),
         "reason": Field("str", "why: timeout, run_timeout, cancelled, not_needed, fail_fast …"),
     }),
+    "container.paused": ("The processes of a container were frozen.", _CONTAINER),
+    "container.unpaused": ("The processes of a container go on.", _CONTAINER),
     "container.exited": ("A container's first process is gone, and all others with it.", {
         **_CONTAINER,
         "process.exit.code": Field("int?", "exit code, null when killed by a signal"),
