@@ -8,9 +8,12 @@ import sys
 from functools import partial
 
 from gocker.errors import PlanError, SpecError, UsageError
+from gocker.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gocker.image.resolve import RootFs
     from gocker.plan.model import Plan
     from gocker.spec.expand import Instance
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
     from gocker.spec.model.service import Container
     from gocker.state.roots import Roots
 
+
+# What `parser` adds that says which spec.
+SPEC_OPTIONS = (
+    "file", "project_name", "project_directory", "profile", "env_file", "strict", "color",
+)  # fmt: skip
 
 # argparse asks gettext for each of its words, 0.2 ms a word, and would mix the user's language
 # with our English.
@@ -98,8 +106,16 @@ def load_options(arguments: argparse.Namespace, words: list[str]) -> LoadOptions
     )
 
 
-def load(arguments: argparse.Namespace, words: list[str]) -> tuple[Loaded, Project]:
+def load(
+    arguments: argparse.Namespace, words: list[str],
+    change: Callable[[Loaded], None] | None = None,
+) -> tuple[Loaded, Project]:  # fmt: skip
     """Return the spec that the options and the words name.
+
+    Args:
+        arguments: of the command.
+        words: spec files and services.
+        change: changes the canonical model as the command line wants.
 
     Raises:
         SpecError: with all problems.
@@ -109,6 +125,8 @@ def load(arguments: argparse.Namespace, words: list[str]) -> tuple[Loaded, Proje
     options = load_options(arguments, words)
     try:
         loaded = load_spec(options)
+        if change is not None:
+            change(loaded)
         return loaded, validate(arguments, loaded)
     except SpecError as error:
         from gocker.spec.further import all_problems
@@ -146,7 +164,8 @@ def make_plan(
     inferred, matrices = _instances(loaded, project, job)
     try:
         found = host(roots, loaded, {} if images is None else images)
-        return build(project, inferred, found, loaded.files, matrices, loaded.working_dir)
+        plan = build(project, inferred, found, loaded.files, matrices, loaded.working_dir)
+        return replace(plan, services=loaded.services)
     except PlanError as error:
         if "path" not in error.context:
             raise

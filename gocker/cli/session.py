@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from gocker.cli.detach import Report
     from gocker.log import Console
     from gocker.plan.model import Container, Plan
+    from gocker.scheduler.control import Control
     from gocker.scheduler.loop import Ended
     from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.output import Feed
@@ -48,6 +50,8 @@ class Session:
         self, plan: Plan, roots: Roots, launcher: Launcher, console: Console, stderr: QueueSink,
         *, prefix: bool = True, timestamps: bool = False, colour: bool = False,
         stdin: int | None = None, only: str | None = None, run: Run | None = None,
+        control: Control | None = None, shown: Callable[[str], bool] | None = None,
+        report: Report | None = None,
     ) -> None:  # fmt: skip
         self.run = run or open_run(plan, roots, launcher)
         self._plan = plan
@@ -62,9 +66,15 @@ class Session:
         self._stdin = stdin
         # The only unit whose output is shown and that may read standard input; None is all.
         self._only = only
+        self._control = control
+        # Which instances' output goes to standard output.
+        self._shown = shown
+        # Who waits for the start of a detached project.
+        self._report = report
         self._sink = QueueSink(1)
         self._width = max((len(name) for name in plan.units), default=0)
         self._index = {name: number for number, name in enumerate(plan.units)}
+        self._secrets = plan.mask
         self.mask = Mask(plan.mask)
         self.owner = artifacts.owner(os.environ)
         # Reports that jobs wrote, below the project, of each instance's last attempt.
@@ -81,8 +91,13 @@ class Session:
         try:
             self._begin(options)
             launchers = self._all_launchers()
-            result = Loop(self._plan, machine, launchers, self, self.run.id).run()
+            result = Loop(
+                self._plan, machine, launchers, self, self.run.id, self._control,
+                detached=options.detached,
+            ).run()  # fmt: skip
         finally:
+            if self._control is not None:
+                self._control.close()
             close_all([self._launcher, *self._further])
             signals.release()
             self._log.close()
@@ -119,6 +134,11 @@ class Session:
         })  # fmt: skip
         for event, fields in self._plan.notes:
             self.record(event, fields)
+        if not options.start:
+            for container in self._plan.containers.values():
+                for item in container.prepare:
+                    if item.kind == "volume":
+                        self._volume(item.name, item.path)
         try:
             check_limits(self._launcher, self._plan)
         except GockerError as error:
@@ -146,8 +166,10 @@ class Session:
         """Return the writer of a container's output to standard output."""
         if self._only not in (None, instance):
             return None
+        if self._shown is not None and not self._shown(self._plan.units[instance].service):
+            return None
         name = instance if self._prefix else ""
-        colour = self._index[instance] if self._colour else None
+        colour = self._index.setdefault(instance, len(self._index)) if self._colour else None
         return Prefixer(self._sink, name, self._width, colour=colour,
                         timestamps=self._timestamps, clean=self._sink.isatty(),
                         mask=self.mask.data if self.mask else None)  # fmt: skip
@@ -183,6 +205,24 @@ class Session:
         """Return the writers to standard output and standard error."""
         return (self._sink, self._stderr)
 
+    def began(self, loop: Loop) -> None:
+        """Tell whoever waits for the start, when it is decided."""
+        if self._report is not None:
+            assert self._control is not None  # noqa: S101  # who is reported to can ask
+            self._report.begin(loop, self, self._control.operations)
+
+    def detach(self) -> None:
+        """Go on without the terminal: nobody reads what is written there."""
+        self._console.mute()
+        for sink in self.sinks:
+            sink.flush()
+
+    def adopted(self, plan: Plan) -> None:
+        """Go on with another plan."""
+        self._plan = plan
+        self._secrets = tuple(sorted({*self._secrets, *plan.mask}))
+        self.mask = Mask(self._secrets)
+
     def collect(
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
     ) -> None:
@@ -200,7 +240,7 @@ class Session:
     def _copy_artifacts(
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
     ) -> None:
-        wanted = self._plan.containers[ended.instance].artifacts
+        wanted = ended.made.artifacts
         if wanted is None:
             return
         patterns = list(wanted.reports)
@@ -223,8 +263,8 @@ class Session:
 
     def _view(self, ended: Ended) -> View:
         """Return where a container's files are; of the host's own root only what it wrote."""
-        made = self._plan.containers[ended.instance]
-        is_host = self._plan.units[ended.instance].image.startswith("host:")
+        made = ended.made
+        is_host = ended.image.startswith("host:")
         mounts: dict[str, str | None] = {item["path"]: None for item in (*made.files, *made.grants)}
         for mount in made.config["mounts"]:
             source = mount.get("source", "")

@@ -203,3 +203,5 @@ class Plan:
     mask: tuple[str, ...] = ()
     # Events for the log's head: security.relaxed and key.ignored, as (name, fields).
     notes: tuple[tuple[str, dict[str, Any]], ...] = ()
+    # All services of the spec, also those that the plan leaves out: others are orphans.
+    services: tuple[str, ...] = ()

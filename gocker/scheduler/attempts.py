@@ -100,9 +100,7 @@ class Attempts:
             return "retry", retry_delay(unit, node.retries)
         # As dockerd: what was stopped, or never ran, is not restarted.
         ended_by_itself = isinstance(node.last, Exited) and node.stop_reason is None
-        if ended_by_itself and wants_restart(
-            unit, verdict, node.restarts, detached=self._detached
-        ):
+        if ended_by_itself and wants_restart(unit, verdict, node.restarts, detached=self._detached):
             node.restarts += 1
             node.restart_delay = restart_delay(unit.restart, node.restart_delay, lived_s)
             return "restart", node.restart_delay

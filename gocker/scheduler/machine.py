@@ -77,6 +77,7 @@ class Machine:
         fail_fast = plan.fail_fast if options.fail_fast is None else options.fail_fast
         self._progress.fail_fast(fail_fast, plan.matrices)
         self._max_time = plan.timeout_s if options.max_time_s is None else options.max_time_s
+        self._start = options.start
         self._interrupts = 0
         self._result: Result | None = None
 
@@ -99,7 +100,10 @@ class Machine:
         self._attempts.now = now
         if self._max_time is not None:
             self._timers.set((None, "run"), now + self._max_time)
-        self._progress.begin()
+        if self._start:
+            self._progress.begin()
+        else:
+            self._progress.begin_not()
         return self._settle()
 
     def handle(self, event: Event, now: float) -> list[Command]:

@@ -122,10 +122,14 @@ class StartUnits:
 
 @dataclass(frozen=True, slots=True)
 class RestartUnits:
-    """A user wants units to end and to run again; those that are over, to run again."""
+    """A user wants units to end and to run again; those that are over, to run again.
+
+    `dependents`: also those whose ``depends_on.restart`` says so.
+    """
 
     units: tuple[str, ...]
     timeout_s: float | None = None
+    dependents: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +313,7 @@ class Options:
 
     `parallel`: jobs at once, 0 or less for no limit. `stop_grace_s`: instead of every unit's
     own (``up -t``). `exit_code_from`: a service or an instance. `detached`: services live until
-    somebody stops them, also when all jobs are done.
+    somebody stops them, also when all jobs are done. `start`: False only notes the units.
     """
 
     parallel: int | None = None
@@ -320,6 +324,7 @@ class Options:
     abort_on_container_failure: bool = False
     stop_grace_s: float | None = None
     detached: bool = False
+    start: bool = True
 
 
 _ERROR_CODES = {"CannotExecute": 126, "CommandNotFound": 127}

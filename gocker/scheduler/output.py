@@ -65,7 +65,8 @@ class Streams:
     """
 
     __slots__ = (
-        "_feed", "_log_fd", "_make_feed", "_on_end", "_open", "_open_log", "_selector", "watch",
+        "_feed", "_log_fd", "_make_feed", "_on_end", "_open", "_open_log", "_selector", "taps",
+        "watch",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +81,8 @@ class Streams:
         self._on_end = on_end
         self._open: dict[int, int] = {}
         self.watch: Watch | None = None
+        # Further readers, who came later.
+        self.taps: list[Feed] = []
 
     def pipe(self, stream: int) -> int:
         """Make the pipe of a stream (1 or 2); return its write end, which the caller owns."""
@@ -115,6 +118,8 @@ class Streams:
         rest = chunk
         while rest:
             rest = rest[os.write(self._log_fd, rest) :]
+        for tap in self.taps:
+            tap.feed(chunk, stream)
         if self.watch is not None:
             self.watch.feed(chunk, stream)
 

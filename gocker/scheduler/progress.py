@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 NOT_NEEDED = "not_needed"
 NO_FAILURE = "no_failure"
 RESTARTING = "restarting"
+NOT_STARTED = "not_started"
 _COMPLETED = "service_completed_successfully"
 
 # What a unit means to its dependents. MOOT: it did not run, and nothing failed.
@@ -64,6 +65,7 @@ class Progress:
         # Units whose dependents do not know yet that they ended; then what failures entail.
         self._ended: deque[tuple[Node, Means]] = deque()
         self._pending: deque[Callable[[], None]] = deque()
+        self._queued: list[Node] = []
 
     def fail_fast(self, everything: bool, matrices: dict[str, MatrixGroup]) -> None:
         """Cancel the rest at the first failure: of the run, or of a matrix."""
@@ -81,6 +83,12 @@ class Progress:
             if not node.unmet and node.state is State.WAITING:
                 self._decide(node)
 
+    def begin_not(self) -> None:
+        """Note the units without running any of them."""
+        for node in self._nodes.values():
+            if node.state is State.WAITING:
+                self.finish(node, "skipped", NOT_STARTED)
+
     def settle(self) -> None:
         """Work off all consequences and fill the free slots."""
         while True:
@@ -90,7 +98,11 @@ class Progress:
                 self._pending.popleft()()
             else:
                 self._attempts.start_ready()
-                return
+                break
+        queued, self._queued = self._queued, []
+        for node in queued:
+            if node.state is State.READY:  # there is no slot for it now
+                self._waits.changed(node)
 
     # Conditions -------------------------------------------------------------------------------
 
@@ -142,7 +154,7 @@ class Progress:
             self.finish(node, "skipped", node.moot or NO_FAILURE)
         else:
             self._attempts.enqueue(node)
-            self._waits.changed(node)
+            self._queued.append(node)
 
     # The end of a unit ------------------------------------------------------------------------
 
@@ -259,7 +271,6 @@ class Progress:
             self.finish(node, "unhealthy" if node.unhealthy else node.verdict, RESTARTING)
         elif node.state is not State.FINISHED:
             self.finish(node, "skipped" if reason == NOT_NEEDED else "cancelled", reason)
-
 
     # Beginning anew ---------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from gocker.scheduler.messages import (
     StopUnits,
 )
 from gocker.scheduler.node import ACTIVE, Node, State
+from gocker.scheduler.progress import NOT_STARTED
+from gocker.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +66,9 @@ class Requests:
             case StopUnits():
                 self._end(self._named(request.units), "over", request.timeout_s)
             case RestartUnits():
-                nodes = self._with_restarted(self._named(request.units))
+                nodes = self._named(request.units)
+                if request.dependents:
+                    nodes = self._with_restarted(nodes)
                 self._end(nodes, "again", request.timeout_s)
             case StartUnits():
                 self._start(self._with_needed(self._named(request.units)))
@@ -110,9 +114,7 @@ class Requests:
         self._progress.begin_anew(())
         self.advance()
 
-    def _leave(
-        self, node: Node, then: Literal["over", "again"], timeout_s: float | None
-    ) -> None:
+    def _leave(self, node: Node, then: Literal["over", "again"], timeout_s: float | None) -> None:
         node.then = then
         node.grace_s = timeout_s
         self._leaving[node] = None
@@ -184,6 +186,10 @@ class Requests:
         for node in new:
             self._progress.add(node)
         self._end(self._named(request.remove), "over", request.timeout_s)
+        for node in self._named(plan.units):
+            if node.state is not State.FINISHED:
+                # Edges may differ; role and matrix decide on slots that it holds.
+                node.unit = replace(node.unit, depends=plan.units[node.name].depends)
         anew = [node for node in self._named(plan.units) if node.name in request.renew]
         for node in anew:
             node.renewal = plan.units[node.name]
@@ -198,7 +204,7 @@ class Requests:
         self._end([*runs, *over], "again", request.timeout_s)
         for node in new:
             if node.name not in starts:
-                self._progress.finish(node, "skipped", "not_started")
+                self._progress.finish(node, "skipped", NOT_STARTED)
         self._progress.begin_anew(new)
 
     def _order(self, names: Iterable[str]) -> None:

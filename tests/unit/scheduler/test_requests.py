@@ -115,9 +115,7 @@ def test_stop_is_not_undone_by_a_restart_policy() -> None:
 
 
 def test_stop_goes_from_dependents_to_what_they_need() -> None:
-    simulator = living(
-        db_and_web(), (5, StopUnits(("db", "web"))), web=Run(float("inf"), stop_s=4)
-    )
+    simulator = living(db_and_web(), (5, StopUnits(("db", "web"))), web=Run(float("inf"), stop_s=4))
     assert simulator.times(Stop, "web") == [5.0]
     assert simulator.times(Stop, "db") == [9.0]
 
@@ -189,9 +187,7 @@ def test_restart_takes_those_along_that_say_so() -> None:
 
 
 def test_restart_starts_what_is_over() -> None:
-    simulator = living(
-        plan(unit("a"), unit("x")), (5, RestartUnits(("a",))), a=Run(duration=1)
-    )
+    simulator = living(plan(unit("a"), unit("x")), (5, RestartUnits(("a",))), a=Run(duration=1))
     assert simulator.times(Start, "a") == [0.0, 5.0]
 
 
@@ -325,6 +321,7 @@ def test_a_unit_may_be_made_without_being_started() -> None:
 
 
 # Everything together
+
 
 @st.composite
 def requests(draw: st.DrawFn, given_plan: Plan) -> list[tuple[float, Event]]:
