@@ -105,6 +105,7 @@ class Report:
         self._loop.record("run.detached", {"process.pid": os.getpid(), "exit_code": code})
         self._session.detach()
         _leave_terminal(self._session.run.path)
+        self._loop.leave_terminal()
         try:
             os.write(fd, bytes((code,)))
         except BrokenPipeError:

@@ -47,6 +47,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     """Bring the project down; nothing to do is no failure."""
     from gocker.state.roots import Roots
 
+<<<<<<< HEAD
     if arguments.rmi:
         raise UsageError("--rmi: down removes no images", hint="gocker image rm does")
     project, services = named(arguments, arguments.words)
@@ -56,6 +57,37 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
         done = _clean(arguments, roots, project, launcher)
     if not done and not arguments.quiet:
         say(f"project {project!r} has nothing to bring down")
+=======
+    project = _project(arguments)
+    with Roots.open(os.environ) as roots:
+        for run in living(roots, project):
+            say(f"stopping run {run.id}")
+            run.stop(signal.SIGTERM)
+            if not run.wait(arguments.timeout + _MARGIN_S):
+                run.stop(signal.SIGKILL)
+                if not run.wait(_MARGIN_S):
+                    raise HostError(f"run {run.id} does not end", hint="see ps and dmesg")
+        removed = sweep(launcher, roots, prepare_launcher(launcher, roots, None)["cgroups"])
+        for name in removed:
+            say(f"removed {name}")
+        found = runs(roots, project)
+        newer = None
+        for run in found:
+            if run.newer:
+                newer = run
+                continue
+            run.remove()
+            say(f"{'kept aside' if run.damaged else 'removed'} run {run.id}")
+        forget(roots, project)
+        if arguments.volumes:
+            for volume in volumes.volumes(roots, project):
+                volumes.remove(roots, project, volume.name)
+                say(f"removed volume {volume.name}")
+        if not found and not removed:
+            say(f"project {project!r} has nothing to bring down")
+        if newer is not None:
+            newer.remove()  # which says why not
+>>>>>>> main
     return 0
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 
 from gocker.cli import timings
-from gocker.errors import GockerError, InternalError
+from gocker.errors import GockerError, unforeseen
 from gocker.scheduler import signals
 
 TYPE_CHECKING = False
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 COMMANDS = {
     "up": ("up", True, "run a spec's services and jobs until they are done"),
     "run": ("run", True, "run one service with another command"),
+    "exec": ("exec", True, "run a program in a running container"),
     "demo": ("demo", True, "run the demonstration spec"),
     "down": ("down", True, "stop a project's containers and remove what they left"),
+<<<<<<< HEAD
     "create": ("create", True, "make ready what a spec needs, start nothing"),
     "start": ("start", True, "start services that were stopped"),
     "stop": ("stop", False, "stop services"),
@@ -35,18 +37,28 @@ COMMANDS = {
     "attach": ("attach", False, "show a running container's output as it comes"),
     "events": ("events", False, "show what happens in a project"),
     "ls": ("ls", False, "list projects"),
+=======
+    "gc": ("gc", True, "remove what dead runs of all projects left"),
+>>>>>>> main
     "ps": ("ps", False, "list containers"),
     "logs": ("logs", False, "show containers' output"),
+    "pull": ("pull", False, "pull the images of a spec, or images by name"),
+    "image": ("image", False, "list, pull, push, remove, save and load images"),
+    "images": ("image_ls", False, "list images"),
     "config": ("config", False, "print the spec as gocker understands it"),
     "validate": ("validate", False, "tell everything that is wrong with a spec"),
     "graph": ("graph", False, "draw what waits for what"),
     "schema": ("schema", False, "print the JSON Schema of specs, for editors"),
     "doctor": ("doctor", True, "tell what this host can do and what is missing"),
+    "oci": ("oci", False, "the OCI runtime's command line, also installed as gocker-oci"),
     "version": ("version", False, "print the version"),
 }
 # Options before the command that take a value of their own.
 _WITH_VALUE = {"-f", "--file", "-p", "--project-name", "--project-directory", "--profile",
                "--env-file", "--parallel", "--color", "--ansi", "--progress"}  # fmt: skip
+
+# Commands whose last arguments are another program's, with options of its own.
+_WITH_COMMAND = frozenset(("exec", "run"))
 
 
 def main() -> NoReturn:
@@ -59,6 +71,10 @@ def run(argv: list[str]) -> int:
     name = _command(argv)
     if name not in COMMANDS:
         return _no_command(name, argv)
+    if argv[0] == "oci":
+        from gocker.cli.oci import become
+
+        become(argv[1:])
     timings.mark("python started")
     if _may_detach(argv):
         return _detaching(name, argv)
@@ -97,7 +113,12 @@ def _execute(name: str, argv: list[str]) -> int:
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
     try:
-        if needs_launcher and not {"-h", "--help", "--dry-run"} & set(argv):
+        if "GOCKER_FAILPOINTS" in os.environ:
+            from gocker import failpoints
+
+            failpoints.arm(failpoints.parse(os.environ[failpoints.VARIABLE]), back=False)
+        own = set() if name in _WITH_COMMAND else {"-h", "--help", "--dry-run"}
+        if needs_launcher and not own & set(argv):
             signals.hold()
             try:
                 launcher = new_launcher()
@@ -116,11 +137,9 @@ def _execute(name: str, argv: list[str]) -> int:
     except Exception as error:
         if os.environ.get("GOCKER_DEBUG"):
             raise
-        _print_error(InternalError(
-            f"internal error: {type(error).__name__}: {error}",
-            hint="this is a bug of gocker's; with GOCKER_DEBUG=1 it shows where",
-        ))  # fmt: skip
-        return InternalError.exit_code
+        known = unforeseen(error)
+        _print_error(known)
+        return known.exit_code
     finally:
         if launcher is not None:
             launcher.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import gocker
 from gocker.cli import timings
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from gocker.state.roots import Roots
     from gocker.state.run import Run
 
+# When the plan is written: after so long without any event, or so long after the first start.
+_QUIET_S = 0.02
+_PLAN_AFTER_S = 1.0
 _CHECKED_AT_ONCE = 100  # resources in one message: about 1 KB each, of wire.MAX_MESSAGE
 
 
@@ -81,6 +85,9 @@ class Session:
         self.reports: dict[str, list[str]] = {}
         self._log: RunLog
         self.summary = Summary()
+        # Until when the plan has to be on disk, for `gocker exec`; None: it is, or need not be.
+        self._plan_due: float | None = None
+        self._plan_written = False
 
     def execute(self, options: Options) -> Result:
         """Run the plan to its end; the launcher has cleaned up when this returns."""
@@ -154,9 +161,28 @@ class Session:
         """Append an event to the run's log and to the summary."""
         if event == "container.started":
             timings.once("first container started")
+            if not self._plan_written:
+                self._plan_written = True
+                self._plan_due = time.monotonic() + _PLAN_AFTER_S
         record = self._log.record(event, self.mask.fields(fields) if self.mask else fields)
         self.summary.add(record)
         return record
+
+    def quiet_s(self) -> float | None:
+        """Return how long to wait for a quiet moment; 0 when it has to be now."""
+        if self._plan_due is None:
+            return None
+        return max(0.0, min(_QUIET_S, self._plan_due - time.monotonic()))
+
+    def quiet(self) -> None:
+        """Write the plan: not before it is needed, so that it costs a start nothing."""
+        from gocker.state import planfile
+
+        self._plan_due = None
+        try:
+            planfile.write(self.run, self._plan)
+        except HostError:
+            pass  # a full disk: nobody may ever ask for it, and `gocker exec` says what is missing
 
     def open_log(self, instance: str, attempt: int) -> int:
         """Return a descriptor for a container's raw output."""
@@ -183,14 +209,17 @@ class Session:
                 if not os.path.lexists(item.path):
                     os.makedirs(item.path, 0o755)
             elif item.kind == "volume":
-                self._volume(item.name, item.path)
+                if self._volume(item.name, item.path) and item.copy:
+                    _copy_up(container, item.copy, item.path)
             else:
                 path = leftovers.container_path(self._roots, f"{container_id}-V{number}")
                 os.mkdir(path, 0o755)
+                if item.copy:
+                    _copy_up(container, item.copy, path)
                 anonymous[ANONYMOUS + item.path] = path
         return anonymous
 
-    def _volume(self, name: str, path: str) -> None:
+    def _volume(self, name: str, path: str) -> bool:
         project = self._plan.project
         from gocker.state import volumes
 
@@ -199,6 +228,7 @@ class Session:
             self.record("volume.created", {"volume": name, "path": volume.path})
         if path != volume.path:
             os.makedirs(path, 0o755, exist_ok=True)  # a subpath, checked by the plan
+        return made
 
     @property
     def sinks(self) -> tuple[QueueSink, ...]:
@@ -280,6 +310,12 @@ class Session:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
+def _copy_up(container: Container, path: str, target: str) -> None:
+    from gocker.image.unpacking import copy_up
+
+    copy_up(container.lower, path, target)
+
+
 def check_limits(launcher: Launcher, plan: Plan) -> None:
     """Refuse a plan that this host cannot limit as it asks, before anything starts.
 
@@ -297,12 +333,14 @@ def check_limits(launcher: Launcher, plan: Plan) -> None:
         launcher.call({"op": "check", "resources": chunk})
 
 
-def sweep(launcher: Launcher, roots: Roots, cgroups: list[str]) -> list[str]:
+def sweep(
+    launcher: Launcher, roots: Roots, cgroups: list[str], *, dry_run: bool = False
+) -> list[str]:
     """Remove what dead runs left, found in the kernel and on disk; return the names.
 
     A run identifier is never used again and its lock is held before its first cgroup is made:
     what was found before and is not alive now is dead for good. Of a run that left no trace on
-    disk nobody knows that; its cgroups are removed only if they are empty.
+    disk only the kernel can tell: its cgroups go if no launcher lives above what is in them.
     """
     known = {run.id: run.alive() for run in runs(roots)}
     unknown = [name for name in cgroups if run_of(name) not in known]
@@ -312,7 +350,10 @@ def sweep(launcher: Launcher, roots: Roots, cgroups: list[str]) -> list[str]:
     ]
     if not dead and not unknown and not directories:
         return []
-    message = {"op": "sweep", "names": dead, "unknown": unknown, "directories": directories}
+    message = {
+        "op": "sweep", "names": dead, "unknown": unknown, "directories": directories,
+        "dry_run": dry_run,
+    }  # fmt: skip
     removed: list[str] = launcher.call(message)["removed"]
     return removed
 

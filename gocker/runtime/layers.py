@@ -16,18 +16,25 @@ import os
 from errno import EINVAL, EPERM
 
 from gocker.errors import SyscallError
+from gocker.linux import fsmount
 from gocker.linux import mount as m
+from gocker.runtime import sources
 from gocker.tree import remove_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gocker.runtime.userns import User
+
     Hidden = tuple[tuple[str, int], ...]
-    Key = tuple[tuple[str, ...], Hidden]
+    # lower, hidden, mapping, root
+    Key = tuple[tuple[str, ...], Hidden, tuple[tuple[int, int, int], ...], tuple[int, ...]]
 
 # Idle layers kept: enough for what starts at once, and bounded on disk and in mounts.
 MAX_IDLE = 64
+# More do not fit into the page of text that mount(2) takes.
+_MOST_IN_A_PAGE = 128
 _OPAQUE = "trusted.overlay.opaque"
 _STAMP = ("st_ctime_ns", "st_mtime_ns", "st_mode", "st_uid", "st_gid", "st_nlink", "st_ino")
 
@@ -37,12 +44,14 @@ class Layer:
 
     __slots__ = ("_mount_fd", "_stamp", "directory", "key")
 
-    def __init__(self, key: Key, lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
+    def __init__(
+        self, key: Key, hiding: list[str], directory: str, mountpoint: str, user: User | None
+    ) -> None:
         self.key = key
         self.directory = directory
         os.mkdir(directory, 0o700)
         try:
-            _mount(lower, directory, mountpoint)
+            _mount(hiding, key[0], directory, mountpoint, user, key[3])
             try:
                 self._mount_fd = m.open_tree(m.AT_FDCWD, mountpoint, m.OPEN_TREE_CLONE)
             finally:
@@ -106,23 +115,28 @@ class Layers:
         self._prefix = prefix
         self._mountpoint = mountpoint
         self._idle: dict[Key, list[Layer]] = {}
-        self._hiding: dict[Hidden, str] = {}
+        self._hiding: dict[tuple[Hidden, tuple[int, int]], str] = {}
         self._idle_count = 0
         self._made = 0
 
     def take(
-        self, lower: Sequence[str], hidden: Sequence[tuple[str, int]] = ()
-    ) -> tuple[Layer, int]:
+        self, lower: Sequence[str], hidden: Sequence[tuple[str, int]] = (),
+        user: User | None = None, root: Sequence[int] = (),
+    ) -> tuple[Layer, int]:  # fmt: skip
         """Return a layer and its mount's descriptor for a container.
 
         Args:
             lower: directories, topmost first.
             hidden: paths in them to show as empty directories, with their modes.
+            user: the namespace whose ids the files are shown with.
+            root: mode, user and group of the root directory; without, 0755 and root's.
 
         Raises:
             SyscallError: a lower directory is missing, the disk is full ...
+            ContainerError: a lower directory's file system cannot show other ids.
         """
-        key = (tuple(lower), tuple((path, mode) for path, mode in hidden))
+        ids = () if user is None else user.key
+        key = (tuple(lower), tuple((path, mode) for path, mode in hidden), ids, tuple(root))
         idle = self._idle.get(key)
         if idle:
             self._idle_count -= 1
@@ -130,18 +144,30 @@ class Layers:
         else:
             self._made += 1
             path = f"{self._directory}/{self._prefix}-L{self._made}"
-            layer = Layer(key, self._lower(*key), path, self._mountpoint)
-        fd = layer.clone()
+            owner = (0, 0) if user is None else (user.host_uid(0), user.host_gid(0))
+            hiding = self._hide(key[1], owner)
+            layer = Layer(key, hiding, path, self._mountpoint, user)
+        try:
+            fd = layer.clone()
+        except BaseException:
+            layer.remove()
+            raise
         return layer, layer.original() if fd is None else fd
 
-    def _lower(self, lower: tuple[str, ...], hidden: Hidden) -> tuple[str, ...]:
+    def _hide(self, hidden: Hidden, owner: tuple[int, int]) -> list[str]:
+        """Return the layer that hides what is below, if anything is to be hidden."""
         if not hidden:
-            return lower
-        if hidden not in self._hiding:
+            return []
+        key = (hidden, owner)
+        if key not in self._hiding:
             path = os.path.abspath(f"{self._mountpoint}-hiding-{len(self._hiding)}")
-            _make_hiding(path, hidden)
-            self._hiding[hidden] = path
-        return (self._hiding[hidden], *lower)
+            try:
+                _make_hiding(path, hidden, owner)
+            except BaseException:
+                remove_path(path)  # or the next container would find half of it in its way
+                raise
+            self._hiding[key] = path
+        return [self._hiding[key]]
 
     def give_back(self, layer: Layer, *, private: bool) -> None:
         """Keep an untouched layer of a container that shared nothing, remove any other."""
@@ -152,21 +178,34 @@ class Layers:
             layer.remove()
 
     def close(self) -> None:
-        """Remove all idle layers."""
+        """Remove all idle layers; one that cannot be removed keeps no other.
+
+        Raises:
+            OSError, GockerError: for the last one.
+        """
+        failure: Exception | None = None
         for layers in self._idle.values():
             for layer in layers:
-                layer.remove()
+                try:
+                    layer.remove()
+                except Exception as error:
+                    failure = error
         self._idle.clear()
+        if failure is not None:
+            raise failure
 
 
-def _make_hiding(top: str, hidden: Hidden) -> None:
+def _make_hiding(top: str, hidden: Hidden, owner: tuple[int, int]) -> None:
     """Make a layer that hides what lies below: one opaque directory for each path.
+
+    They belong to `owner`, who is root in the container.
 
     Nothing has to be mounted then, and nobody can write to it: it is a lower layer. It is on
     the scratch tmpfs, because two layers of an overlay must not lie in one another, and the
     other one may be the host's whole root (overlayfs.rst, "Sharing and copying layers").
     """
     os.mkdir(top, 0o755)
+    os.chown(top, *owner)
     for path, mode in hidden:
         at = top
         for name in path.strip("/").split("/"):
@@ -174,11 +213,15 @@ def _make_hiding(top: str, hidden: Hidden) -> None:
             if not os.path.isdir(at):
                 os.mkdir(at)
                 os.chmod(at, 0o755)  # noqa: S103  # as the host's own directories
+                os.chown(at, *owner)
         os.chmod(at, mode)
         os.setxattr(at, _OPAQUE, b"y")
 
 
-def _mount(lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
+def _mount(
+    hiding: list[str], lower: tuple[str, ...], directory: str, mountpoint: str, user: User | None,
+    root: tuple[int, ...],
+) -> None:  # fmt: skip
     """Mount the overlay. Paths go through descriptors.
 
     So no character of a path can become an option, and no container sees a path of the host
@@ -189,7 +232,18 @@ def _mount(lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
     try:
         os.mkdir("upper", 0o755, dir_fd=fds[0])
         os.mkdir("work", 0o700, dir_fd=fds[0])
-        fds.extend(_open(path, flags) for path in lower)
+        fds.extend(_open(path, flags) for path in hiding)
+        if user is None:
+            fds.extend(_open(path, flags) for path in lower)
+        else:
+            # The root's own owner is the upper layer's, which is written with the ids outside.
+            os.chown("upper", user.host_uid(0), user.host_gid(0), dir_fd=fds[0])
+            fds.extend(_open_mapped(path, flags, user) for path in lower)
+        if root:
+            _set_root(fds[0], root, user)
+        if len(fds) > _MOST_IN_A_PAGE:
+            _mount_many(fds, mountpoint)
+            return
         lowers = ":".join(f"/proc/self/fd/{fd}" for fd in fds[1:])
         layers = f"/proc/self/fd/{fds[0]}"
         # volatile: the upper layer is thrown away, so umount need not write it to disk.
@@ -198,6 +252,41 @@ def _mount(lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def _set_root(directory: int, root: tuple[int, ...], user: User | None) -> None:
+    mode, uid, gid = root
+    if user is not None:
+        uid, gid = user.host_uid(uid), user.host_gid(gid)
+    os.chown("upper", uid, gid, dir_fd=directory)
+    os.chmod("upper", mode, dir_fd=directory)
+
+
+def _mount_many(fds: list[int], mountpoint: str) -> None:
+    """Mount an overlay of any number of layers; `fds`: the upper's directory, then the lowers."""
+    target = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        made = fsmount.overlay(
+            fds[1:], upper=fds[0], attributes=m.MOUNT_ATTR_NODEV, options=("volatile",)
+        )
+        try:
+            m.move_mount(made, target)
+        finally:
+            os.close(made)
+    finally:
+        os.close(target)
+
+
+def _open_mapped(path: str, flags: int, user: User) -> int:
+    """Return a lower directory as a mount of its own that shows the ids of a user namespace."""
+    os.close(_open(path, flags))  # says it better if it is not there
+    tree = m.open_tree(m.AT_FDCWD, path, m.OPEN_TREE_CLONE)
+    try:
+        sources.idmap(tree, user.fd, path)
+    except BaseException:
+        os.close(tree)
+        raise
+    return tree
 
 
 def _open(path: str, flags: int) -> int:

@@ -13,6 +13,7 @@ from gocker.runtime import rootfs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.linux.vfork import Spawner
+    from gocker.wire import Message
 
 
 def forget_imports() -> None:
@@ -29,12 +30,12 @@ def forget_imports() -> None:
     sys.path_importer_cache.clear()
 
 
-def spawner() -> Spawner | None:
-    """Return the cheap way to make processes, where it can be had."""
+def spawners() -> tuple[Spawner, Spawner] | None:
+    """Return the cheap way to make processes, for a process and its own child, if it can be had."""
     if not vfork.supported():
         return None
     try:
-        return vfork.Spawner()
+        return vfork.Spawner(), vfork.Spawner()
     except OSError:
         return None  # no executable memory here: clone3 does the same for more
 
@@ -47,8 +48,14 @@ def scratch(path: str) -> None:
     """
     process.unshare(process.CLONE_NEWNS)
     mount.mount(None, "/", None, mount.MS_PRIVATE | mount.MS_REC)
+    fill_scratch(path)
+
+
+def fill_scratch(path: str) -> None:
+    """Mount the scratch directory, make what `rootfs` looks for in it, and enter it."""
     flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
-    mount.mount("tmpfs", path, "tmpfs", flags, "mode=700,size=64k")
+    # Searchable for roots of user namespaces; its parent is not.
+    mount.mount("tmpfs", path, "tmpfs", flags, "mode=711,size=64k")
     os.chdir(path)
     os.mkdir(rootfs.ROOTFS)
     os.mkdir(rootfs.FILES)
@@ -65,3 +72,9 @@ def reset_signals() -> None:
     signals.stop_ignoring()
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+
+
+def stdio(_: Message, fds: list[int]) -> None:
+    """Let go of the terminal: ``fds`` are standard input, output and error from now on."""
+    for target, fd in enumerate(fds[:3]):
+        os.dup2(fd, target)
