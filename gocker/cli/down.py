@@ -8,7 +8,8 @@ import signal
 from gocker.cli import lifecycle
 from gocker.cli.options import parser as new_parser
 from gocker.cli.options import say
-from gocker.cli.project import hold_or_join, named, until_end
+from gocker.cli.holding import hold_or_join, until_end
+from gocker.cli.project import named
 from gocker.errors import GockerError, HostError, UsageError
 from gocker.state.control import ControlLostError
 from gocker.state.locks import InUseError
@@ -47,7 +48,6 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     """Bring the project down; nothing to do is no failure."""
     from gocker.state.roots import Roots
 
-<<<<<<< HEAD
     if arguments.rmi:
         raise UsageError("--rmi: down removes no images", hint="gocker image rm does")
     project, services = named(arguments, arguments.words)
@@ -57,37 +57,6 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
         done = _clean(arguments, roots, project, launcher)
     if not done and not arguments.quiet:
         say(f"project {project!r} has nothing to bring down")
-=======
-    project = _project(arguments)
-    with Roots.open(os.environ) as roots:
-        for run in living(roots, project):
-            say(f"stopping run {run.id}")
-            run.stop(signal.SIGTERM)
-            if not run.wait(arguments.timeout + _MARGIN_S):
-                run.stop(signal.SIGKILL)
-                if not run.wait(_MARGIN_S):
-                    raise HostError(f"run {run.id} does not end", hint="see ps and dmesg")
-        removed = sweep(launcher, roots, prepare_launcher(launcher, roots, None)["cgroups"])
-        for name in removed:
-            say(f"removed {name}")
-        found = runs(roots, project)
-        newer = None
-        for run in found:
-            if run.newer:
-                newer = run
-                continue
-            run.remove()
-            say(f"{'kept aside' if run.damaged else 'removed'} run {run.id}")
-        forget(roots, project)
-        if arguments.volumes:
-            for volume in volumes.volumes(roots, project):
-                volumes.remove(roots, project, volume.name)
-                say(f"removed volume {volume.name}")
-        if not found and not removed:
-            say(f"project {project!r} has nothing to bring down")
-        if newer is not None:
-            newer.remove()  # which says why not
->>>>>>> main
     return 0
 
 
@@ -154,6 +123,8 @@ def _clean(
     _stop_by_signal(arguments, roots, project)
     removed = sweep(launcher, roots, prepare_launcher(launcher, roots, None)["cgroups"])
     found = runs(roots, project)
+    newer = [run for run in found if run.newer]
+    found = [run for run in found if not run.newer]
     for run in found:
         run.remove()
     forget(roots, project)
@@ -166,7 +137,9 @@ def _clean(
         for name in removed:
             say(f"removed {name}")
         for run in found:
-            say(f"removed run {run.id}")
+            say(f"{'kept aside' if run.damaged else 'removed'} run {run.id}")
         for volume in gone:
             say(f"removed volume {volume.name}")
+    if newer:
+        newer[-1].remove()  # which says why not
     return bool(found or removed or gone)

@@ -7,7 +7,8 @@ import os
 
 from gocker.cli.options import SPEC_OPTIONS, say, split_files
 from gocker.cli.options import parser as new_parser
-from gocker.cli.project import ask_or, named
+from gocker.cli.holding import ask_or
+from gocker.cli.project import named
 from gocker.errors import UsageError
 from gocker.report.human import safe
 

@@ -23,7 +23,6 @@ COMMANDS = {
     "exec": ("exec", True, "run a program in a running container"),
     "demo": ("demo", True, "run the demonstration spec"),
     "down": ("down", True, "stop a project's containers and remove what they left"),
-<<<<<<< HEAD
     "create": ("create", True, "make ready what a spec needs, start nothing"),
     "start": ("start", True, "start services that were stopped"),
     "stop": ("stop", False, "stop services"),
@@ -37,9 +36,7 @@ COMMANDS = {
     "attach": ("attach", False, "show a running container's output as it comes"),
     "events": ("events", False, "show what happens in a project"),
     "ls": ("ls", False, "list projects"),
-=======
     "gc": ("gc", True, "remove what dead runs of all projects left"),
->>>>>>> main
     "ps": ("ps", False, "list containers"),
     "logs": ("logs", False, "show containers' output"),
     "pull": ("pull", False, "pull the images of a spec, or images by name"),

@@ -1,111 +1,27 @@
-<<<<<<< HEAD
-"""A project that may be living: its name, its lock, and its supervisor to be asked."""
-
-from __future__ import annotations
-
-import time
-
-from gocker.cli.options import load, split_files
-from gocker.errors import GockerError
-from gocker.state.control import ControlLostError, connect
-from gocker.state.locks import InUseError
-from gocker.state.run import project_lock
-=======
 """The name of the project that a command is about, as cheaply as it can be had."""
 
 from __future__ import annotations
 
 import os
->>>>>>> main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-<<<<<<< HEAD
-    from collections.abc import Callable
-    from typing import TypeVar
-
-    from gocker.state.control import Channel
-    from gocker.state.locks import Lock
-    from gocker.state.roots import Roots
-
-    T = TypeVar("T")
-    S = TypeVar("S")
-
-# How long a command waits for another one that holds the project and does not answer.
-PATIENCE_S = 60.0
-_AGAIN_S = 0.02
 
 
 def named(arguments: argparse.Namespace, words: list[str]) -> tuple[str, list[str]]:
-    """Return the project's name and the services among the words.
-
-    The spec need not be valid, or there, when ``-p`` names the project.
-    """
-    files, services = split_files(words)
-    if arguments.project_name and not files and not arguments.file:
-        name: str = arguments.project_name
-        return name, services
-    return load(arguments, files)[0].name, services
-
-
-def hold_or_join(
-    roots: Roots, project: str, timeout_s: float = PATIENCE_S
-) -> tuple[Lock | None, Channel | None]:
-    """Return the project's lock, or else a connection to who holds it.
+    """Return the project's name and the services among a command's words.
 
     Raises:
-        HostError: naming the holder, if it does not answer within `timeout_s`.
+        UsageError, SpecError: as `project_name`.
     """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            return project_lock(roots, project), None
-        except InUseError:
-            channel = connect(roots, project)
-            if channel is not None:
-                return None, channel
-            # It is about to listen, or about to end: milliseconds, and no event tells.
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(_AGAIN_S)
+    from gocker.cli.options import split_files
+
+    files, services = split_files(words)
+    return project_name(arguments, files), services
 
 
-def ask_or(
-    roots: Roots, project: str, ask: Callable[[Channel], T], dead: Callable[[Lock], S]
-) -> T | S:  # fmt: skip
-    """Ask a living project, or do with a dead one what `dead` does while it holds it.
-
-    A supervisor that ends meanwhile, or is being brought down, makes a dead project.
-    """
-    while True:
-        lock, channel = hold_or_join(roots, project)
-        if lock is not None:
-            with lock:
-                return dead(lock)
-        assert channel is not None  # noqa: S101  # for the type checker
-        with channel:
-            try:
-                return ask(channel)
-            except ControlLostError:
-                continue
-            except GockerError as error:
-                if not error.context.get("closing"):
-                    raise
-                until_end(channel)
-
-
-def until_end(channel: Channel) -> None:
-    """Wait until the supervisor has closed the connection: its run is over."""
-    try:
-        while True:
-            channel.receive()
-    except ControlLostError:
-        pass
-=======
-
-
-def project_name(arguments: argparse.Namespace) -> str:
+def project_name(arguments: argparse.Namespace, files: list[str] | None = None) -> str:
     """Return the project's name; a spec is read only if neither -p nor the environment names it.
 
     Of a spec only ``name:`` counts, so one that is invalid elsewhere still tells.
@@ -115,7 +31,7 @@ def project_name(arguments: argparse.Namespace) -> str:
         SpecError: if the spec cannot be read.
     """
     given: str | None = arguments.project_name
-    if not given and not arguments.file:
+    if not given and not arguments.file and not files:
         given = os.environ.get("GOCKER_PROJECT_NAME") or os.environ.get("COMPOSE_PROJECT_NAME")
     if given:
         from gocker.state.names import checked
@@ -124,5 +40,4 @@ def project_name(arguments: argparse.Namespace) -> str:
     from gocker.cli.options import load_options
     from gocker.spec.load import name_of
 
-    return name_of(load_options(arguments, []))
->>>>>>> main
+    return name_of(load_options(arguments, files or []))

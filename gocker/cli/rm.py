@@ -7,7 +7,8 @@ import sys
 
 from gocker.cli import lifecycle
 from gocker.cli.options import say
-from gocker.cli.project import ask_or, named
+from gocker.cli.holding import ask_or
+from gocker.cli.project import named
 from gocker.errors import UsageError
 from gocker.report.human import safe
 

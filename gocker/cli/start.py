@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from gocker.cli import lifecycle
-from gocker.cli.project import ask_or, named
+from gocker.cli.holding import ask_or
+from gocker.cli.project import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,11 +15,7 @@ import time
 from collections import deque
 
 from gocker import events
-<<<<<<< HEAD
-from gocker.errors import ContainerError, GockerError, HostError
-=======
-from gocker.errors import unforeseen
->>>>>>> main
+from gocker.errors import ContainerError, unforeseen
 from gocker.scheduler import signals
 from gocker.scheduler.launcher import lost
 from gocker.scheduler.links import Link, Links
@@ -502,12 +498,8 @@ class Loop:
         attempt = self._attempts[message["id"]]
         fields = self._fields(attempt)
         self._around.record("container.started", fields | {
-<<<<<<< HEAD
-            "process.pid": message["pid"], "image": attempt.image, "start_s": message["start_s"],
-=======
             "process.pid": message["pid"], "process.start_time": message["start_time"],
-            "image": image, "start_s": message["start_s"],
->>>>>>> main
+            "image": attempt.image, "start_s": message["start_s"],
         })  # fmt: skip
         for limit, requested, effective, file in message["applied"]:
             self._around.record("limit.applied", fields | {
@@ -559,7 +551,6 @@ class Loop:
 
     def _interrupted(self, number: int) -> None:
         self._tell(Interrupted(number))
-<<<<<<< HEAD
 
 
 def _essence(unit: Unit) -> Unit:
@@ -572,13 +563,3 @@ def _code(ended: dict[str, Any] | None) -> int | None:
     if ended is None or "error" in ended:
         return None
     return shell_code(ended["code"], ended["signal"])
-
-
-def _wire_error(error: GockerError | OSError) -> dict[str, Any]:
-    """Return an error of ours or the kernel's as it goes into the log."""
-    if isinstance(error, GockerError):
-        return error.to_wire()
-    where = f"{error.filename!r}: " if error.filename else ""
-    return HostError(f"cannot prepare a container: {where}{error.strerror}").to_wire()
-=======
->>>>>>> main

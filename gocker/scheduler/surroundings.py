@@ -34,19 +34,17 @@ class Surroundings(Protocol):
     ) -> None:
         """Take what is wanted of a container's files; `record` adds the container's names."""
 
-<<<<<<< HEAD
     def began(self, loop: Loop) -> None:
         """Take note that the first containers were asked for and requests are served."""
 
     def adopted(self, plan: Plan) -> None:
         """Go on with another plan."""
-=======
+
     def quiet_s(self) -> float | None:
         """Return how long nothing has to happen before `quiet` is wanted; None: it is not."""
 
     def quiet(self) -> None:
         """Do what can wait."""
->>>>>>> main
 
     @property
     def sinks(self) -> Sequence[Queue]:
