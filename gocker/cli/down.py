@@ -6,9 +6,9 @@ import os
 import signal
 
 from gocker.cli import lifecycle
+from gocker.cli.holding import hold_or_join, until_end
 from gocker.cli.options import parser as new_parser
 from gocker.cli.options import say
-from gocker.cli.holding import hold_or_join, until_end
 from gocker.cli.project import named
 from gocker.errors import GockerError, HostError, UsageError
 from gocker.state.control import ControlLostError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
+from gocker.cli.holding import ask_or
 from gocker.cli.options import SPEC_OPTIONS, say, split_files
 from gocker.cli.options import parser as new_parser
-from gocker.cli.holding import ask_or
 from gocker.cli.project import named
 from gocker.errors import UsageError
 from gocker.report.human import safe

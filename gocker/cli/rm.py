@@ -6,8 +6,8 @@ import os
 import sys
 
 from gocker.cli import lifecycle
-from gocker.cli.options import say
 from gocker.cli.holding import ask_or
+from gocker.cli.options import say
 from gocker.cli.project import named
 from gocker.errors import UsageError
 from gocker.report.human import safe

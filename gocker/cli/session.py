@@ -250,6 +250,7 @@ class Session:
     def adopted(self, plan: Plan) -> None:
         """Go on with another plan."""
         self._plan = plan
+        self._plan_due = time.monotonic()
         self._secrets = tuple(sorted({*self._secrets, *plan.mask}))
         self.mask = Mask(self._secrets)
 

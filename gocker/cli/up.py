@@ -209,8 +209,8 @@ def change_model(arguments: argparse.Namespace, loaded: Loaded) -> None:
 
 def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: Launcher) -> int:
     """Run a plan with the command's options and show its summary."""
-    from gocker.cli.opening import open_run
     from gocker.cli.holding import ask_or
+    from gocker.cli.opening import open_run
 
     if arguments.keep is not None:
         plan = replace(plan, keep=arguments.keep)

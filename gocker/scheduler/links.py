@@ -150,7 +150,6 @@ class Links:
         """Return the launcher for the next container."""
         return min((link for link in self._links if link.ready), key=_starting)
 
-
     def tell_all(self, message: dict[str, Any], fds: tuple[int, ...]) -> None:
         """Send a request to every launcher; the descriptors stay the caller's."""
         for link in self._links:

@@ -283,8 +283,9 @@ class Loop:
             ContainerError: it is not running.
         """
         for attempt in self._attempts.values():
-            if attempt.instance == unit and attempt.ended is None:
-                attempt.streams.taps.append(tap)
+            streams = attempt.streams
+            if attempt.instance == unit and attempt.ended is None and streams is not None:
+                streams.taps.append(tap)
                 attempt.on_end.append(ended)
                 return
         tap.close()
@@ -307,6 +308,8 @@ class Loop:
     def _start(self, command: Start) -> None:
         self._serial += 1
         container_id = f"{self._run_id}-{self._serial}"
+        unit = self._plan.units[command.unit]
+        made = self._plan.containers[command.unit]
         attempt = Attempt(container_id, unit, made, command.attempt, self._links.least_busy())
         self._attempts[attempt.id] = attempt
         self._current[command.unit, command.attempt] = attempt
@@ -321,8 +324,7 @@ class Loop:
             )
 
     def _request_start(self, command: Start, attempt: Attempt) -> None:
-        unit = self._plan.units[command.unit]
-        made = self._plan.containers[command.unit]
+        unit, made = self._plan.units[command.unit], attempt.made
         anonymous = attempt.anonymous = self._around.prepare(made, attempt.id)
         attempt.streams = streams = Streams(
             self._selector,
