@@ -58,6 +58,10 @@ _WITH_VALUE = {"-f", "--file", "-p", "--project-name", "--project-directory", "-
 _WITH_COMMAND = frozenset(("exec", "run"))
 
 
+# Commands that go on in the background without being asked to.
+_BACKGROUND = frozenset(("create", "restart", "scale", "start"))
+
+
 def main() -> NoReturn:
     """Run the command and exit with its code."""
     sys.exit(run(sys.argv[1:]))
@@ -73,7 +77,7 @@ def run(argv: list[str]) -> int:
 
         become(argv[1:])
     timings.mark("python started")
-    if _may_detach(argv):
+    if name in _BACKGROUND or _may_detach(argv):
         return _detaching(name, argv)
     return _execute(name, argv)
 
@@ -81,7 +85,7 @@ def run(argv: list[str]) -> int:
 def _may_detach(argv: list[str]) -> bool:
     """Return whether an option may ask for the background; -d may be among other letters."""
     return any(
-        "d" in word if word[1:2] != "-" else word.startswith(("--detach", "--wait"))
+        "d" in word if word[1:2] != "-" else word.startswith(("--detach", "--wait", "--no-start"))
         for word in argv if word[:1] == "-"
     )  # fmt: skip
 

@@ -50,6 +50,15 @@ class Parser(argparse.ArgumentParser):
         self.formatter_class = argparse.HelpFormatter
         return super().format_help()
 
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def,override]  # noqa: ANN001, ANN201  # argparse's
+        """Parse; words may stand between options, too: ``up spec.yaml -d web``."""
+        found, rest = self.parse_known_args(args, namespace)
+        if rest and hasattr(found, "words") and not any(word[:1] == "-" for word in rest):
+            found.words = [*found.words, *rest]
+        elif rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found
+
     def error(self, message: str) -> None:  # type: ignore[override]  # it raises, as the base exits
         """Raise the error instead of printing the usage."""
         raise UsageError(f"{self.prog}: {message}", hint=f"see {self.prog} --help")
@@ -147,7 +156,7 @@ def validate(arguments: argparse.Namespace, loaded: Loaded) -> Project:
 
 def make_plan(
     loaded: Loaded, project: Project, roots: Roots, job: str | None = None,
-    images: dict[str, RootFs] | None = None,
+    images: dict[str, RootFs] | None = None, *, detached: bool = False,
 ) -> Plan:  # fmt: skip
     """Return the plan of a loaded spec on this host.
 
@@ -157,12 +166,13 @@ def make_plan(
         roots: where images and volumes are.
         job: a service that is one here, whatever it is in the spec.
         images: takes what the plan's image references stand for.
+        detached: services live on in the background.
     """
     from gocker.cli.host import host
     from gocker.plan.build import build
 
     _bring_images(project, loaded, roots)
-    inferred, matrices = _instances(loaded, project, job)
+    inferred, matrices = _instances(loaded, project, job, detached=detached)
     try:
         found = host(roots, loaded, {} if images is None else images)
         plan = build(project, inferred, found, loaded.files, matrices, loaded.working_dir)
@@ -198,12 +208,12 @@ def make_outline(loaded: Loaded, project: Project) -> Plan:
 
 
 def _instances(
-    loaded: Loaded, project: Project, job: str | None = None
+    loaded: Loaded, project: Project, job: str | None = None, *, detached: bool = False
 ) -> tuple[dict[str, Role], dict[str, list[Instance]] | None]:
     """Return the roles, and the combinations of services with a matrix."""
     from gocker.spec.model.roles import roles
 
-    inferred = roles(project)
+    inferred = roles(project, detached=detached)
     if job is not None:
         inferred[job] = "job"
     if not any(_has_matrix(it) for it in (*project.services.values(), *project.jobs.values())):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 def parser() -> Parser:
     """Return the command's parser."""
     made = lifecycle.parser("rm", "Remove the logs of services that are over; they left no more.")
+    # As in docker compose, where -f FILE stands before the command: there the word is a file.
+    made.conflict_handler = "resolve"
     add = made.add_argument
     add("-f", "--force", action="store_true", help="do not ask")
     add("-s", "--stop", action="store_true", help="stop the services first")

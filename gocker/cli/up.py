@@ -123,7 +123,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
         load(arguments, arguments.words)  # what is wrong with the spec is said first
         raise
     with roots:
-        plan, warnings, keep = _plan(arguments, roots)
+        plan, warnings, keep = _plan(arguments, roots, detached=detach.is_forked())
         for warning in warnings:
             say(f"gocker: {warning}")
         code = run_plan(arguments, plan, roots, launcher)
@@ -134,7 +134,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
 
 
 def _plan(
-    arguments: argparse.Namespace, roots: Roots
+    arguments: argparse.Namespace, roots: Roots, *, detached: bool
 ) -> tuple[Plan, list[str], Callable[[], object]]:
     """Return the plan, warnings to show, and what keeps it for the next start, to call later."""
     images: dict[str, RootFs] = {}
@@ -144,7 +144,8 @@ def _plan(
     if not changed and not refused:
         from gocker.cli.plancache import PlanCache
 
-        cache = PlanCache(arguments, split_files(arguments.words)[0], roots)
+        files = split_files(arguments.words)[0]
+        cache = PlanCache(arguments, files, roots, detached=detached)
         found = cache.find()
         timings.mark("plan cache read")
         if found is not None:
@@ -153,7 +154,7 @@ def _plan(
     change = partial(change_model, arguments) if changed else None
     loaded, project = load(arguments, arguments.words, change)
     timings.mark("spec loaded")
-    plan = make_plan(loaded, project, roots, images=images)
+    plan = make_plan(loaded, project, roots, images=images, detached=detached)
     timings.mark("plan made")
     if cache is None:
         return plan, loaded.warnings, bool
@@ -218,7 +219,11 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
     def living(channel: Channel) -> int:
         from gocker.cli.join import join
 
-        return join(arguments, plan, roots, channel, split_files(arguments.words)[1])
+        own = plan
+        detached = channel.ask_for("hello")["detached"]
+        if detached != detach.is_forked():
+            own = _plan(arguments, roots, detached=detached)[0]
+        return join(arguments, own, roots, channel, split_files(arguments.words)[1])
 
     def dead(_: Lock) -> tuple[Session, Result]:
         run = open_run(plan, roots, launcher)

@@ -78,6 +78,7 @@ class Machine:
         self._progress.fail_fast(fail_fast, plan.matrices)
         self._max_time = plan.timeout_s if options.max_time_s is None else options.max_time_s
         self._start = options.start
+        self._detached = options.detached
         self._interrupts = 0
         self._result: Result | None = None
 
@@ -234,7 +235,8 @@ class Machine:
         kills = oom_kills_of(event) if isinstance(event, Exited) else 0
         if kills := max(kills, node.oom_kills):
             self._attempts.out.append(records.survived_oom(node, kills))
-        if node.is_support and not node.on_completed:
+        serves = node.on_started or node.on_healthy
+        if node.is_support and not node.on_completed and (serves or not self._detached):
             self._attempts.out.append(records.support_ended(node))
 
     def _on_probe_done(self, node: Node, event: ProbeDone) -> None:

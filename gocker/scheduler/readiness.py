@@ -92,7 +92,10 @@ def _ready(node: Node) -> Verdict:
         return "failed"
     if node.health is not None and node.health.status == "unhealthy":
         return "failed"
-    return "done" if node.ready or node.state is State.FINISHED else "pending"
+    if node.state is State.FINISHED:
+        # What was stopped before it was ready will not be.
+        return "done" if node.ready or node.stop_reason is None else "failed"
+    return "done" if node.ready else "pending"
 
 
 def _over(node: Node) -> Verdict:

@@ -200,6 +200,9 @@ class Requests:
             if node.state is State.FINISHED and node.name in starts
             and (node.renewal is not None or not _is_done(node))
         ]  # fmt: skip
+        for node in self._named(starts):
+            if node.leaving:
+                node.then = "again"
         self._order(plan.units)
         self._end([*runs, *over], "again", request.timeout_s)
         for node in new:
@@ -239,6 +242,13 @@ def _serves(node: Node, dependency: Dependency) -> bool:
 
 
 def _is_done(node: Node) -> bool:
-    """Return whether a job has done what it is for: to do it again changes nothing."""
+    """Return whether a unit has done what it is for, so that to do it again changes nothing.
+
+    It ended well, by itself, and nobody needs it running.
+    """
     outcome = node.outcome
-    return outcome is not None and not node.is_support and outcome.verdict == "ok"
+    serves = node.on_started or node.on_healthy
+    return (
+        outcome is not None and outcome.verdict == "ok" and node.stop_reason is None
+        and not serves
+    )  # fmt: skip

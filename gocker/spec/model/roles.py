@@ -10,12 +10,13 @@ if TYPE_CHECKING:
 Role = Literal["job", "support"]
 
 
-def roles(project: Project) -> dict[str, Role]:
+def roles(project: Project, *, detached: bool = False) -> dict[str, Role]:
     """Return the role of each service and each job.
 
     A service that others wait for only until it is started or healthy supports them; every
-    other one runs to completion and decides the result. ``x-gocker.role`` overrides, and
-    entries of ``jobs`` are jobs.
+    other one runs to completion and decides the result. In a `detached` project, whose result
+    nobody waits for, only those are jobs whose end others wait for or that have a matrix.
+    ``x-gocker.role`` overrides, and entries of ``jobs`` are jobs.
     """
     conditions: dict[str, set[str]] = {}
     for it in (*project.services.values(), *project.jobs.values()):
@@ -24,7 +25,10 @@ def roles(project: Project) -> dict[str, Role]:
     result: dict[str, Role] = dict.fromkeys(project.jobs, "job")
     for name, service in project.services.items():
         awaited = conditions.get(name, set())
-        serves = awaited and "service_completed_successfully" not in awaited
+        ends = "service_completed_successfully" in awaited or (
+            service.x_gocker is not None and service.x_gocker.matrix is not None
+        )
+        serves = (detached or awaited) and not ends
         role = service.x_gocker.role if service.x_gocker is not None else None
         result[name] = role or ("support" if serves else "job")
     return result
