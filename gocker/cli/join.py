@@ -10,6 +10,7 @@ from gocker.cli.watch import follow
 from gocker.errors import UsageError
 from gocker.plan import codec
 from gocker.report.human import safe
+from gocker.scheduler import signals
 from gocker.state.logs import Logs
 from gocker.state.run import Run
 from gocker.values import dataclass
@@ -103,6 +104,8 @@ def join(
     if answer is None:
         say(f"gocker: not ready after {arguments.wait_timeout:g} s; it goes on")
         return 1
+    if not detached:
+        signals.hold()  # a Ctrl-C from now on is about the services
     _tell(arguments, plan, answer, run)
     if detached or not wanted.start:
         code: int = answer["exit_code"]

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from gocker.state.roots import Roots
 
 
-def parser(name: str, text: str) -> Parser:
+def parser(name: str, text: str, *, short_file: bool = True) -> Parser:
     """Return the parser of a command about services of a project that is there already."""
-    made = new_parser(name, text)
+    made = new_parser(name, text, short_file=short_file)
     made.add_argument("words", nargs="*", metavar="FILE|SERVICE", help="none: all services")
     made.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     return made

@@ -12,7 +12,7 @@ from gocker.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gocker.image.resolve import RootFs
     from gocker.plan.model import Plan
@@ -50,7 +50,9 @@ class Parser(argparse.ArgumentParser):
         self.formatter_class = argparse.HelpFormatter
         return super().format_help()
 
-    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def,override]  # noqa: ANN001, ANN201  # argparse's
+    def parse_args(  # type: ignore[override]  # one of its overloads is enough
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
         """Parse; words may stand between options, too: ``up spec.yaml -d web``."""
         found, rest = self.parse_known_args(args, namespace)
         if rest and hasattr(found, "words") and not any(word[:1] == "-" for word in rest):
@@ -64,11 +66,21 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{self.prog}: {message}", hint=f"see {self.prog} --help")
 
 
-def parser(name: str, text: str) -> Parser:
-    """Return a parser for the command `name`, with the options all spec commands have."""
+def parser(name: str, text: str, *, short_file: bool = True) -> Parser:
+    """Return a parser for the command `name`, with the options all spec commands have.
+
+    Without `short_file`, ``-f`` is free for the command's own.
+    """
     made = Parser(name, text)
     add = made.add_argument
-    add("-f", "--file", action="append", default=[], metavar="FILE", help="spec file; - is stdin")
+    add(
+        *(("-f",) if short_file else ()),
+        "--file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="spec file; - is stdin",
+    )
     add("-p", "--project-name", metavar="NAME")
     add("--project-directory", metavar="DIR")
     add("--profile", action="append", default=None, metavar="NAME", help="enable a profile")

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 def parser() -> Parser:
     """Return the command's parser."""
-    made = lifecycle.parser("rm", "Remove the logs of services that are over; they left no more.")
-    # As in docker compose, where -f FILE stands before the command: there the word is a file.
-    made.conflict_handler = "resolve"
+    # As in docker compose, where -f FILE stands before the command: here the word is a file.
+    made = lifecycle.parser(
+        "rm", "Remove the logs of services that are over; they left no more.", short_file=False
+    )
     add = made.add_argument
     add("-f", "--force", action="store_true", help="do not ask")
     add("-s", "--stop", action="store_true", help="stop the services first")

@@ -134,7 +134,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
 
 
 def _plan(
-    arguments: argparse.Namespace, roots: Roots, *, detached: bool
+    arguments: argparse.Namespace, roots: Roots, *, detached: bool = False
 ) -> tuple[Plan, list[str], Callable[[], object]]:
     """Return the plan, warnings to show, and what keeps it for the next start, to call later."""
     images: dict[str, RootFs] = {}

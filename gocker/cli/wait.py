@@ -91,7 +91,9 @@ def _down(arguments: argparse.Namespace) -> None:
 
     launcher = new_launcher()
     try:
-        made = down.parser().parse_args(["-p", named(arguments, arguments.words)[0]])
+        made: argparse.Namespace = down.parser().parse_args(
+            ["-p", named(arguments, arguments.words)[0]]
+        )
         down.execute(made, launcher)
     finally:
         launcher.close()

@@ -7,6 +7,7 @@ import sys
 
 from gocker.cli.options import colour, say
 from gocker.report.output import Prefixer, Sink
+from gocker.scheduler import signals
 from gocker.state.control import ControlLostError
 from gocker.state.outcomes import of_run
 
@@ -40,6 +41,7 @@ def follow(
     over = channel.ask("await", units=names, what="over")
     while True:
         try:
+            signals.release()
             output.write(logs)
             message = channel.receive()
             if message is not None and message.get("id") == over:

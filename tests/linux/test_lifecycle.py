@@ -385,7 +385,9 @@ def test_the_same_up_changes_nothing(project: Project) -> None:
 def test_up_makes_anew_only_what_differs(project: Project) -> None:
     project.up(PAIR)
     before = project.pids()
-    changed = {"services": {**PAIR["services"], "web": service(environment={"A": "1"})}}
+    changed = {
+        "services": {**PAIR["services"], "web": service(depends_on=["db"], environment={"A": "1"})}
+    }
     assert project.up(changed).code == 0
     after = project.pids()
     assert after["db"] == before["db"]
@@ -409,7 +411,9 @@ def test_up_sees_a_config_that_changed(project: Project) -> None:
 def test_no_recreate_and_force_recreate(project: Project) -> None:
     project.up(PAIR)
     before = project.pids()
-    changed = {"services": {**PAIR["services"], "web": service(environment={"A": "1"})}}
+    changed = {
+        "services": {**PAIR["services"], "web": service(depends_on=["db"], environment={"A": "1"})}
+    }
     project.up(changed, "--no-recreate")
     assert project.pids() == before
     project.up(None, "--force-recreate", "--no-deps", "web")
@@ -470,7 +474,8 @@ def test_down_while_up_waits_for_a_health_that_never_comes(project: Project) -> 
 
 
 def test_a_foreground_run_is_asked_over_its_socket_too(gocker: Gocker) -> None:
-    running = gocker.start({"services": {"web": service(POLITE), "job": service(LOOP)}})
+    running = gocker.start({"services": {"web": service(POLITE), "job": service(LOOP)}},
+                           "--parallel", "2")  # fmt: skip
     running.wait_for("container.started", "web")
     assert gocker.command("stop", "-p", "test", "web").code == 0
     assert gocker.command("down", "-p", "test", "-t", "0").code == 0

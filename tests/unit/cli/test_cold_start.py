@@ -40,8 +40,8 @@ KEEPING = PROGRAM.replace("KEEP\n", "kept[0]()\n").replace(
 from gocker.cli import up
 kept = []
 plan = up._plan
-def planned(*arguments):
-    made = plan(*arguments)
+def planned(*arguments, **options):
+    made = plan(*arguments, **options)
     kept.append(made[2])
     return made
 up._plan = planned
