@@ -21,6 +21,7 @@ Requests (front to launcher), each with ``op``:
 ``freeze``   ``id``, ``frozen``
 ``stdio``    fds that are standard input, output and error from now on
 ``check``    ``resources``, a list: whether this host has what they need
+``network``  starts the project's network (runtime/network.py); fds: its socket, its resolver's
 ``sweep``    ``names``, ``unknown``, ``directories``: remove what dead runs left; with
              ``dry_run`` only tell
 

@@ -8,6 +8,7 @@ import signal
 
 from gocker.errors import GockerError, UsageError
 from gocker.plan import codec
+from gocker.scheduler.differences import differing
 from gocker.scheduler.messages import (
     Adopt,
     Await,
@@ -184,7 +185,7 @@ class Operations:
         if message["remove_orphans"]:
             remove |= {node.name for node in orphans}
         living = [node for node in orphans if node.state is not State.FINISHED]
-        renew = (loop.differing(plan) - wishes["keep"]) | (wishes["renew"] & nodes.keys())
+        renew = (differing(loop.plan, plan) - wishes["keep"]) | (wishes["renew"] & nodes.keys())
         changed = sorted(renew | remove | (plan.units.keys() - nodes.keys()))
         if changed:
             self._note(client, op, tuple(changed))
