@@ -12,6 +12,8 @@ import select
 import signal
 import sys
 
+from gocker.scheduler import spawn
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +43,7 @@ def fork(execute: Callable[[], int], timeout_s: float | None = None) -> int:
         os.close(read)
         os.setsid()
         _fd = write
+        spawn.in_background = True
         return execute()
     os.close(write)
     try:

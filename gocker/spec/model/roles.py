@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gocker.spec.model.project import Project
-    from gocker.spec.model.service import Service
+    from gocker.spec.model.service import Container, Service
 
 Role = Literal["job", "support"]
 
