@@ -118,10 +118,11 @@ def _clean(
     from gocker.cli.plancache import forget
     from gocker.cli.session import sweep
     from gocker.state import volumes
-    from gocker.state.run import runs
+    from gocker.state.run import remove_unfinished, runs
 
     _stop_by_signal(arguments, roots, project)
     removed = sweep(launcher, roots, prepare_launcher(launcher, roots, None)["cgroups"])
+    removed += remove_unfinished(roots)
     found = runs(roots, project)
     newer = [run for run in found if run.newer]
     found = [run for run in found if not run.newer]
