@@ -29,16 +29,18 @@ from gocker.state.view import Glob, View
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from selectors import BaseSelector
     from typing import Any
 
     from gocker.cli.detach import Report
     from gocker.log import Console
     from gocker.plan.model import Container, Plan
     from gocker.scheduler.control import Control
+    from gocker.scheduler.keyboard import Keyboard
     from gocker.scheduler.loop import Ended
     from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.network import ProjectNetwork
-    from gocker.scheduler.output import Feed
+    from gocker.scheduler.output import Feed, Streams
     from gocker.state.roots import Roots
     from gocker.state.run import Run
 
@@ -57,6 +59,7 @@ class Session:
         stdin: int | None = None, only: str | None = None, run: Run | None = None,
         control: Control | None = None, shown: Callable[[str], bool] | None = None,
         report: Report | None = None,
+        keyboard: Keyboard | None = None,
     ) -> None:  # fmt: skip
         self.run = run or open_run(plan, roots, launcher)
         self._plan = plan
@@ -69,6 +72,7 @@ class Session:
         self._timestamps = timestamps
         self._colour = colour
         self._stdin = stdin
+        self._keyboard = keyboard
         # The only unit whose output is shown and that may read standard input; None is all.
         self._only = only
         self._control = control
@@ -108,6 +112,8 @@ class Session:
         finally:
             if self._control is not None:
                 self._control.close()
+            if self._keyboard is not None:
+                self._keyboard.close()
             close_all([self._launcher, *self._further])
             if not in_order:
                 leftovers.remove_of_run(self._roots, self.run.id)
@@ -237,11 +243,24 @@ class Session:
             return None
         if self._shown is not None and not self._shown(self._plan.units[instance].service):
             return None
+        if self._keyboard is not None and self._is_terminal(instance):
+            from gocker.scheduler.keyboard import Screen
+
+            return Screen(self._sink.write)
         name = instance if self._prefix else ""
         colour = self._index.setdefault(instance, len(self._index)) if self._colour else None
         return Prefixer(self._sink, name, self._width, colour=colour,
                         timestamps=self._timestamps, clean=self._sink.isatty(),
                         mask=self.mask.data if self.mask else None)  # fmt: skip
+
+    def _is_terminal(self, instance: str) -> bool:
+        return bool(self._plan.containers[instance].config["process"].get("terminal"))
+
+    def typing(self, instance: str, selector: BaseSelector, streams: Streams) -> None:
+        """Let our keyboard write to the container it is for."""
+        if self._keyboard is not None and instance == self._only:
+            self._keyboard.open(selector, streams.input_fd, streams.end_stdin,
+                                terminal=self._is_terminal(instance))  # fmt: skip
 
     def prepare(self, container: Container, container_id: str) -> dict[str, str]:
         """Make a container's directories; return those of its anonymous volumes by source."""

@@ -12,6 +12,7 @@ Events it sends, beside ``t``:
                  of what it wrote to its root, if it was started with ``keep``
 ``signalled``    ``id``, ``signal``: what was sent in the end
 ``joined``       ``id``: a container of another launcher that ``exec`` can name now
+``copied``       ``copy_id``, ``skipped``, ``broken``, or ``error``
 ``exec_started`` ``exec_id``, ``pid``: the program was executed, if ``report`` was asked for
 ``exec_exited``  ``exec_id``, ``code``, ``signal``, ``timed_out``, or ``error``
 ``swept``        ``removed``: names of what was left by others
@@ -79,8 +80,9 @@ class Launcher:
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
             "join": self._executions.join, "exec": self._executions.exec,
-            "exec_signal": self._executions.signal, "sweep": self._sweep, "release": self._release,
-            "check": self._check, "network": self._network, "stdio": prepare.stdio,
+            "exec_signal": self._executions.signal, "copy": self._executions.copy,
+            "sweep": self._sweep, "release": self._release, "check": self._check,
+            "network": self._network, "stdio": prepare.stdio,
         }  # fmt: skip
 
     def serve(self) -> None:

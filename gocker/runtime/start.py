@@ -92,6 +92,7 @@ class Starter:
         layer_fd = -1
         if "overlay" in message:
             layer, layer_fd = self._layers.take(**message["overlay"], user=user)
+        terminal = message["config"]["process"].get("terminal", False)
         try:
             setup = init.Setup(
                 config=message["config"],
@@ -101,13 +102,15 @@ class Starter:
                 user=user,
                 join_fds=group.fds(),
                 cgroup_mounts=group.mounts(),
-                stdio=fds[:3],
+                stdio=[] if terminal else fds[:3],
                 launcher_pidfd=self._self_pidfd,
                 seccomp=program,
                 init=message.get("init", False),
                 files=message.get("files", []),
                 grants=message.get("grants", []),
             )
+            if terminal:
+                setup.console_fd = fds[0]
             made = Container(message["id"], setup, group, layer, self._spawners, self._own_pidns)
         except BaseException:
             if layer is not None:
