@@ -164,9 +164,13 @@ def _user(service: Service, default: str) -> oci.User:
     wanted = service.user or default
     user, _, group = (wanted or "0").partition(":")
     numeric = user.isdecimal() and (group.isdecimal() or not group)
-    if not wanted or (numeric and group and not service.group_add):
+    if not service.group_add and (not wanted or (numeric and group)):
         return {"uid": int(user), "gid": int(group or 0), "umask": posture.UMASK}
-    name = " ".join([wanted, *service.group_add])
+    names = [wanted or "0", *service.group_add]
+    for each in names:
+        if not each or any(character.isspace() for character in each):
+            raise PlanError(f"user or group {each!r} is empty or has white space")
+    name = " ".join(names)
     return {"username": name, "umask": posture.UMASK}
 
 

@@ -82,7 +82,7 @@ class Launcher:
             "join": self._executions.join, "exec": self._executions.exec,
             "exec_signal": self._executions.signal, "copy": self._executions.copy,
             "sweep": self._sweep, "release": self._release, "check": self._check,
-            "network": self._network,
+            "network": self._network, "stdio": prepare.stdio,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -193,13 +193,15 @@ class Launcher:
         self._kept_fds = [os.dup(fd) for fd in fds]
         self._scratch = message["scratch"]
         spawners = prepare.spawners() if message["vfork"] else None
-        prepare.scratch(self._scratch)
+        host_mount_fd = prepare.scratch(self._scratch)
         self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
         self._manager = cgroup.open_manager(name=message["cgroup"])
         self._managers = [self._manager]
         if message.get("everywhere"):
             self._managers += cgroup.other_managers(self._manager)
-        self._starter = Starter(self._manager, self._layers, self._scratch, spawners, self._pidns)
+        self._starter = Starter(
+            self._manager, self._layers, self._scratch, spawners, self._pidns, host_mount_fd
+        )
         prepare.forget_imports()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
