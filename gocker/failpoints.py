@@ -176,6 +176,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "init.pivot_root": ("runtime.init:_pivot_root",),
     "init.join": ("runtime.init:join",),
     "init.reaper": ("runtime.reaper:fork_program",),
+    "init.report": ("runtime.init:report",),
     "init.process": ("runtime.program:finish",),
     "rootfs.mount": ("runtime.mounts:_mount",),
     "rootfs.attach": ("runtime.mounts:_attach",),

@@ -15,7 +15,6 @@ import os
 from gocker.errors import HostError
 from gocker.tree import DIRECTORY
 
-
 PAUSE_S = 0.02
 
 
