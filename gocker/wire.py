@@ -8,8 +8,8 @@ Requests (front to launcher), each with ``op``:
 ``init``     where to work; see runtime/launcher.py
 ``define``   ``key``, ``name``, ``value``: a part of configurations that many requests share
 ``start``    ``id``, ``config`` (OCI), ``shared`` (name -> key), ``overlay``, ``files``,
-             ``grants``, ``init``, ``best_effort``, ``directories``, ``keep``: its files stay until
-             ``release``; fds stdin, stdout, stderr
+             ``grants``, ``init``, ``landlock``, ``best_effort``, ``directories``, ``keep``: its
+             files stay until ``release``; fds stdin, stdout, stderr
 ``release``  ``id``: of a container that was started with ``keep`` and has ended
 ``signal``   ``id``, ``signal``; ``or_kill``: SIGKILL instead if PID 1 could not receive it
 ``kill``     ``id``: every process of the container, at once

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from gocker.cli import timings
+from gocker.cli import isolation, timings
 from gocker.errors import GockerError, InternalError
 from gocker.scheduler import signals
 
@@ -50,6 +50,7 @@ def run(argv: list[str]) -> int:
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
     try:
+        isolation.isolate()
         if needs_launcher and not {"-h", "--help", "--dry-run"} & set(argv):
             signals.hold()
             try:

@@ -7,7 +7,7 @@ import os
 
 import gocker
 from gocker.cli import timings
-from gocker.cli.opening import ask_launcher, open_run
+from gocker.cli.opening import ask_launcher, missing, open_run
 from gocker.errors import GockerError, HostError
 from gocker.log import RunLog
 from gocker.plan.model import ANONYMOUS
@@ -119,6 +119,8 @@ class Session:
         })  # fmt: skip
         for event, fields in self._plan.notes:
             self.record(event, fields)
+        for what, detail in missing(ready, self._plan):
+            self.record("security.missing", {"what": what, "detail": detail})
         try:
             check_limits(self._launcher, self._plan)
         except GockerError as error:

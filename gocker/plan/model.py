@@ -153,6 +153,24 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
+class Landlock:
+    """Limits by landlock(7). `scopes`: ``abstract`` and ``signal``; ports None are all ports."""
+
+    scopes: tuple[str, ...] = ()
+    tcp_bind: tuple[int, ...] | None = None
+    tcp_connect: tuple[int, ...] | None = None
+
+    def wire(self) -> oci.Landlock:
+        """Return it as the launcher takes it."""
+        found: oci.Landlock = {"scopes": [*self.scopes]}
+        if self.tcp_bind is not None:
+            found["tcp_bind"] = [*self.tcp_bind]
+        if self.tcp_connect is not None:
+            found["tcp_connect"] = [*self.tcp_connect]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """How to make a unit's container, without what differs per attempt.
 
@@ -171,6 +189,9 @@ class Container:
     attach: bool = True
     prepare: tuple[Prepare, ...] = ()
     artifacts: Artifacts | None = None
+    # Name of its security profile: `gocker.plan.profiles`.
+    profile: str = "default"
+    landlock: Landlock | None = None
 
 
 @dataclass(frozen=True, slots=True)

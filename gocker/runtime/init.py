@@ -41,8 +41,8 @@ class Setup:
     """What the launcher hands to the first process, all of it made before clone3."""
 
     __slots__ = (
-        "cgroup_mounts", "config", "files", "grants", "init", "join_fds", "launcher_pidfd",
-        "layer_fd", "namespaces", "phase",
+        "cgroup_mounts", "config", "files", "grants", "init", "join_fds", "landlock",
+        "launcher_pidfd", "layer_fd", "namespaces", "phase",
         "root_fd", "scratch", "seccomp", "status_fd", "stdio",
     )  # fmt: skip
 
@@ -50,7 +50,7 @@ class Setup:
         self, *, config: oci.Config, layer_fd: int, scratch: str, namespaces: int,
         join_fds: list[int], cgroup_mounts: list[tuple[str, str]], stdio: list[int],
         status_fd: int, launcher_pidfd: int, seccomp: tuple[bytes, int] | None, init: bool,
-        files: list[oci.File], grants: list[oci.File],
+        files: list[oci.File], grants: list[oci.File], landlock: oci.Landlock | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.layer_fd = layer_fd
@@ -65,6 +65,7 @@ class Setup:
         self.init = init
         self.files = files
         self.grants = grants
+        self.landlock = landlock
         self.root_fd = -1
         self.phase = ""
 
@@ -192,7 +193,8 @@ def prepare(setup: Setup) -> Calls:
     calls = Calls()
     if not setup.init:
         join(calls, setup)
-    program.finish(calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd)
+    program.finish(calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd,
+                   confine=setup.landlock)  # fmt: skip
     return calls
 
 

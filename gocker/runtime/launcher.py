@@ -5,7 +5,8 @@ file on its socket means that the front is gone: it kills everything, cleans up 
 
 Events it sends, beside ``t``:
 
-``ready``        ``pid``, ``cgroup``: v1, v2 or hybrid, ``cgroups``: names of all gocker's
+``ready``        ``pid``, ``cgroup``: v1, v2 or hybrid, ``cgroups``: names of all gocker's;
+                 ``landlock``: its ABI; ``read_only``: whether the interpreter is
 ``started``      ``id``, ``pid``, ``start_s``, ``applied``, ``skipped``: limits
 ``failed``       ``id``, ``error``
 ``exited``       ``id``, ``code``, ``signal``, ``duration_s``, ``stats``; ``upper``: the directory
@@ -29,7 +30,7 @@ import time
 from gocker import cgroup
 from gocker.errors import ConfigError, ContainerError, GockerError, InternalError
 from gocker.linux import process
-from gocker.runtime import init, prepare, rootfs, seccomp
+from gocker.runtime import init, interpreter, landlock, prepare, rootfs, seccomp
 from gocker.runtime.container import Container, namespace_flags
 from gocker.runtime.exec import Execution
 from gocker.runtime.layers import Layers
@@ -204,7 +205,8 @@ class Launcher:
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
         names = {name for manager in self._managers for name in manager.names()}
-        self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode, cgroups=sorted(names))
+        self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode, cgroups=sorted(names),
+                   landlock=landlock.ABI, read_only=interpreter.is_read_only())  # fmt: skip
 
     def _define(self, message: Message, _: list[int]) -> None:
         """Keep a ``value`` that many requests name by its ``key``; compile a seccomp profile."""
@@ -243,6 +245,7 @@ class Launcher:
             init=message.get("init", False),
             files=message.get("files", []),
             grants=message.get("grants", []),
+            landlock=message.get("landlock"),
         )
         try:
             container = Container(container_id, setup, group, layer, self._spawner)

@@ -15,7 +15,7 @@ from errno import ELOOP, ENOENT, ENOEXEC, ENOTDIR
 from gocker.errors import CannotExecute, CommandNotFound, ContainerError, SyscallError
 from gocker.linux import capability, process, seccomp
 from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_or_make, openat2
-from gocker.runtime import users
+from gocker.runtime import landlock, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ _INFINITY = (1 << 64) - 1
 
 
 def finish(
-    calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int
-) -> None:
+    calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int,
+    confine: oci.Landlock | None = None,
+) -> None:  # fmt: skip
     """Add the calls that make a process the program: identity, confinement, execve.
 
     Shared by a container's first process and by exec, so both have the same confinement. What
@@ -41,6 +42,7 @@ def finish(
         program: OCI's process.
         seccomp_program: compiled filter and flags, or None.
         keep_fd: the only descriptor but 0 to 2 that stays open until execve, or -1.
+        confine: limits by landlock(7), or None.
     """
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     user = program.get("user", {})
@@ -51,6 +53,8 @@ def finish(
     calls.add("umask", user.get("umask", 0o022), phase="process")
     _add_rlimits(calls, program.get("rlimits", ()))
     no_new_privileges = program.get("noNewPrivileges", False)
+    if confine is not None:
+        landlock.add(calls, root_fd, confine)  # needs a capability that is about to go
     if seccomp_program is not None and not no_new_privileges:
         seccomp.add_install(calls, *seccomp_program)  # needs a capability that is about to go
     _add_identity(calls, who, program.get("capabilities", {}))

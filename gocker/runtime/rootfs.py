@@ -59,6 +59,8 @@ def mount_root(config: oci.Config, layer_fd: int) -> int:
     """
     if layer_fd >= 0:
         target = os.open(ROOTFS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not config["process"].get("noNewPrivileges", False):
+            m.mount_setattr(layer_fd, "", attr_clr=m.MOUNT_ATTR_NOSUID)
         m.move_mount(layer_fd, target)
         os.close(target)
         return layer_fd

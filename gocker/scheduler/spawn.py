@@ -7,7 +7,9 @@ import _socket
 import os
 import sys
 
-_CODE = "import sys; sys.path.insert(0, {root!r}); from gocker.runtime.launcher import main; main()"
+_CODE = (
+    "import sys; sys.path.insert(0, {root!r}); from gocker.runtime.interpreter import main; main()"
+)
 
 
 def spawn() -> tuple[int, _socket.socket]:

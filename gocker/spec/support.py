@@ -68,10 +68,10 @@ HONOURED = {
     "jobs": "*",
     "jobs.*": "triggers",
     "jobs.*.triggers": "manual",
-    "x-gocker": "timeout parallel fail_fast keep admission mask",
+    "x-gocker": "timeout parallel fail_fast keep admission mask profile",
     "services.*.x-gocker": """
         role timeout retry allow_failure success_codes when matrix artifacts reports ready
-        limits rootfs mask""",
+        limits rootfs mask profile landlock""",
     "services.*.x-gocker.retry": "max when delay backoff",
     "services.*.x-gocker.allow_failure": "any exit_codes",
     "services.*.x-gocker.matrix": "include exclude max_parallel fail_fast *",
@@ -79,6 +79,7 @@ HONOURED = {
     "services.*.x-gocker.reports": "junit",
     "services.*.x-gocker.ready": "log port",
     "services.*.x-gocker.limits": "enforce fail_on",
+    "services.*.x-gocker.landlock": "off tcp_bind tcp_connect",
 }
 
 _WINDOWS = "Windows only"
@@ -168,7 +169,6 @@ LATER = {
     "services.*.volumes_from": "mounts of other services",
     "services.*.volumes[].bind.selinux": "SELinux labels",
     "services.*.volumes[].image": "image mounts",
-    "services.*.x-gocker.profile": "security profiles",
     "volumes.*.driver_opts": "volumes other than directories",
     **{f"networks.*.{key}": NO_NETWORKS for key in (
         "driver", "driver_opts", "internal", "external", "enable_ipv4", "enable_ipv6",
@@ -200,7 +200,6 @@ HARMLESS: dict[str, frozenset[Any]] = {
     "services.*.pid": frozenset({"private"}),
     "services.*.runtime": frozenset({"gocker"}),
     "services.*.userns_mode": frozenset({"host"}),
-    "services.*.x-gocker.profile": frozenset({"default"}),
     "networks.*.driver": frozenset({"bridge", "default"}),
     "networks.*.enable_ipv4": frozenset({True}),
     "networks.*.ipam.driver": frozenset({"default"}),
