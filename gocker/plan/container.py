@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from gocker.errors import PlanError
 from gocker.image.resolve import HIDDEN_MODES
-from gocker.plan import files, posture, profiles
+from gocker.plan import files, posture, profiles, userns
 from gocker.plan.model import Container, Landlock
 from gocker.plan.resources import device_number, resources
 from gocker.values import dataclass, field
@@ -61,15 +61,17 @@ def container(
     profile = profiles.profile_of(service, project)
     profiles.check(service, profile)
     root = host.rootfs(image(service))
+    own_user = userns.is_auto(service, project)
     hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
-    mounts, prepare = files.mounts(service, project, host.volumes_root)
+    ids = userns.mappings(userns.wanted_range(project.name)) if own_user else None
+    mounts, prepare = files.mounts(service, project, host.volumes_root, idmap=own_user)
     config: oci.Config = {
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": service.read_only or profile.read_only},
         "hostname": hostname,
         "process": _process(service, root, hostname, host, variables or {}, profile),
         "mounts": mounts,
-        "linux": _linux(service, host, profile, job=job),
+        "linux": _linux(service, host, profile, ids, job=job),
     }
     if service.domainname:
         config["domainname"] = service.domainname
@@ -212,6 +214,8 @@ def seccomp_unconfined(service: Service) -> bool:
     return any(option.replace("=", ":") == "seccomp:unconfined" for option in service.security_opt)
 
 
+_PING = "net.ipv4.ping_group_range"
+
 # Equal parts of configurations are the same object: the executor sends each of them once.
 _READONLY_PATHS = list(posture.READONLY_PATHS)
 _seccomp = lru_cache(posture.default_seccomp)
@@ -223,11 +227,15 @@ def _masked_paths(masked: tuple[str, ...], cpus: int) -> list[str]:
 
 
 @lru_cache
-def _default_sysctl(ipv6: bool) -> dict[str, str]:
-    return posture.SYSCTL | (posture.SYSCTL_IPV6 if ipv6 else {})
+def _default_sysctl(ipv6: bool, own_user: bool) -> dict[str, str]:
+    found = posture.SYSCTL | (posture.SYSCTL_IPV6 if ipv6 else {})
+    # Its last number must be a group that is mapped.
+    return found | ({_PING: f"0 {userns.SIZE - 1}"} if own_user else {})
 
 
-def _linux(service: Service, host: Host, profile: Profile, *, job: bool) -> oci.Linux:
+def _linux(
+    service: Service, host: Host, profile: Profile, ids: list[oci.IDMapping] | None, *, job: bool
+) -> oci.Linux:
     own_network = service.network_mode != "host"
     kinds = ["mount", "uts", "ipc", "pid", "cgroup", *(["network"] if own_network else [])]
     linux: oci.Linux = {
@@ -237,7 +245,10 @@ def _linux(service: Service, host: Host, profile: Profile, *, job: bool) -> oci.
         "maskedPaths": _masked_paths(profile.masked, host.cpus),
         "readonlyPaths": _READONLY_PATHS,
     }
-    sysctl = _sysctl(service, host, own_network=own_network)
+    if ids is not None:
+        linux["namespaces"].append({"type": "user"})
+        linux["uidMappings"] = linux["gidMappings"] = ids
+    sysctl = _sysctl(service, host, own_network=own_network, own_user=ids is not None)
     if sysctl:
         linux["sysctl"] = sysctl
     if not seccomp_unconfined(service):
@@ -275,8 +286,8 @@ def _landlock(service: Service, config: oci.Config, profile: Profile) -> Landloc
     )
 
 
-def _sysctl(service: Service, host: Host, *, own_network: bool) -> dict[str, str]:
-    found = _default_sysctl(host.ipv6) if own_network else {}
+def _sysctl(service: Service, host: Host, *, own_network: bool, own_user: bool) -> dict[str, str]:
+    found = _default_sysctl(host.ipv6, own_user) if own_network else {}
     if service.sysctls:
         found = dict(found)
     for name, value in service.sysctls.items():

@@ -169,6 +169,15 @@ class Landlock:
             found["tcp_connect"] = [*self.tcp_connect]
         return found
 
+    def for_exec(self) -> dict[str, oci.Landlock]:
+        """Return the part of a request that confines a further process: where something is shared.
+
+        It would be in a domain of its own, and so could not look at the container's processes
+        (ptrace(2), most of /proc/PID); where the wall is to the outside, it has to stand.
+        """
+        ports = self.tcp_bind is not None or self.tcp_connect is not None
+        return {"landlock": self.wire()} if self.scopes or ports else {}
+
 
 @dataclass(frozen=True, slots=True)
 class Container:

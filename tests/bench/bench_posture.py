@@ -54,7 +54,8 @@ class Variant:
         command = bundle.command("up", str(self.spec(jobs)), "--parallel", "1",
                                  "--log-format", "json", "--no-summary")  # fmt: skip
         result = subprocess.run([*tracer, *command], env=bundle.environ(self.top),
-                                stdin=subprocess.DEVNULL, capture_output=True, text=True)  # fmt: skip
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, text=True)  # fmt: skip
         if result.returncode:
             raise RuntimeError(f"{self.name}: {result.stderr[-2000:]}")
         records = [json.loads(line) for line in result.stderr.splitlines() if line[:1] == "{"]
