@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
         what.add_argument(f"--{name}", dest="what", action="store_const", const=name)
     what.add_argument("--hash", metavar="SERVICE", help="a hash per service; * is all")
     what.add_argument("--explain", action="store_true", help="where each value came from")
+    what.add_argument("--security", action="store_true", help="what confines each service")
     what.add_argument("--oci", metavar="SERVICE", help="the OCI config.json of a container")
     add("--bundle", metavar="DIR", help="with --oci: write a whole bundle into DIR")
     for name in ("interpolate", "normalize", "path-resolution", "consistency", "env-resolution"):
@@ -85,6 +86,10 @@ def _text(arguments: argparse.Namespace, options: LoadOptions) -> str:
         if not whole:
             raise UsageError("--oci needs the whole spec: leave the --no-... options out")
         return _oci(arguments, loaded, validate(arguments, loaded))
+    if arguments.security:
+        if not whole:
+            raise UsageError("--security needs the whole spec: leave the --no-... options out")
+        return _security(arguments, loaded, validate(arguments, loaded))
     if whole:
         _say_what_is_refused(arguments, loaded)
     if arguments.quiet:
@@ -176,6 +181,15 @@ def _oci(arguments: argparse.Namespace, loaded: Loaded, project: Project) -> str
         return text
     _write_bundle(container, directory, text)
     return bundle.mount_command(container, directory) + "\n"
+
+
+def _security(arguments: argparse.Namespace, loaded: Loaded, project: Project) -> str:
+    from gocker.report import security
+    from gocker.state.roots import Roots
+
+    with Roots.open(os.environ) as roots:
+        plan = make_plan(loaded, project, roots)
+    return security.rows_text(plan, arguments.format)
 
 
 def _write_bundle(container: Container, directory: str, config: str) -> None:

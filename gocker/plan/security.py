@@ -48,7 +48,7 @@ def properties(made: Container) -> list[Property]:
     found = [
         Property("profile", made.profile, "default"),
         _user(config["process"]),
-        *_capabilities(config["process"]),
+        *_capabilities(config["process"], made.profile),
         _no_new_privileges(config["process"]),
         _seccomp(config["linux"]),
         _landlock(made),
@@ -65,11 +65,23 @@ def properties(made: Container) -> list[Property]:
 
 
 def _explained(item: Property, profile: str) -> Property:
-    """Name the profile as the reason of what it alone makes weaker."""
-    if item.weaker and not item.because:
-        because = f"x-gocker.profile: {profile}"
-        return Property(item.name, item.value, item.default, weaker=True, because=because)
-    return item
+    """Name the reason of what is weaker: the profile, or the key that only its absence leaves."""
+    if not item.weaker or item.because:
+        return item
+    because = f"x-gocker.profile: {profile}" if profile == "compat" else _KEYS[item.name]
+    return Property(item.name, item.value, item.default, weaker=True, because=because)
+
+
+# What makes a property weaker where the profile does not.
+_KEYS = {
+    "capabilities": "cap_add",
+    "no_new_privileges": "security_opt: no-new-privileges:false",
+    "seccomp": "security_opt: seccomp",
+    "landlock": "x-gocker.landlock: off",
+    "masked paths": "security_opt: unmask",
+    "read-only paths": "security_opt: unmask",
+    "pids": "pids_limit: -1",
+}
 
 
 def _short(names: Any) -> str:
@@ -83,14 +95,14 @@ def _user(process: oci.Process) -> Property:
     return Property("user", f"{user.get('uid', 0)}:{user.get('gid', 0)}", "0:0")
 
 
-def _capabilities(process: oci.Process) -> Iterator[Property]:
+def _capabilities(process: oci.Process, profile: str) -> Iterator[Property]:
     sets = process.get("capabilities", {})
     bounding = sets.get("bounding", [])
     more = [name for name in bounding if name not in posture.DEFAULT_CAPS]
-    docker = bool(more) and set(more) <= set(posture.DOCKER_CAPS)
+    own = [name for name in more if name not in profiles.PROFILES[profile].caps]
     yield Property(
         "capabilities", _short(sets.get("permitted", [])), _short(posture.DEFAULT_CAPS),
-        weaker=bool(more), because="" if docker else f"cap_add: {_short(more)}",
+        weaker=bool(more), because=f"cap_add: {_short(own)}" if own else "",
     )  # fmt: skip
     yield Property("bounding set", _short(bounding), _short(posture.DEFAULT_CAPS))
     yield Property("ambient set", _short(sets.get("ambient", [])), "none")

@@ -94,9 +94,9 @@ class Executions:
     def exec(self, message: Message, fds: list[int]) -> None:
         """Execute a process in a container; its ``exec_exited`` always comes.
 
-        ``exec_id``, ``id``, ``process``, ``timeout_s``, ``landlock``; with ``report`` also ``exec_started``,
-        once the program was executed. ``orphan``: it is left to the container, and
-        ``exec_started`` is all that is told.
+        ``exec_id``, ``id``, ``process``, ``timeout_s``, ``landlock``; with ``report`` also
+        ``exec_started``, once the program was executed. ``orphan``: it is left to the
+        container, and ``exec_started`` is all that is told.
         """
         container = self._containers.get(message["id"])
         target = self._targets.get(message["id"]) if container is None else Target.own(container)
