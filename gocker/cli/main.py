@@ -7,7 +7,7 @@ import os
 import sys
 
 from gocker.cli import isolation, timings
-from gocker.errors import GockerError, InternalError
+from gocker.errors import GockerError, unforeseen
 from gocker.scheduler import signals
 
 TYPE_CHECKING = False
@@ -23,13 +23,18 @@ COMMANDS = {
     "exec": ("exec", True, "run a program in a running container"),
     "demo": ("demo", True, "run the demonstration spec"),
     "down": ("down", True, "stop a project's containers and remove what they left"),
+    "gc": ("gc", True, "remove what dead runs of all projects left"),
     "ps": ("ps", False, "list containers"),
     "logs": ("logs", False, "show containers' output"),
+    "pull": ("pull", False, "pull the images of a spec, or images by name"),
+    "image": ("image", False, "list, pull, push, remove, save and load images"),
+    "images": ("image_ls", False, "list images"),
     "config": ("config", False, "print the spec as gocker understands it"),
     "validate": ("validate", False, "tell everything that is wrong with a spec"),
     "graph": ("graph", False, "draw what waits for what"),
     "schema": ("schema", False, "print the JSON Schema of specs, for editors"),
     "doctor": ("doctor", True, "tell what this host can do and what is missing"),
+    "oci": ("oci", False, "the OCI runtime's command line, also installed as gocker-oci"),
     "version": ("version", False, "print the version"),
 }
 # Options before the command that take a value of their own.
@@ -50,11 +55,19 @@ def run(argv: list[str]) -> int:
     name = _command(argv)
     if name not in COMMANDS:
         return _no_command(name, argv)
+    if argv[0] == "oci":
+        from gocker.cli.oci import become
+
+        become(argv[1:])
     timings.mark("python started")
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
     try:
         isolation.isolate()
+        if "GOCKER_FAILPOINTS" in os.environ:
+            from gocker import failpoints
+
+            failpoints.arm(failpoints.parse(os.environ[failpoints.VARIABLE]), back=False)
         own = set() if name in _WITH_COMMAND else {"-h", "--help", "--dry-run"}
         if needs_launcher and not own & set(argv):
             signals.hold()
@@ -75,11 +88,9 @@ def run(argv: list[str]) -> int:
     except Exception as error:
         if os.environ.get("GOCKER_DEBUG"):
             raise
-        _print_error(InternalError(
-            f"internal error: {type(error).__name__}: {error}",
-            hint="this is a bug of gocker's; with GOCKER_DEBUG=1 it shows where",
-        ))  # fmt: skip
-        return InternalError.exit_code
+        known = unforeseen(error)
+        _print_error(known)
+        return known.exit_code
     finally:
         if launcher is not None:
             launcher.close()

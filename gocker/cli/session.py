@@ -189,14 +189,17 @@ class Session:
                 if not os.path.lexists(item.path):
                     os.makedirs(item.path, 0o755)
             elif item.kind == "volume":
-                self._volume(item.name, item.path)
+                if self._volume(item.name, item.path) and item.copy:
+                    _copy_up(container, item.copy, item.path)
             else:
                 path = leftovers.container_path(self._roots, f"{container_id}-V{number}")
                 os.mkdir(path, 0o755)
+                if item.copy:
+                    _copy_up(container, item.copy, path)
                 anonymous[ANONYMOUS + item.path] = path
         return anonymous
 
-    def _volume(self, name: str, path: str) -> None:
+    def _volume(self, name: str, path: str) -> bool:
         project = self._plan.project
         from gocker.state import volumes
 
@@ -205,6 +208,7 @@ class Session:
             self.record("volume.created", {"volume": name, "path": volume.path})
         if path != volume.path:
             os.makedirs(path, 0o755, exist_ok=True)  # a subpath, checked by the plan
+        return made
 
     @property
     def sinks(self) -> tuple[QueueSink, ...]:
@@ -268,6 +272,12 @@ class Session:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
+def _copy_up(container: Container, path: str, target: str) -> None:
+    from gocker.image.unpacking import copy_up
+
+    copy_up(container.lower, path, target)
+
+
 def check_limits(launcher: Launcher, plan: Plan) -> None:
     """Refuse a plan that this host cannot limit as it asks, before anything starts.
 
@@ -285,12 +295,14 @@ def check_limits(launcher: Launcher, plan: Plan) -> None:
         launcher.call({"op": "check", "resources": chunk})
 
 
-def sweep(launcher: Launcher, roots: Roots, cgroups: list[str]) -> list[str]:
+def sweep(
+    launcher: Launcher, roots: Roots, cgroups: list[str], *, dry_run: bool = False
+) -> list[str]:
     """Remove what dead runs left, found in the kernel and on disk; return the names.
 
     A run identifier is never used again and its lock is held before its first cgroup is made:
     what was found before and is not alive now is dead for good. Of a run that left no trace on
-    disk nobody knows that; its cgroups are removed only if they are empty.
+    disk only the kernel can tell: its cgroups go if no launcher lives above what is in them.
     """
     known = {run.id: run.alive() for run in runs(roots)}
     unknown = [name for name in cgroups if run_of(name) not in known]
@@ -300,7 +312,10 @@ def sweep(launcher: Launcher, roots: Roots, cgroups: list[str]) -> list[str]:
     ]
     if not dead and not unknown and not directories:
         return []
-    message = {"op": "sweep", "names": dead, "unknown": unknown, "directories": directories}
+    message = {
+        "op": "sweep", "names": dead, "unknown": unknown, "directories": directories,
+        "dry_run": dry_run,
+    }  # fmt: skip
     removed: list[str] = launcher.call(message)["removed"]
     return removed
 

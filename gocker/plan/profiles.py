@@ -89,15 +89,15 @@ def profile_of(service: Service, project: Project) -> Profile:
     return PROFILES[own or whole or "default"]
 
 
-def check(service: Service, profile: Profile) -> None:
-    """Refuse what a restricted profile forbids.
+def check(service: Service, profile: Profile, user: str) -> None:
+    """Refuse what a restricted profile forbids; `user` is the service's or the image's.
 
     Raises:
         PlanError: naming all of it.
     """
     if not profile.restricted:
         return
-    found = [*_forbidden(service), *_missing(service)]
+    found = [*_user(user), *_forbidden(service), *_missing(service)]
     if found:
         raise PlanError(
             f"x-gocker.profile is {profile.name}: {'; '.join(found)}",
@@ -105,14 +105,18 @@ def check(service: Service, profile: Profile) -> None:
         )
 
 
+def _user(user: str) -> Iterator[str]:
+    """Only a number is known before the start, as Kubernetes has it for runAsNonRoot."""
+    uid = user.partition(":")[0]
+    if not (uid.isascii() and uid.isdecimal()) or int(uid) == 0:
+        yield "user must be a number other than 0"
+
+
 def _forbidden(service: Service) -> Iterator[str]:
     added = {posture.capability(name) for name in service.cap_add if name.upper() != "ALL"}
     everything = any(name.upper() in ("ALL", "CAP_ALL") for name in service.cap_add)
     if everything or added - {"CAP_NET_BIND_SERVICE"}:
         yield "cap_add may name NET_BIND_SERVICE only"
-    uid = (service.user or "0").partition(":")[0]
-    if not uid.isdecimal() or int(uid) == 0:
-        yield "user must be a number other than 0"
     for key in ("network_mode", "pid", "ipc", "uts", "userns_mode", "cgroup"):
         if getattr(service, key, None) == "host":
             yield f"{key} must not be host"

@@ -78,23 +78,23 @@ class Starter:
         layer_fd = -1
         if "overlay" in message:
             layer, layer_fd = self._layers.take(**message["overlay"], user=user)
-        setup = init.Setup(
-            config=message["config"],
-            root_fd=layer_fd,
-            scratch=self._scratch,
-            spaces=spaces,
-            user=user,
-            join_fds=group.fds(),
-            cgroup_mounts=group.mounts(),
-            stdio=fds[:3],
-            launcher_pidfd=self._self_pidfd,
-            seccomp=program,
-            init=message.get("init", False),
-            files=message.get("files", []),
-            grants=message.get("grants", []),
-            landlock=message.get("landlock"),
-        )
         try:
+            setup = init.Setup(
+                config=message["config"],
+                root_fd=layer_fd,
+                scratch=self._scratch,
+                spaces=spaces,
+                user=user,
+                join_fds=group.fds(),
+                cgroup_mounts=group.mounts(),
+                stdio=fds[:3],
+                launcher_pidfd=self._self_pidfd,
+                seccomp=program,
+                init=message.get("init", False),
+                files=message.get("files", []),
+                grants=message.get("grants", []),
+                landlock=message.get("landlock"),
+            )
             if layer_fd >= 0 and not setup.config["process"].get("noNewPrivileges", False):
                 mount.mount_setattr(layer_fd, "", attr_clr=mount.MOUNT_ATTR_NOSUID)
             made = Container(message["id"], setup, group, layer, self._spawners, self._own_pidns)

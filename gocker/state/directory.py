@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+import time
 
 from gocker.errors import HostError
 
@@ -17,17 +19,22 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Nothing of ours but logs is larger; a bigger file is not ours.
 _MAX_FILE = 1 << 20
+_TEMPORARY = r"\..+\.[0-9a-f]{8}"
+_TEMPORARY_S = 60.0
 # These say nothing about the file, so it is not called damaged because of them.
 _SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
-def open_private(name: str, *, dir_fd: int | None = None, shown: str | None = None) -> int:
+def open_private(
+    name: str, *, dir_fd: int | None = None, shown: str | None = None, make: bool = True
+) -> int:
     """Open a directory, making it with mode 0700 if it is missing, and verify it.
 
     Args:
         name: of the directory; its parent exists.
         dir_fd: the parent, if `name` is relative.
         shown: path for messages.
+        make: whether it is made; else FileNotFoundError says that it is missing.
 
     Raises:
         HostError: if it is a link or no directory, belongs to someone else, or is open to
@@ -35,7 +42,7 @@ def open_private(name: str, *, dir_fd: int | None = None, shown: str | None = No
     """
     shown = shown or name
     try:
-        made = _make(name, dir_fd)
+        made = make and _make(name, dir_fd)
         fd = os.open(name, DIRECTORY, dir_fd=dir_fd)
     except NotADirectoryError as err:
         raise HostError(
@@ -43,6 +50,8 @@ def open_private(name: str, *, dir_fd: int | None = None, shown: str | None = No
             hint=f"remove it, or set another root (GOCKER_DATA_ROOT, GOCKER_RUN_ROOT): rm {shown}",
         ) from err
     except OSError as err:
+        if not make and err.errno == errno.ENOENT:
+            raise
         raise HostError(f"cannot open {shown!r}: {err.strerror}") from err
     try:
         if made:
@@ -130,6 +139,24 @@ def write_atomic(dir_fd: int, name: str, content: bytes) -> None:
             raise
     except OSError as err:
         raise HostError(f"cannot write {name!r}: {err.strerror}") from err
+
+
+def temporaries(fd: int, names: list[str]) -> list[str]:
+    """Return those of `names` in a directory that `write_atomic` began long ago and never ended.
+
+    Its writer needs milliseconds. One that slept for a minute finds its file gone, and says so.
+    """
+    limit = time.time() - _TEMPORARY_S
+    found = []
+    for name in names:
+        try:
+            if re.fullmatch(_TEMPORARY, name) and (
+                os.stat(name, dir_fd=fd, follow_symlinks=False).st_mtime < limit
+            ):
+                found.append(name)
+        except FileNotFoundError:
+            pass  # renamed by now
+    return found
 
 
 def read_small(dir_fd: int, name: str) -> bytes | None:
