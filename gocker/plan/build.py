@@ -21,6 +21,7 @@ from gocker.plan.model import (
     Unit,
 )
 from gocker.plan.resources import limits, reservation
+from gocker.spec.model.roles import uses_networks
 from gocker.values import replace
 
 TYPE_CHECKING = False
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker.image.resolve import RootFs
+    from gocker.network.model import Attachment, NetworkPlan
     from gocker.plan.container import Host
     from gocker.plan.instances import Made
     from gocker.plan.model import Container, Role
@@ -59,6 +61,7 @@ def build(
     made = instances(project, matrices)
     names = {name: [item.name for item in items] for name, items in made.items()}
     groups = {name: name for name in matrices or ()}
+    network, attachments = _network(project, roles, made)
     units: dict[str, Unit] = {}
     containers: dict[str, Container] = {}
     notes: list[tuple[str, dict[str, Any]]] = [
@@ -69,7 +72,16 @@ def build(
         role = roles.get(name, "job")
         for instance, service, variables, owner in items:
             try:
-                found = container(service, instance, owner, host, variables, job=role == "job")
+                found = container(
+                    service,
+                    instance,
+                    owner,
+                    host,
+                    variables,
+                    job=role == "job",
+                    attachment=attachments.get(instance),
+                    network=network,
+                )
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
             containers[instance] = replace(found, artifacts=_artifacts(service))
@@ -97,7 +109,21 @@ def build(
         mask=_masked(project, made, containers, host),
         notes=tuple(notes),
         matrices=matrix_groups(project, groups),
+        network=network,
     )
+
+
+def _network(
+    project: Project, roles: Mapping[str, Role], made: Mapping[str, list[Made]]
+) -> tuple[NetworkPlan | None, Mapping[str, Attachment]]:
+    """Return the project's networks, if it uses some, and each instance's part of them."""
+    if not uses_networks(project, roles):
+        return None, {}
+    from gocker.network.plan import Planner
+
+    planner = Planner(project, made)
+    network = planner.plan()
+    return network if planner.attachments else None, planner.attachments
 
 
 def outline(
