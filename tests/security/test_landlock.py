@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import Gocker
+from tests.support.netns import Namespace
 
 pytestmark = pytest.mark.root
 
@@ -32,7 +33,10 @@ def test_landlock_scopes_abstract_sockets_in_the_hosts_network(
 ) -> None:
     """CVE-2020-15257: a service of the host's on an abstract socket."""
     name = f"gocker-test-{tmp_path.name}"
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    host = Namespace()
+    gocker.netns = host.fd
+    with host.inside():
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(f"\0{name}")
     server.listen(8)
     code = f"import socket; socket.socket(socket.AF_UNIX).connect('\\0{name}'); print('connected')"
@@ -44,6 +48,7 @@ def test_landlock_scopes_abstract_sockets_in_the_hosts_network(
         "after": {"command": ["true"], "depends_on": {"probed": {"condition": "service_healthy"}}},
     }})  # fmt: skip
     server.close()
+    host.close()
     assert ("connected" in result.log("job")) is works, result.log("job")
     # A probe is a program of the image's as well, and must not get around it.
     assert (result.verdict("after") == "ok") is works
