@@ -21,6 +21,7 @@ Requests (front to launcher), each with ``op``:
 ``freeze``   ``id``, ``frozen``
 ``check``    ``resources``, a list: whether this host has what they need
 ``network``  starts the project's network (runtime/network.py); fds: its socket, its resolver's
+``names``    what this machine's system calls are called
 ``sweep``    ``names``, ``unknown``, ``directories``: remove what dead runs left; with
              ``dry_run`` only tell
 

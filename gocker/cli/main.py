@@ -30,6 +30,8 @@ COMMANDS = {
     "image": ("image", False, "list, pull, push, remove, save and load images"),
     "images": ("image_ls", False, "list images"),
     "config": ("config", False, "print the spec as gocker understands it"),
+    "explain": ("explain", True, "tell what the posture refused, and which key allows it"),
+    "audit": ("audit", False, "check a spec against CIS Docker and Kubernetes restricted"),
     "validate": ("validate", False, "tell everything that is wrong with a spec"),
     "graph": ("graph", False, "draw what waits for what"),
     "schema": ("schema", False, "print the JSON Schema of specs, for editors"),

@@ -18,6 +18,8 @@ ACCESS_NET_CONNECT_TCP = 1 << 1  # 4
 SCOPE_ABSTRACT_UNIX_SOCKET = 1 << 0  # 6
 SCOPE_SIGNAL = 1 << 1  # 6
 
+RESTRICT_SELF_LOG_NEW_EXEC_ON = 1 << 1  # 7
+
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH, _RULE_NET_PORT = 1, 2
 
@@ -73,6 +75,6 @@ def allow_port(ruleset_fd: int, port: int, access: int) -> None:
         raise failed("landlock_add_rule", port=port, access=access)
 
 
-def add_restrict_self(calls: Calls, ruleset_fd: int) -> None:
+def add_restrict_self(calls: Calls, ruleset_fd: int, flags: int = 0) -> None:
     """Add the call that puts a ruleset in force, for good. Needs no_new_privs or CAP_SYS_ADMIN."""
-    calls.add("landlock_restrict_self", ruleset_fd, 0, phase="landlock")
+    calls.add("landlock_restrict_self", ruleset_fd, flags, phase="landlock")

@@ -157,11 +157,15 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Landlock:
-    """Limits by landlock(7). `scopes`: ``abstract`` and ``signal``; ports None are all ports."""
+    """Limits by landlock(7). `scopes`: ``abstract`` and ``signal``; ports None are all ports.
+
+    `log`: denials are audit records also after the program executed others.
+    """
 
     scopes: tuple[str, ...] = ()
     tcp_bind: tuple[int, ...] | None = None
     tcp_connect: tuple[int, ...] | None = None
+    log: bool = False
 
     def wire(self) -> oci.Landlock:
         """Return it as the launcher takes it."""
@@ -170,6 +174,8 @@ class Landlock:
             found["tcp_bind"] = [*self.tcp_bind]
         if self.tcp_connect is not None:
             found["tcp_connect"] = [*self.tcp_connect]
+        if self.log:
+            found["log"] = True
         return found
 
     def for_exec(self) -> dict[str, oci.Landlock]:

@@ -216,7 +216,8 @@ def _limits(config: oci.Config) -> Iterator[Property]:
                    because=f"oom_score_adj: {score}")  # fmt: skip
     rlimits = {item["type"]: item["hard"] for item in config["process"].get("rlimits", ())}
     core = rlimits.get("RLIMIT_CORE")
-    yield Property("core files", "none" if core == 0 else str(core), "none")
+    yield Property("core files", "none" if core == 0 else str(core), "none", weaker=core != 0,
+                   because="ulimits: core")  # fmt: skip
 
 
 def relaxed(made: Container) -> list[dict[str, str]]:

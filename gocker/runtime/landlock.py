@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gocker.linux.calls import Calls
 
 # ABI -> what came with it. Without REFER, a ruleset denies every move between directories.
-_ABI_FS, _ABI_TCP, _ABI_IOCTL, _ABI_SCOPE = 2, 4, 5, 6
+_ABI_FS, _ABI_TCP, _ABI_IOCTL, _ABI_SCOPE, _ABI_LOG = 2, 4, 5, 6, 7
 _SCOPES = {"abstract": ll.SCOPE_ABSTRACT_UNIX_SOCKET, "signal": ll.SCOPE_SIGNAL}
 
 # Asked once, before the first container.
@@ -61,4 +61,5 @@ def add(calls: Calls, root_fd: int, wanted: oci.Landlock, abi: int | None = None
     for access, allowed in ports.items():
         for port in allowed or ():
             ll.allow_port(ruleset, port, access)
-    ll.add_restrict_self(calls, ruleset)
+    logged = wanted.get("log", False) and abi >= _ABI_LOG
+    ll.add_restrict_self(calls, ruleset, ll.RESTRICT_SELF_LOG_NEW_EXEC_ON if logged else 0)

@@ -16,6 +16,7 @@ Events it sends, beside ``t``:
 ``exec_started`` ``exec_id``, ``pid``: the program was executed, if ``report`` was asked for
 ``exec_exited``  ``exec_id``, ``code``, ``signal``, ``timed_out``, or ``error``
 ``swept``        ``removed``: names of what was left by others
+``names``        ``names``: numbers of this machine's system calls by name
 ``checked``      the host can set the limits asked about; ``failed`` if not
 """
 
@@ -31,7 +32,7 @@ import time
 
 from gocker import cgroup
 from gocker.errors import ConfigError, GockerError, unforeseen
-from gocker.linux import process
+from gocker.linux import process, syscall_table
 from gocker.runtime import interpreter, landlock, netfork, prepare, report, rootfs
 from gocker.runtime.executions import Executions
 from gocker.runtime.layers import Layers
@@ -80,7 +81,7 @@ class Launcher:
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
             "join": self._executions.join, "exec": self._executions.exec,
             "exec_signal": self._executions.signal, "sweep": self._sweep, "release": self._release,
-            "check": self._check, "network": self._network,
+            "check": self._check, "names": self._names, "network": self._network,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -278,6 +279,10 @@ class Launcher:
 
     def _freeze(self, message: Message, _: list[int]) -> None:
         self._containers[message["id"]].cgroup.freeze(message["frozen"])
+
+    def _names(self, _: Message, __: list[int]) -> None:
+        """Tell this machine's system calls, for reports: only this half has the tables."""
+        self._emit("names", names=syscall_table.numbers(os.uname().machine))
 
     def _check(self, message: Message, _: list[int]) -> None:
         """Look whether this host has what the limits in ``resources``, a list, need."""
