@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from errno import EMFILE
 
 from gocker.linux import mount
 from gocker.runtime import init, seccomp, userns
 from gocker.runtime.container import Container
 from gocker.runtime.namespaces import Namespaces
+from gocker.tree import remove_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from gocker.runtime.layers import Layer, Layers
     from gocker.runtime.userns import User
     from gocker.wire import Message
+
+
+# Descriptors that one start needs for a moment: a cgroup in each hierarchy, an overlay's layers.
+RESERVE = 24
 
 
 class Starter:
@@ -39,6 +45,7 @@ class Starter:
         self._own_pidns = own_pidns
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._shared: dict[int, Any] = {}
+        self._most_fds = os.sysconf("SC_OPEN_MAX")
 
     def define(self, key: int, name: str, value: Any) -> None:
         """Keep a part of many configurations; compile it if it is a seccomp profile."""
@@ -50,6 +57,10 @@ class Starter:
         Raises:
             GockerError: nothing is left of it then.
         """
+        # The kernel gives the lowest number that is free, so this tells how many there are.
+        if fds and max(fds) + RESERVE > self._most_fds:
+            self._layers.drop_idle()
+            raise OSError(EMFILE, f"of {self._most_fds} descriptors")
         linux = message["config"]["linux"]
         program = self._program(message)
         if "netns" in message:
@@ -65,6 +76,8 @@ class Starter:
                 return self._in(group, message, fds, program, spaces, user)
             except BaseException:
                 group.remove()
+                for directory in message.get("directories", ()):
+                    remove_path(directory)
                 raise
             finally:
                 group.close_fds()
