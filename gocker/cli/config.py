@@ -13,6 +13,8 @@ from gocker.report.human import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gocker.plan.model import Container
     from gocker.scheduler.launcher import Launcher
     from gocker.spec.load import Loaded, LoadOptions
@@ -46,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add("--bundle", metavar="DIR", help="with --oci: write a whole bundle into DIR")
     for name in ("interpolate", "normalize", "path-resolution", "consistency", "env-resolution"):
         add(f"--no-{name}", action="store_true")
+    add("--no-values", action="store_true", help="*** for values of variables and configs")
     for name in _REFUSED:
         add(f"--{name}", dest="refused", action="store_const", const=name,
             help=argparse.SUPPRESS)  # fmt: skip
@@ -100,8 +103,22 @@ def _text(arguments: argparse.Namespace, options: LoadOptions) -> str:
         return _hashes(loaded, arguments.hash)
     if arguments.what is not None:
         return "".join(f"{line}\n" for line in _list(loaded, arguments.what))
+    if arguments.no_values:
+        _hide_values(loaded.model)
     to_text = render.json_text if arguments.format == "json" else render.yaml_text
     return to_text(loaded.model, interpolated=options.interpolate)
+
+
+def _hide_values(model: dict[str, Any]) -> None:
+    """Put ``***`` in place of what may be secret: values of variables, contents of configs."""
+    for kind in ("services", "jobs"):
+        for service in (model.get(kind) or {}).values():
+            variables = service.get("environment")
+            if variables:
+                service["environment"] = dict.fromkeys(variables, "***")
+    for config in (model.get("configs") or {}).values():
+        if "content" in config:
+            config["content"] = "***"
 
 
 def _say_what_is_refused(arguments: argparse.Namespace, loaded: Loaded) -> None:
