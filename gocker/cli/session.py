@@ -29,14 +29,16 @@ from gocker.state.view import Glob, View
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from selectors import BaseSelector
     from typing import Any
 
     from gocker.log import Console
     from gocker.plan.model import Container, Plan
+    from gocker.scheduler.keyboard import Keyboard
     from gocker.scheduler.loop import Ended
     from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.network import ProjectNetwork
-    from gocker.scheduler.output import Feed
+    from gocker.scheduler.output import Feed, Streams
     from gocker.state.roots import Roots
     from gocker.state.run import Run
 
@@ -53,6 +55,7 @@ class Session:
         self, plan: Plan, roots: Roots, launcher: Launcher, console: Console, stderr: QueueSink,
         *, prefix: bool = True, timestamps: bool = False, colour: bool = False,
         stdin: int | None = None, only: str | None = None, run: Run | None = None,
+        keyboard: Keyboard | None = None,
     ) -> None:  # fmt: skip
         self.run = run or open_run(plan, roots, launcher)
         self._plan = plan
@@ -65,6 +68,7 @@ class Session:
         self._timestamps = timestamps
         self._colour = colour
         self._stdin = stdin
+        self._keyboard = keyboard
         # The only unit whose output is shown and that may read standard input; None is all.
         self._only = only
         self._sink = QueueSink(1)
@@ -93,6 +97,8 @@ class Session:
             result = Loop(self._plan, machine, launchers, self, self.run.id).run()
             in_order = result.exit_code != HostError.exit_code
         finally:
+            if self._keyboard is not None:
+                self._keyboard.close()
             close_all([self._launcher, *self._further])
             if not in_order:
                 leftovers.remove_of_run(self._roots, self.run.id)
@@ -155,7 +161,7 @@ class Session:
         assert wanted is not None  # noqa: S101  # the network is this plan's
         for it in wanted.networks:
             self.record("network.created", {
-                "network": it.name, "driver": it.driver, "subnets": list(it.subnets),
+                "network": it.name, "key": it.key, "driver": it.driver, "subnets": list(it.subnets),
                 "internal": it.internal,
             })  # fmt: skip
         for publication, (protocol, host, port, _, target) in zip(
@@ -217,11 +223,24 @@ class Session:
         """Return the writer of a container's output to standard output."""
         if self._only not in (None, instance):
             return None
+        if self._keyboard is not None and self._is_terminal(instance):
+            from gocker.scheduler.keyboard import Screen
+
+            return Screen(self._sink.write)
         name = instance if self._prefix else ""
         colour = self._index[instance] if self._colour else None
         return Prefixer(self._sink, name, self._width, colour=colour,
                         timestamps=self._timestamps, clean=self._sink.isatty(),
                         mask=self.mask.data if self.mask else None)  # fmt: skip
+
+    def _is_terminal(self, instance: str) -> bool:
+        return bool(self._plan.containers[instance].config["process"].get("terminal"))
+
+    def typing(self, instance: str, selector: BaseSelector, streams: Streams) -> None:
+        """Let our keyboard write to the container it is for."""
+        if self._keyboard is not None and instance == self._only:
+            self._keyboard.open(selector, streams.input_fd, streams.end_stdin,
+                                terminal=self._is_terminal(instance))  # fmt: skip
 
     def prepare(self, container: Container, container_id: str) -> dict[str, str]:
         """Make a container's directories; return those of its anonymous volumes by source."""
@@ -232,7 +251,7 @@ class Session:
                 if not os.path.lexists(item.path):
                     os.makedirs(item.path, 0o755)
             elif item.kind == "volume":
-                if self._volume(item.name, item.path) and item.copy:
+                if self._volume(item.name) and item.copy:
                     _copy_up(container, item.copy, item.path)
             else:
                 path = leftovers.container_path(self._roots, f"{container_id}-V{number}")
@@ -242,15 +261,13 @@ class Session:
                 anonymous[ANONYMOUS + item.path] = path
         return anonymous
 
-    def _volume(self, name: str, path: str) -> bool:
+    def _volume(self, name: str) -> bool:
         project = self._plan.project
         from gocker.state import volumes
 
         volume, made = volumes.create(self._roots, project, name.removeprefix(f"{project}_"))
         if made:
             self.record("volume.created", {"volume": name, "path": volume.path})
-        if path != volume.path:
-            os.makedirs(path, 0o755, exist_ok=True)  # a subpath, checked by the plan
         return made
 
     @property
@@ -304,6 +321,8 @@ class Session:
         for mount in made.config["mounts"]:
             source = mount.get("source", "")
             source = ended.anonymous.get(source, source)
+            if "subpath" in mount:
+                source = f"{source}/{mount['subpath']}"
             mounts[mount["destination"]] = source if mount.get("type") == "bind" else None
         layers = (ended.upper,) if is_host else (ended.upper, *made.lower)
         return View(layers, mounts, frozenset(path for path, _ in made.hidden))

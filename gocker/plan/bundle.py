@@ -36,7 +36,7 @@ def config(container: Container, name: str, directory: str) -> oci.Config:
             f"user {user['username']!r} is looked up in the container, which OCI cannot express",
             hint="write numbers: user: UID:GID",
         )
-    mounts = list(container.config.get("mounts", []))
+    mounts = [_plain(entry) for entry in container.config.get("mounts", [])]
     mounts += [_hide(path, mode) for path, mode in container.hidden]
     mounts += [
         _file(file, f"{directory}/files/{number}", readonly=number >= len(container.files))
@@ -50,6 +50,15 @@ def config(container: Container, name: str, directory: str) -> oci.Config:
         "linux": {**container.config["linux"], "cgroupsPath": f"/gocker/{name}"},
         "annotations": {**annotations, MOUNT_ANNOTATION: mount_command(container, directory)},
     }
+
+
+def _plain(entry: oci.Mount) -> oci.Mount:
+    """Say a mount in OCI's words alone."""
+    if "subpath" not in entry:
+        return entry
+    made: oci.Mount = {**entry, "source": f"{entry['source']}/{entry['subpath']}"}
+    del made["subpath"]
+    return made
 
 
 def files(container: Container) -> list[oci.File]:

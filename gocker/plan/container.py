@@ -102,6 +102,7 @@ def container(
         prepare=tuple(prepare),
         profile=profile.name,
         landlock=_landlock(service, config, profile),
+        stdin_open=service.stdin_open,
         network=attachment,
         root=tuple(root.root),
     )  # fmt: skip
@@ -134,18 +135,23 @@ def _process(
     profile: Profile,
 ) -> oci.Process:  # fmt: skip
     user = _user(service, root.user)
+    env = _environment(service, root, hostname, variables)
+    if service.tty and not any(item.startswith("TERM=") for item in env):
+        env.append("TERM=xterm")
     is_root = user.get("uid") == 0 or user.get("username", "").split(":")[0] == "root"
     process: oci.Process = {
         "args": _args(service, root),
         "cwd": service.working_dir or root.working_dir,
         "user": user,
-        "env": _environment(service, root, hostname, variables),
+        "env": env,
         "rlimits": _rlimits(service, host),
         "capabilities": capabilities(service, host, profile, uid_is_root=is_root),
         "noNewPrivileges": no_new_privileges(service, profile),
         "oomScoreAdj": profile.oom_score_adj if service.oom_score_adj is None
         else service.oom_score_adj,
     }  # fmt: skip
+    if service.tty:
+        process["terminal"] = True
     return process
 
 
@@ -169,9 +175,13 @@ def _user(service: Service, default: str) -> oci.User:
     wanted = service.user or default
     user, _, group = (wanted or "0").partition(":")
     numeric = user.isdecimal() and (group.isdecimal() or not group)
-    if not wanted or (numeric and group and not service.group_add):
+    if not service.group_add and (not wanted or (numeric and group)):
         return {"uid": int(user), "gid": int(group or 0), "umask": posture.UMASK}
-    name = " ".join([wanted, *service.group_add])
+    names = [wanted or "0", *service.group_add]
+    for each in names:
+        if not each or any(character.isspace() for character in each):
+            raise PlanError(f"user or group {each!r} is empty or has white space")
+    name = " ".join(names)
     return {"username": name, "umask": posture.UMASK}
 
 

@@ -214,6 +214,8 @@ class Container:
     landlock: Landlock | None = None
     root: tuple[int, ...] = ()
     network: Attachment | None = None
+    # Whether standard input stays open, for those who attach.
+    stdin_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ Events it sends, beside ``t``:
                  of what it wrote to its root, if it was started with ``keep``
 ``signalled``    ``id``, ``signal``: what was sent in the end
 ``joined``       ``id``: a container of another launcher that ``exec`` can name now
+``copied``       ``copy_id``, ``skipped``, ``broken``, or ``error``
 ``exec_started`` ``exec_id``, ``pid``: the program was executed, if ``report`` was asked for
 ``exec_exited``  ``exec_id``, ``code``, ``signal``, ``timed_out``, or ``error``
 ``swept``        ``removed``: names of what was left by others
@@ -81,8 +82,9 @@ class Launcher:
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
             "join": self._executions.join, "exec": self._executions.exec,
-            "exec_signal": self._executions.signal, "sweep": self._sweep, "release": self._release,
-            "check": self._check, "names": self._names, "network": self._network,
+            "exec_signal": self._executions.signal, "copy": self._executions.copy,
+            "sweep": self._sweep, "release": self._release, "check": self._check,
+            "names": self._names, "network": self._network,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -193,13 +195,15 @@ class Launcher:
         self._kept_fds = [os.dup(fd) for fd in fds]
         self._scratch = message["scratch"]
         spawners = prepare.spawners() if message["vfork"] else None
-        prepare.scratch(self._scratch)
+        host_mount_fd = prepare.scratch(self._scratch)
         self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
         self._manager = cgroup.open_manager(name=message["cgroup"])
         self._managers = [self._manager]
         if message.get("everywhere"):
             self._managers += cgroup.other_managers(self._manager)
-        self._starter = Starter(self._manager, self._layers, self._scratch, spawners, self._pidns)
+        self._starter = Starter(
+            self._manager, self._layers, self._scratch, spawners, self._pidns, host_mount_fd
+        )
         prepare.forget_imports()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from gocker.linux import mount, process, signals, vfork
+from gocker.linux import mount, process, procfs, signals, vfork
 from gocker.runtime import rootfs
 
 TYPE_CHECKING = False
@@ -39,15 +39,20 @@ def spawners() -> tuple[Spawner, Spawner] | None:
         return None  # no executable memory here: clone3 does the same for more
 
 
-def scratch(path: str) -> None:
+def scratch(path: str) -> int:
     """Leave the host's mount namespace and make what every container clones from.
 
     Mounts made from here on are seen by no other process and vanish with the last one in the
-    namespace: nothing is left on the host even after SIGKILL.
+    namespace: nothing is left on the host even after SIGKILL. Return a descriptor of the
+    host's mount namespace.
     """
+    host_fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     process.unshare(process.CLONE_NEWNS)
-    mount.mount(None, "/", None, mount.MS_PRIVATE | mount.MS_REC)
+    # Slave, so that containers find what the host mounts later, and the host can unmount it.
+    mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
+    procfs.root()
     fill_scratch(path)
+    return host_fd
 
 
 def fill_scratch(path: str) -> None:

@@ -222,26 +222,27 @@ class Loop:
         )
         if unit.ready is not None and unit.ready.log is not None:
             streams.watch = Watch(unit.ready.log, lambda line: self._ready(attempt, line))
-        fds: list[int] = []
+        streams.on_input = lambda: self._around.typing(command.unit, self._selector, streams)
+        fds = streams.stdio(
+            lambda: self._around.stdin(command.unit), stdin_open=made.stdin_open,
+            terminal=made.config["process"].get("terminal", False),
+        )  # fmt: skip
         try:
-            fds.append(self._around.stdin(command.unit))
-            fds.append(streams.pipe(1))
-            fds.append(streams.pipe(2))
-            self._shortage.check(fds[-1], len(self._attempts))
+            self._shortage.check(max(fds), len(self._attempts))
         except BaseException:
             for fd in fds:
                 os.close(fd)
             raise
         keep = made.artifacts is not None or self._plan.keep != "never"
         start = partial(
-            attempt.link.start, made, attempt.id, tuple(fds), anonymous,
+            attempt.link.start, made, attempt.id, fds, anonymous,
             best_effort=unit.best_effort, keep=keep,
         )  # fmt: skip
         if made.network is None or self._network is None:
             start()
         else:
             self._network.attach(
-                command.unit, attempt.id, partial(self._connected, attempt, start, tuple(fds))
+                command.unit, attempt.id, partial(self._connected, attempt, start, fds)
             )
 
     def _connected(
@@ -424,12 +425,10 @@ class Loop:
                 attempt.streams.drain()
         self._tell(LauncherLost(lost().to_wire()))
 
-    def _network_lost(self) -> None:
+    def _network_lost(self, error: GockerError) -> None:
         """Without its network the project is over, as without a launcher."""
-        from gocker.scheduler.network import lost as network_lost
-
         if not self._machine.done:
-            self._tell(LauncherLost(network_lost().to_wire()))
+            self._tell(LauncherLost(error.to_wire()))
 
     def _on_started(self, message: dict[str, Any]) -> None:
         attempt = self._attempts[message["id"]]

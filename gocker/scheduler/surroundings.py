@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from selectors import BaseSelector
 from typing import Any, Protocol
 
 from gocker.plan.model import Container
 from gocker.scheduler.loop import Ended
 from gocker.scheduler.messages import Verdict
-from gocker.scheduler.output import Feed
+from gocker.scheduler.output import Feed, Streams
 
 
 class Surroundings(Protocol):
@@ -38,6 +39,9 @@ class Surroundings(Protocol):
 
     def stdin(self, instance: str) -> int:
         """Return a descriptor for standard input; the loop closes it."""
+
+    def typing(self, instance: str, selector: BaseSelector, streams: Streams) -> None:
+        """Learn that what is typed for a container can be written to `streams.input_fd`."""
 
     def collect(
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
