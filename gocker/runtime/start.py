@@ -6,6 +6,7 @@ import os
 from errno import EMFILE
 
 from gocker import cgroup
+from gocker.linux import mount
 from gocker.runtime import init, joining, seccomp, userns
 from gocker.runtime.container import Container
 from gocker.runtime.namespaces import Namespaces
@@ -131,7 +132,10 @@ class Starter:
                 init=message.get("init", False),
                 files=message.get("files", []),
                 grants=message.get("grants", []),
+                landlock=message.get("landlock"),
             )
+            if layer_fd >= 0 and not setup.config["process"].get("noNewPrivileges", False):
+                mount.mount_setattr(layer_fd, "", attr_clr=mount.MOUNT_ATTR_NOSUID)
             setup.host_mount_fd = self._host_mount_fd
             if terminal:
                 setup.console_fd = fds[0]

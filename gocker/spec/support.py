@@ -74,10 +74,10 @@ HONOURED = {
     "jobs": "*",
     "jobs.*": "triggers",
     "jobs.*.triggers": "manual",
-    "x-gocker": "timeout parallel fail_fast keep admission mask userns",
+    "x-gocker": "timeout parallel fail_fast keep admission mask profile userns",
     "services.*.x-gocker": """
         role timeout retry allow_failure success_codes when matrix artifacts reports ready
-        limits rootfs mask userns""",
+        limits rootfs mask profile landlock userns""",
     "services.*.x-gocker.retry": "max when delay backoff",
     "services.*.x-gocker.allow_failure": "any exit_codes",
     "services.*.x-gocker.matrix": "include exclude max_parallel fail_fast *",
@@ -85,6 +85,7 @@ HONOURED = {
     "services.*.x-gocker.reports": "junit",
     "services.*.x-gocker.ready": "log port",
     "services.*.x-gocker.limits": "enforce fail_on",
+    "services.*.x-gocker.landlock": "off tcp_bind tcp_connect",
 }
 
 _WINDOWS = "Windows only"
@@ -151,7 +152,6 @@ LATER = {
     "services.*.pull_refresh_after": "the pull policy refresh; use every_TIME",
     "services.*.volumes[].bind.selinux": "SELinux labels",
     "services.*.volumes[].image": "image mounts",
-    "services.*.x-gocker.profile": "security profiles",
 }
 
 # Parts of honoured keys that `gocker.spec.model.checks` refuses, because it takes other keys
@@ -184,7 +184,6 @@ HARMLESS: dict[str, frozenset[Any]] = {
     "services.*.deploy.mode": frozenset({"replicated"}),
     "services.*.isolation": frozenset({"default"}),
     "services.*.runtime": frozenset({"gocker"}),
-    "services.*.x-gocker.profile": frozenset({"default"}),
     "networks.*.ipam.driver": frozenset({"default"}),
     "volumes.*.driver": frozenset({"local"}),
 }
