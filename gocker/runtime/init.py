@@ -313,7 +313,10 @@ def explain(error: BaseException, phase: str) -> dict[str, Any]:
         phase = error.context["phase"]
         if error.syscall == "execve":
             reason = program.EXECVE_REASONS.get(error.errno or 0, error.strerror)
-            error = CannotExecute(f"cannot execute {error.filename!r}: {reason}", phase=phase)
+            error = CannotExecute(
+                f"cannot execute {error.filename!r}: {reason}",
+                phase=phase, program=error.filename, errno=error.errno,
+            )  # fmt: skip
         elif error.syscall == "chdir":
             error = CannotExecute(
                 f"cannot enter the working directory {error.filename!r}: {error.strerror}",
