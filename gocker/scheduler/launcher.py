@@ -158,14 +158,16 @@ class Launcher:
 
     def hang_up(self) -> None:
         """Close the connection: the launcher kills, cleans up and ends."""
-        if self.network is not None:
-            self.network.close()
-            self.network = None
-        self.connection.close()
-        for _, _, close in self._outgoing:
-            for fd in close:
-                os.close(fd)
-        self._outgoing.clear()
+        network, self.network = self.network, None
+        try:
+            if network is not None:
+                network.close()
+        finally:
+            self.connection.close()
+            for _, _, close in self._outgoing:
+                for fd in close:
+                    os.close(fd)
+            self._outgoing.clear()
 
 
 def close_all(launchers: Iterable[Launcher]) -> None:
