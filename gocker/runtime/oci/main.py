@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-from gocker.errors import CannotExecute, CommandNotFound, GockerError, InternalError, UsageError
+from gocker.errors import (
+    CannotExecute,
+    CommandNotFound,
+    ConfigError,
+    GockerError,
+    InternalError,
+    UsageError,
+)
 from gocker.runtime.oci import log, slim
 from gocker.runtime.oci.arguments import FLAG, TEXT, parse
 
@@ -137,6 +144,8 @@ def _text(error: GockerError) -> str:
         if "/" in name:
             return f'exec: "{name}": stat {name}: no such file or directory'
         return f'exec: "{name}": executable file not found in $PATH'
+    if isinstance(error, ConfigError):
+        return f"invalid configuration: {log.sentence(error)}"
     if isinstance(error, CannotExecute):
         reason = _reason(error)
         return f"exec {error.context.get('program', '')}: {reason}: {log.sentence(error)}"
