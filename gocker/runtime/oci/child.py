@@ -16,7 +16,7 @@ from gocker.linux import mount, process
 from gocker.linux.calls import Calls
 from gocker.runtime import init, prepare, rootfs
 from gocker.runtime.oci import hooks
-from gocker.runtime.oci.state import CREATED, CREATING, SCRATCH
+from gocker.runtime.oci.state import CREATED, SCRATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,8 +103,9 @@ class Child:
         if setup.namespaces & process.CLONE_NEWNS:
             mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
         prepare.fill_scratch(SCRATCH)
-        if setup.user is not None and not os.access(setup.root_target, os.X_OK):
-            # It lies behind directories of the host's root.
+        joined = process.CLONE_NEWNS in setup.spaces.paths
+        if joined or (setup.user is not None and not os.access(setup.root_target, os.X_OK)):
+            # It is not there, or lies behind directories of the host's root.
             setup.root_target = rootfs.ROOTFS
 
     def _cgroup(self, setup: Setup) -> None:
@@ -124,7 +125,7 @@ class Child:
     def _container_hooks(self, _: Setup) -> None:
         entries = self._hooks.get("createContainer")
         if entries:
-            state = self._state | {"status": CREATING}
+            state = self._state | {"status": CREATED}
             hooks.run_all("createContainer", entries, state, self._state["bundle"])
 
     def _ready(self, _: Calls) -> None:
@@ -141,7 +142,9 @@ class Child:
         if entries:
             self._setup.phase = "startContainer"
             state = self._state | {"status": CREATED}
-            hooks.run_all("startContainer", entries, state, "/")
+            environment = self._setup.config["process"].get("env", [])
+            inherited = [{"env": environment, **entry} for entry in entries]
+            hooks.run_all("startContainer", inherited, state, "/")
 
     def _close_all_but(self, *kept: int) -> None:
         """Hold nothing of the host's while we wait, perhaps for long."""

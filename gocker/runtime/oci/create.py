@@ -69,6 +69,7 @@ def create(request: Request, config: dict[str, Any]) -> Created:
     if "seccomp" in config["linux"]:
         program = seccomp.program(config["linux"]["seccomp"])
     directory = state.Directory.make(request.root, request.id)
+    request.log.debug(f"state of container {request.id} is in {directory.path}")
     try:
         manager, record = cgroups.plan(request.id, config["linux"].get("cgroupsPath"))
         container = Container(directory)
@@ -244,6 +245,7 @@ class _Creation:
         """Do what the first process asks for, until it is ready."""
         while True:
             message = child.answer(talk.receive())
+            self._request.log.debug(f"first process {pid}: {message['at']}")
             if message["at"] == "ready":
                 self._keep(pid)
                 talk.send({})
@@ -256,7 +258,8 @@ class _Creation:
             talk.send({})
 
     def _hooks(self, pid: int) -> None:
-        now = self._container.oci_state(state.CREATING) | {"pid": pid}
+        # They come after step 2 of the life cycle: the container is `created` (runtime.md "State").
+        now = self._container.oci_state(state.CREATED) | {"pid": pid}
         for name in ("prestart", "createRuntime"):
             entries = self._config["hooks"].get(name, ())
             hooks.run_all(name, entries, now, self._request.bundle)

@@ -84,7 +84,10 @@ def run(argv: list[str]) -> int:
             return _help()
         name = words[0]
         if name not in COMMANDS:
-            raise UsageError(f"unknown command {name!r}", hint="see gocker-oci --help")
+            raise UsageError(
+                f"No help topic for {name!r}: unknown command", hint="see gocker-oci --help"
+            )
+        records.debug(f"gocker-oci {' '.join(argv)}")
         if {"-h", "--help"} & set(words[1:2]):
             return _help(name)
         return _command(name, words[1:], _globals(options, records))
