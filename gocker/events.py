@@ -88,9 +88,12 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
     }),
     "security.relaxed": ("A service runs with less confinement than the default.", {
         **_UNIT,
-        "what": Field("str", "the property, as in the spec"),
-        "value": Field("str", "what the spec asks for"),
-        "default": Field("str", "what it would be"),
+        "profile": Field("str", "its security profile"),
+        "weaker": Field("list", "objects: what, value, default, because (the key of the spec)"),
+    }),
+    "security.missing": ("This host cannot do what the default confinement asks for.", {
+        "what": Field("str", "landlock, interpreter"),
+        "detail": Field("str", "what it has, and what is not enforced"),
     }),
     "volume.created": ("A named volume was made.", {
         "volume": Field("str", "name of the volume"),

@@ -345,6 +345,19 @@ class Config(TypedDict):
     annotations: NotRequired[dict[str, str]]
 
 
+class Landlock(TypedDict):
+    """Not OCI: limits of landlock(7). `scopes`: ``abstract`` (sockets of others), ``signal``.
+
+    `tcp_bind` and `tcp_connect`: the only ports; without the key, all. `log`: denials are
+    audit records, also after further programs were executed.
+    """
+
+    scopes: list[str]
+    tcp_bind: NotRequired[list[int]]
+    tcp_connect: NotRequired[list[int]]
+    log: NotRequired[bool]
+
+
 class File(TypedDict):
     """Not OCI: a file that is made for the container. `mode` as in chmod(2)."""
 

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from gocker.cli import timings
+from gocker.cli import isolation, timings
 from gocker.errors import GockerError, unforeseen
 from gocker.scheduler import signals
 
@@ -44,6 +44,8 @@ COMMANDS = {
     "image": ("image", False, "list, pull, push, remove, save and load images"),
     "images": ("image_ls", False, "list images"),
     "config": ("config", False, "print the spec as gocker understands it"),
+    "explain": ("explain", True, "tell what the posture refused, and which key allows it"),
+    "audit": ("audit", False, "check a spec against CIS Docker and Kubernetes restricted"),
     "validate": ("validate", False, "tell everything that is wrong with a spec"),
     "network": ("network", False, "list, inspect and change a project's networks"),
     "net": ("net", False, "tell what a container's network is like"),
@@ -118,6 +120,7 @@ def _execute(name: str, argv: list[str]) -> int:
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
     try:
+        isolation.isolate()
         if "GOCKER_FAILPOINTS" in os.environ:
             from gocker import failpoints
 

@@ -86,6 +86,7 @@ def parser(name: str, text: str, *, short_file: bool = True) -> Parser:
     add("--profile", action="append", default=None, metavar="NAME", help="enable a profile")
     add("--env-file", action="append", default=[], metavar="FILE")
     add("--strict", action="store_true", help="keys without effect are errors")
+    add("--trusted-root", metavar="DIR", help="read no file outside of DIR that a spec names")
     add("--color", "--ansi", choices=("auto", "always", "never"), default="auto")
     return made
 
@@ -117,6 +118,10 @@ def load_options(arguments: argparse.Namespace, words: list[str]) -> LoadOptions
     from gocker.spec.load import LoadOptions
 
     files, services = split_files(words)
+    if arguments.trusted_root is not None:
+        from gocker.spec.files import trust
+
+        trust(arguments.trusted_root)
     return LoadOptions(
         files=[*arguments.file, *files],
         project_name=arguments.project_name,

@@ -147,6 +147,7 @@ def _key(arguments: argparse.Namespace, files_named: list[str], roots: Roots) ->
         gocker.__version__, sys.version, _code(), os.uname(), os.geteuid(), os.getegid(),
         arguments.file, arguments.words, files_named, arguments.project_name,
         arguments.project_directory, arguments.profile, arguments.env_file, arguments.strict,
+        arguments.trusted_root,
         os.getcwd(), sorted(os.environ.items()), facts(roots), roots.live,
     ]  # fmt: skip
 

@@ -8,7 +8,7 @@ import time
 
 import gocker
 from gocker.cli import timings
-from gocker.cli.opening import ask_launcher, open_run
+from gocker.cli.opening import ask_launcher, missing, open_run
 from gocker.errors import GockerError, HostError
 from gocker.log import RunLog
 from gocker.plan.model import ANONYMOUS
@@ -157,6 +157,8 @@ class Session:
         })  # fmt: skip
         for event, fields in self._plan.notes:
             self.record(event, fields)
+        for what, detail in missing(ready, self._plan):
+            self.record("security.missing", {"what": what, "detail": detail})
         if not options.start:
             for container in self._plan.containers.values():
                 for item in container.prepare:

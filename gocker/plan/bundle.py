@@ -71,7 +71,9 @@ def mount_command(container: Container, directory: str) -> str:
     lower = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in container.lower)
     layers = directory.replace("\\", "\\\\").replace(",", "\\,")
     options = f"lowerdir={lower},upperdir={layers}/upper,workdir={layers}/work"
-    words = ["mount", "-t", "overlay", "overlay", "-o", f"nodev,{options}", f"{directory}/rootfs"]
+    nosuid = "nosuid," if container.config["process"].get("noNewPrivileges") else ""
+    options = f"{nosuid}nodev,{options}"
+    words = ["mount", "-t", "overlay", "overlay", "-o", options, f"{directory}/rootfs"]
     return shlex.join(words)
 
 

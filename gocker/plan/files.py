@@ -8,6 +8,7 @@ from functools import lru_cache
 from gocker.errors import PlanError
 from gocker.plan import posture
 from gocker.plan.model import ANONYMOUS, Prepare
+from gocker.spec.files import FileProblem, read
 from gocker.values import replace
 
 TYPE_CHECKING = False
@@ -265,8 +266,6 @@ def _content(  # one source is set: the model has seen to it
             raise PlanError(f"{kind} {name!r}: the variable {variable!r} is not set")
         return environ[variable]
     try:
-        fd = os.open(file or "", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(fd, "rb") as stream:
-            return os.fsdecode(stream.read(MAX_GRANTS + 1))
-    except OSError as error:
-        raise PlanError(f"{kind} {name!r}: cannot read {file!r}: {error.strerror}") from error
+        return os.fsdecode(read(file or "", MAX_GRANTS))
+    except FileProblem as error:
+        raise PlanError(f"{kind} {name!r}: cannot read {file!r}: {error}") from error

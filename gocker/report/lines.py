@@ -134,8 +134,9 @@ _SAY: dict[str, Callable[[Record], Saying]] = {
     "security.relaxed": lambda r: (
         "warning",
         "relaxed",
-        f"{r['what']}: {r['value']} (default: {r['default']})",
+        ", ".join(dict.fromkeys(item["because"] for item in r["weaker"])),
     ),
+    "security.missing": lambda r: ("warning", "missing", f"{r['what']}: {r['detail']}"),
     "volume.created": lambda r: ("debug", "volume", f"{r['volume']}: {r['path']}"),
     "container.started": lambda r: (
         "info",

@@ -60,16 +60,16 @@ class Setup:
 
     __slots__ = (
         "cgroup_mounts", "config", "console_fd", "files", "first_fd", "fresh", "grants",
-        "host_mount_fd", "init", "inside", "join_fds", "launcher_pidfd", "namespaces",
-        "new_keyring", "pdeathsig", "phase", "ready", "root_fd", "root_target", "scratch",
-        "seccomp", "spaces", "status_fd", "stdio", "trees", "user",
+        "host_mount_fd", "init", "inside", "join_fds", "landlock", "launcher_pidfd",
+        "namespaces", "new_keyring", "pdeathsig", "phase", "ready", "root_fd", "root_target",
+        "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees", "user",
     )  # fmt: skip
 
     def __init__(  # one record of the facts, built in one place
         self, *, config: oci.Config, root_fd: int, scratch: str, spaces: Namespaces,
         user: User | None, join_fds: list[int], cgroup_mounts: list[tuple[str, str]],
         stdio: list[int], launcher_pidfd: int, seccomp: tuple[bytes, int] | None, init: bool,
-        files: list[oci.File], grants: list[oci.File],
+        files: list[oci.File], grants: list[oci.File], landlock: oci.Landlock | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         # A detached mount to be the root, or -1 for the directory root.path.
@@ -87,6 +87,7 @@ class Setup:
         self.init = init
         self.files = files
         self.grants = grants
+        self.landlock = landlock
         self.trees: dict[int, int] = {}
         self.fresh: frozenset[str] = frozenset()
         # The host's mount namespace, where the launcher has one of its own.
@@ -273,9 +274,11 @@ def run(setup: Setup, prepare: Callable[[Setup], Calls]) -> None:
         failure: BaseException | None = calls.run()
     except BaseException as error:  # whatever it is must reach the launcher
         failure = error
-    if failure is not None:
-        report(setup, failure)
-    os._exit(FAILED_EXIT_CODE)
+    try:
+        if failure is not None:
+            report(setup, failure)
+    finally:  # or this copy of the launcher would go on as one
+        os._exit(FAILED_EXIT_CODE)
 
 
 def report(setup: Setup, failure: BaseException) -> None:
@@ -312,6 +315,7 @@ def build(setup: Setup) -> Calls:
         calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd,
         first_fd=setup.first_fd, pdeathsig=setup.pdeathsig, linux=setup.config.get("linux"),
         held=capability.HELD if setup.user is None else -1,
+        confine=setup.landlock,
     )  # fmt: skip
     return calls
 

@@ -14,7 +14,7 @@ from errno import ELOOP, ENOENT, ENOEXEC, ENOTDIR
 from gocker.errors import CannotExecute, CommandNotFound, ContainerError, SyscallError
 from gocker.linux import capability, process, seccomp
 from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_or_make, openat2
-from gocker.runtime import attributes, users
+from gocker.runtime import attributes, landlock, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def finish(
     calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int,
     *, first_fd: int = 3, pdeathsig: bool = True, make_cwd: bool = True,
-    linux: oci.Linux | None = None, held: int = -1,
+    linux: oci.Linux | None = None, held: int = -1, confine: oci.Landlock | None = None,
 ) -> None:  # fmt: skip
     """Add the calls that make a process the program: identity, confinement, execve.
 
@@ -44,6 +44,7 @@ def finish(
         make_cwd: whether a missing working directory is made, as docker does at a start.
         linux: OCI's linux, for what it says of the process.
         held: capabilities that can be given, as bits; -1 if all that are asked for can be.
+        confine: limits by landlock(7), or None.
     """
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     user = program.get("user", {})
@@ -57,6 +58,8 @@ def finish(
     calls.add("umask", user.get("umask", 0o022), phase="process")
     attributes.add(calls, program, linux or {})
     no_new_privileges = program.get("noNewPrivileges", False)
+    if confine is not None:
+        landlock.add(calls, root_fd, confine)  # needs a capability that is about to go
     if seccomp_program is not None and not no_new_privileges:
         seccomp.add_install(calls, *seccomp_program)  # needs a capability that is about to go
     _add_identity(calls, who, program.get("capabilities", {}), held)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from errno import EMFILE
 
+from gocker.linux import mount
 from gocker.runtime import init, seccomp, userns
 from gocker.runtime.container import Container
 from gocker.runtime.namespaces import Namespaces
@@ -110,7 +111,10 @@ class Starter:
                 init=message.get("init", False),
                 files=message.get("files", []),
                 grants=message.get("grants", []),
+                landlock=message.get("landlock"),
             )
+            if layer_fd >= 0 and not setup.config["process"].get("noNewPrivileges", False):
+                mount.mount_setattr(layer_fd, "", attr_clr=mount.MOUNT_ATTR_NOSUID)
             setup.host_mount_fd = self._host_mount_fd
             if terminal:
                 setup.console_fd = fds[0]

@@ -186,6 +186,8 @@ def _configuration(made: Container, container_id: str) -> dict[str, Any]:
         parts["grants"] = made.grants
     if made.init:
         parts["init"] = True
+    if made.landlock is not None:
+        parts["landlock"] = made.landlock.wire()
     return parts
 
 

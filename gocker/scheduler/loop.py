@@ -411,6 +411,7 @@ class Loop:
         message = {
             "op": "exec", "id": attempt.id, "exec_id": exec_id, "process": process,
             "timeout_s": command.healthcheck.timeout_s,
+            **(made.landlock.for_exec() if made.landlock is not None else {}),
         }  # fmt: skip
         attempt.link.send(message, (null, write, write), close=(null, write))
 

@@ -9,7 +9,7 @@ import sys
 
 _CODE = (
     "import sys; sys.path.insert(0, {root!r}); "
-    "{arm}from gocker.runtime.launcher import main; main()"
+    "{arm}from gocker.runtime.interpreter import main; main()"
 )
 _ARM = "from gocker.runtime import failpoints; failpoints.arm({text!r}); "
 
