@@ -40,7 +40,6 @@ from gocker.scheduler.messages import (
 )
 from gocker.scheduler.node import link
 from gocker.scheduler.output import Streams, Terminal, Watch
-from gocker.scheduler.probes import Probes
 from gocker.scheduler.shortage import Shortage
 from gocker.tree import remove_path
 from gocker.values import replace
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from gocker.scheduler.launcher import Launcher
     from gocker.scheduler.machine import Machine
     from gocker.scheduler.messages import Adopt, Command, Event, Result
+    from gocker.scheduler.probes import Probes
     from gocker.scheduler.surroundings import Surroundings
     from gocker.scheduler.tap import Tap
 
@@ -83,7 +83,7 @@ class Loop:
         self.selector = selectors.DefaultSelector()
         self._attempts: dict[str, Attempt] = {}
         self._current: dict[tuple[str, int], Attempt] = {}
-        self._probes = Probes(self.selector, self.tell)
+        self._probes: Probes | None = None
         self._chronicle = Chronicle(around)
         self._serial = 0
         self._began = 0.0
@@ -92,10 +92,10 @@ class Loop:
         self._failures: deque[Event] = deque()
         self._events = {
             "started": self._on_started, "failed": self._on_ended, "exited": self._on_ended,
-            "signalled": lambda _: None, "exec_exited": self._probes.exited,
+            "signalled": lambda _: None, "exec_exited": self._on_probed,
         }  # fmt: skip
         self._commands: dict[type, Callable[[Any], None]] = {
-            Start: self._start, Stop: self._stop, Kill: self._kill, Probe: self._probe,
+            Start: self._start, Stop: self._signal, Kill: self._kill, Probe: self._probe,
             Connect: self._connect,
             Signal: self._signal, Freeze: self._freeze, Answer: self._answer,
             Record: self._record, Verdict: self._verdict, Finish: self._finish,
@@ -114,7 +114,7 @@ class Loop:
         self.selector.register(self._around.settled_fd, selectors.EVENT_READ, self._around.settled)
         if self._network is not None:
             self._network.watch(self.selector, self._network_lost, partial(self._obey, []))
-        with signals.Events(self.selector, self._interrupted):
+        with signals.Events(self.selector, lambda number: self.tell(Interrupted(number))):
             self._obey(self.machine.begin(time.monotonic()))
             if self._control is not None:
                 self._control.serve(self, self.selector)
@@ -286,15 +286,10 @@ class Loop:
         attempt.ended = {"error": error}
         self._failures.append(StartFailed(attempt.instance, attempt.number, error))
 
-    def _stop(self, command: Stop) -> None:
+    def _signal(self, command: Stop | Signal) -> None:
         attempt = self._current[command.unit, command.attempt]
-        attempt.link.send(
-            {"op": "signal", "id": attempt.id, "signal": command.signal, "or_kill": True}
-        )
-
-    def _signal(self, command: Signal) -> None:
-        attempt = self._current[command.unit, command.attempt]
-        attempt.link.send({"op": "signal", "id": attempt.id, "signal": command.signal})
+        attempt.link.send({"op": "signal", "id": attempt.id, "signal": command.signal,
+                           "or_kill": type(command) is Stop})  # fmt: skip
 
     def _freeze(self, command: Freeze) -> None:
         attempt = self._current[command.unit, command.attempt]
@@ -316,10 +311,17 @@ class Loop:
         attempt.link.send({"op": "kill", "id": attempt.id})
 
     def _probe(self, command: Probe) -> None:
-        self._probes.probe(self._current[command.unit, command.attempt], command)
+        self._probing().probe(self._current[command.unit, command.attempt], command)
 
     def _connect(self, command: Connect) -> None:
-        self._probes.connect(self._current[command.unit, command.attempt], command)
+        self._probing().connect(self._current[command.unit, command.attempt], command)
+
+    def _probing(self) -> Probes:
+        if self._probes is None:
+            from gocker.scheduler.probes import Probes
+
+            self._probes = Probes(self.selector, self.tell)
+        return self._probes
 
     def _ready(self, attempt: Attempt, line: str) -> None:
         self.tell(ReadyLine(attempt.instance, attempt.number, line))
@@ -334,7 +336,8 @@ class Loop:
         attempt = self._current.pop((command.unit, command.attempt))
         if self._network is not None:
             self._network.ended(attempt.id)
-        self._probes.disconnect(attempt)
+        if attempt.connecting is not None:
+            self._probing().disconnect(attempt)
         self._attempts.pop(attempt.id, None)
         for callback in attempt.on_end:
             callback(attempt.exit_code())
@@ -392,5 +395,5 @@ class Loop:
         self.tell(Exited(attempt.instance, attempt.number, ended["code"], ended["signal"], stats,
                           ended["duration_s"]))  # fmt: skip
 
-    def _interrupted(self, number: int) -> None:
-        self.tell(Interrupted(number))
+    def _on_probed(self, message: dict[str, Any]) -> None:
+        self._probing().exited(message)
