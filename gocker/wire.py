@@ -10,7 +10,8 @@ Requests (front to launcher), each with ``op``:
 ``start``    ``id``, ``config`` (OCI), ``shared`` (name -> key), ``overlay``, ``files``,
              ``grants``, ``init``, ``landlock``, ``best_effort``, ``directories``, ``keep``: its
              files stay until ``release``; fds stdin, stdout, stderr, or of a
-             ``process.terminal`` one socket, to which the terminal's master is sent (the same holds for ``exec``)
+             ``process.terminal`` one socket, to which the terminal's master is sent (the same
+             holds for ``exec``)
 ``release``  ``id``: of a container that was started with ``keep`` and has ended
 ``signal``   ``id``, ``signal``; ``or_kill``: SIGKILL instead if PID 1 could not receive it
 ``kill``     ``id``: every process of the container, at once
