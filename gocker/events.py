@@ -151,6 +151,8 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "signal": Field("str", "signal sent to its first process"),
         "reason": Field("str", "why: timeout, run_timeout, cancelled, not_needed, fail_fast …"),
     }),
+    "container.paused": ("The processes of a container were frozen.", _CONTAINER),
+    "container.unpaused": ("The processes of a container go on.", _CONTAINER),
     "container.exited": ("A container's first process is gone, and all others with it.", {
         **_CONTAINER,
         "process.exit.code": Field("int?", "exit code, null when killed by a signal"),
@@ -209,6 +211,16 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "attempts": Field("int", "attempts made"),
         "allowed": Field("bool", "a failure that the spec allows"),
         "failed": Field("bool", "whether it makes the run fail"),
+    }),
+    "run.requested": ("A command asked for something, over the control socket.", {
+        "request": Field("str", "what: stop, start, restart, kill, pause, unpause, down, adopt"),
+        "units": Field("list", "instances it is about; empty for all, or none"),
+        "uid": Field("int", "user of the command"),
+        "process.pid": Field("int", "PID of the command"),
+    }),
+    "run.detached": ("The run goes on without the terminal that began it.", {
+        "process.pid": Field("int", "PID of the process that runs it"),
+        "exit_code": Field("int", "what the command that began it ended with"),
     }),
     "run.interrupted": ("A signal asked gocker to stop.", {
         "signal": Field("str", "the signal"),

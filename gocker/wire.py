@@ -22,6 +22,7 @@ Requests (front to launcher), each with ``op``:
 ``copy``     ``copy_id``, ``id`` or None, ``role``, ``path`` ...: see runtime/copies.py; one fd
 ``exec_signal``  ``exec_id``, ``signal``
 ``freeze``   ``id``, ``frozen``
+``stdio``    fds that are standard input, output and error from now on
 ``check``    ``resources``, a list: whether this host has what they need
 ``network``  starts the project's network (runtime/network.py); fds: its socket, its resolver's
 ``names``    what this machine's system calls are called

@@ -45,9 +45,13 @@ _CODE = ("", "cli", "image", "plan", "spec", "spec/model")
 class PlanCache:
     """The entry of one command: `find` it, or `record` a load and `store` its plan."""
 
-    def __init__(self, arguments: argparse.Namespace, files_named: list[str], roots: Roots) -> None:
+    def __init__(
+        self, arguments: argparse.Namespace, files_named: list[str], roots: Roots,
+        *, detached: bool = False,
+    ) -> None:  # fmt: skip
         self._roots = roots
-        self._name = hexdigest(_json(_key(arguments, files_named, roots)).encode())
+        key = [*_key(arguments, files_named, roots), detached]
+        self._name = hexdigest(_json(key).encode())
         self._answers: dict[tuple[str, str], str] = {}
 
     def find(self) -> tuple[Plan, list[str]] | None:

@@ -250,3 +250,5 @@ class Plan:
     notes: tuple[tuple[str, dict[str, Any]], ...] = ()
     # None: the project uses no networks.
     network: NetworkPlan | None = None
+    # All services of the spec, also those that the plan leaves out: others are orphans.
+    services: tuple[str, ...] = ()

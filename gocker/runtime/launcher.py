@@ -84,7 +84,7 @@ class Launcher:
             "join": self._executions.join, "exec": self._executions.exec,
             "exec_signal": self._executions.signal, "copy": self._executions.copy,
             "sweep": self._sweep, "release": self._release, "check": self._check,
-            "names": self._names, "network": self._network,
+            "names": self._names, "network": self._network, "stdio": prepare.stdio,
         }  # fmt: skip
 
     def serve(self) -> None:

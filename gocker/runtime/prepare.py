@@ -13,6 +13,7 @@ from gocker.runtime import rootfs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.linux.vfork import Spawner
+    from gocker.wire import Message
 
 
 def forget_imports() -> None:
@@ -76,3 +77,9 @@ def reset_signals() -> None:
     signals.stop_ignoring()
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+
+
+def stdio(_: Message, fds: list[int]) -> None:
+    """Let go of the terminal: ``fds`` are standard input, output and error from now on."""
+    for target, fd in enumerate(fds[:3]):
+        os.dup2(fd, target)

@@ -291,21 +291,18 @@ def unfinished(runs_fd: int) -> list[str]:
     ]  # fmt: skip
 
 
-@contextmanager
-def project_lock(roots: Roots, project: str, timeout_s: float = 0.0) -> Iterator[Lock]:
+def project_lock(roots: Roots, project: str, timeout_s: float = 0.0) -> Lock:
     """Hold a project, so that two commands that change it do not collide.
 
     Raises:
-        HostError: naming the holder's pid and command, after `timeout_s`.
+        InUseError: naming the holder's pid and command, after `timeout_s`.
     """
     fd = roots.open_live("projects")
     try:
         name = f"{checked(project, 'project')}.lock"
-        lock = acquire(name, dir_fd=fd, what=f"project {project!r}", timeout_s=timeout_s)
+        return acquire(name, dir_fd=fd, what=f"project {project!r}", timeout_s=timeout_s)
     finally:
         os.close(fd)
-    with lock:
-        yield lock
 
 
 @contextmanager
