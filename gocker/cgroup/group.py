@@ -82,6 +82,9 @@ class Cgroup:
         """Return whether its processes are stopped, or about to be, by `freeze` or from above."""
         raise NotImplementedError
 
+    def thaw(self) -> None:
+        """Let frozen processes take the SIGKILL that was sent to them, where that is needed."""
+
     def kill(self) -> None:
         """Send SIGKILL to every process, forks under way included; they die soon after.
 

@@ -221,8 +221,11 @@ class Cgroup(group.Cgroup):
             for directory in self.directories:
                 processes.kill_all(lambda: self._pids_in(directory), until=until)  # noqa: B023  # called at once
         finally:
-            if frozen:
-                # Also what the container froze below: SIGKILL waits for the thaw. Parents first.
-                fd = self.manager.fd(self.manager.directories["freezer"])
-                for name in reversed(tree.walk(self.path, fd)):
-                    self._freezer("THAWED", name)
+            self.thaw()
+
+    def thaw(self) -> None:
+        """Let all go on, also what is frozen below: SIGKILL waits for it. Parents first."""
+        if self._read("freezer", "freezer.state") is not None:
+            fd = self.manager.fd(self.manager.directories["freezer"])
+            for name in reversed(tree.walk(self.path, fd)):
+                self._freezer("THAWED", name)

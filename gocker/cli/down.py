@@ -103,6 +103,7 @@ def _stop_by_signal(arguments: argparse.Namespace, roots: Roots, project: str) -
         if not arguments.quiet:
             say(f"stopping run {run.id}")
         run.stop(signal.SIGTERM)
+        run.stop(signal.SIGCONT)  # one that was stopped, as by Ctrl-Z, would not see it
         if not run.wait((arguments.timeout or _GRACE_S) + _MARGIN_S):
             run.stop(signal.SIGKILL)
             if not run.wait(_MARGIN_S):

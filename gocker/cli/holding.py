@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # How long a command waits for another one that holds the project and does not answer.
 PATIENCE_S = 60.0
+# How long one that listens may take to answer: its loop needs milliseconds.
+ANSWER_S = 10.0
 _AGAIN_S = 0.02
 
 
@@ -41,11 +43,25 @@ def hold_or_join(
         except InUseError:
             channel = connect(roots, project)
             if channel is not None:
-                return None, channel
+                answers = _answers(channel)
+                if answers:
+                    return None, channel
+                channel.close()
+                if answers is None:
+                    continue
+                raise  # it was stopped by SIGSTOP or Ctrl-Z, or it hangs
             # It is about to listen, or about to end: milliseconds, and no event tells.
             if time.monotonic() >= deadline:
                 raise
             time.sleep(_AGAIN_S)
+
+
+def _answers(channel: Channel) -> bool | None:
+    """Return whether a supervisor answers within `ANSWER_S`; None if it has ended."""
+    try:
+        return channel.call("hello", patience_s=ANSWER_S) is not None
+    except ControlLostError:
+        return None
 
 
 def ask_or(

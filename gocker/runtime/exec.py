@@ -269,9 +269,12 @@ def _run(entry: _Entry) -> None:
         failure = calls.run()
     except BaseException as error:  # whatever it is must reach the caller
         failure = error
-    if failure is not None:
-        os.write(entry.status_fd, json.dumps(init.explain(failure, phase), default=str).encode())
-    os._exit(init.FAILED_EXIT_CODE)
+    try:
+        if failure is not None:
+            told = json.dumps(init.explain(failure, phase), default=str)
+            os.write(entry.status_fd, told.encode())
+    finally:  # or this copy of the launcher would go on as one
+        os._exit(init.FAILED_EXIT_CODE)
 
 
 def _leave_client(entry: _Entry) -> None:

@@ -274,9 +274,11 @@ def run(setup: Setup, prepare: Callable[[Setup], Calls]) -> None:
         failure: BaseException | None = calls.run()
     except BaseException as error:  # whatever it is must reach the launcher
         failure = error
-    if failure is not None:
-        report(setup, failure)
-    os._exit(FAILED_EXIT_CODE)
+    try:
+        if failure is not None:
+            report(setup, failure)
+    finally:  # or this copy of the launcher would go on as one
+        os._exit(FAILED_EXIT_CODE)
 
 
 def report(setup: Setup, failure: BaseException) -> None:

@@ -311,10 +311,16 @@ class Launcher:
         for manager in self._managers:
             removed += manager.sweep(names.__contains__, unknown.__contains__, dry_run=dry_run)
         removed = sorted(set(removed))
+        failure: GockerError | None = None
         for directory in message["directories"]:
-            if not dry_run:
-                remove_path(directory)
-            removed.append(directory)
+            try:
+                if not dry_run:
+                    remove_path(directory)
+                removed.append(directory)
+            except GockerError as error:  # the others go all the same
+                failure = error
+        if failure is not None:
+            raise failure
         self._emit("swept", removed=removed)
 
 

@@ -114,7 +114,7 @@ class Operations:
 
     def turn(self) -> None:
         """Wake those who watch."""
-        for client in self._watching:
+        for client in list(self._watching):  # one that has left leaves the set, too
             client.nudge()
 
     def answer(self, answer: Answer) -> None:

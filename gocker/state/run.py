@@ -17,7 +17,7 @@ from gocker.errors import HostError
 from gocker.state.directory import DIRECTORY, list_names, open_private, read_small, write_atomic
 from gocker.state.holder import Holder
 from gocker.state.locks import acquire, is_held
-from gocker.state.names import checked, is_run_id, log_name, new_run_id
+from gocker.state.names import checked, is_run_id, log_name, new_run_id, run_id_after
 from gocker.state.record import NOT_READABLE, seal, unseal
 from gocker.tree import remove_tree
 
@@ -90,8 +90,10 @@ class Run:
         }
         with _runs(roots) as runs_fd, _changing(runs_fd):
             run_id = new_run_id(created)
-            while _exists(run_id, runs_fd):
-                run_id = new_run_id(created)
+            newest = max(filter(is_run_id, list_names(runs_fd)), default="")
+            if run_id <= newest:
+                # The clock was set back. Identifiers tell which run is the last one all the same.
+                run_id = run_id_after(newest)
             run = cls(roots, run_id, facts)
             # Under another name until the lock is held: nobody takes it for a dead run.
             hidden = f"{_UNFINISHED}{run_id}"

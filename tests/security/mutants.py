@@ -88,11 +88,11 @@ def main() -> int:
         top = Path(name)
         copy(top)
         if not arguments.no_baseline:
-            tests = sorted({test for mutant in chosen for test in mutant.test.split(" ")})
-            passed, said = run(top, tests)
-            if not passed:
-                print(f"the tests fail without a mutant:\n{said}")
-                return 2
+            for tests in sorted({mutant.test for mutant in chosen}):
+                passed, said = run(top, tests.split(" "))
+                if not passed:
+                    print(f"fails without a mutant: {tests}\n{said}")
+                    return 2
         alive = []
         for mutant in chosen:
             killed = tried(top, mutant)
