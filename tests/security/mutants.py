@@ -79,9 +79,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", type=int, default=0, metavar="N")
     parser.add_argument("--only", default="")
+    parser.add_argument("--from", dest="start", default="", help="begin with this one")
     parser.add_argument("--no-baseline", action="store_true")
     arguments = parser.parse_args()
     chosen = [mutant for mutant in mutants() if arguments.only in mutant.name]
+    if arguments.start:
+        first = next(
+            n for n, mutant in enumerate(chosen) if mutant.name.startswith(arguments.start)
+        )
+        chosen = chosen[first:]
     if arguments.sample:
         chosen = chosen[:: max(1, len(chosen) // arguments.sample)][: arguments.sample]
     with tempfile.TemporaryDirectory(prefix="gocker-mutants-", dir="/var/tmp") as name:
