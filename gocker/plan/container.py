@@ -70,7 +70,7 @@ def container(
     profile = profiles.profile_of(service, project)
     root = host.rootfs(image(service))
     profiles.check(service, profile, service.user or root.user)
-    own_user = userns.is_auto(service, project)
+    own_user = userns.is_auto(service, project, default=profile.userns)
     whose = _sharing(service, project, units or {}, user=own_user)
     hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
     if service.uts == "host":

@@ -70,7 +70,7 @@ class Starter:
         linux = message["config"]["linux"]
         program = self._program(message)
         if "netns" in message:
-            _use_network(linux, fds[3])
+            _use_network(linux, fds[-1])  # the last one, whatever the others are
         if "join" in message:
             joining.apply(message["config"], message["join"], fds)
         spaces = Namespaces(linux)

@@ -8,10 +8,29 @@ from gocker.errors import ContainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
 _FILES = {"pid": "pid", "ipc": "ipc", "user": "user", "mount": "mnt"}
 _START_TIME = 21 - 2  # field 22 of proc_pid_stat(5), behind the name in brackets
+
+
+def start(
+    joins: Iterable[tuple[str, str]], processes: Mapping[str, tuple[int, int]],
+    then: Callable[..., None], fds: tuple[int, ...], **how: Any,
+) -> None:  # fmt: skip
+    """Start a container by `then`, with the namespaces of others if those run.
+
+    `fds`: what it takes over; closed here if it comes to nothing, as is the network's.
+    """
+    try:
+        join = open_all(joins, processes)
+    except BaseException:
+        for fd in (*fds, how.get("netns", -1)):
+            if fd >= 0:
+                os.close(fd)
+        raise
+    then(join=join, **how)
 
 
 def open_all(

@@ -93,12 +93,12 @@ class Link:
             message["keep"] = True
         if best_effort:
             message["best_effort"] = True
-        if netns >= 0:
-            message["netns"] = "shared" if shared else "own"
-            fds = (*fds, netns)
         for kind, fd in (join or {}).items():
             message.setdefault("join", {})[kind] = len(fds)
             fds = (*fds, fd)
+        if netns >= 0:
+            message["netns"] = "shared" if shared else "own"
+            fds = (*fds, netns)
         if made.cgroup_parent is not None:
             message["cgroup_parent"] = made.cgroup_parent
         self.send(message, fds)
