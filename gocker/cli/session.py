@@ -247,6 +247,8 @@ class Session:
                 record("job.warned", {"message": error.message, "hint": error.hint})
             else:
                 record("layer.kept", {"path": path})
+                if not os.path.exists(os.path.join(self.run.path, "plan.json")):
+                    self.quiet()  # whoever makes an image of it needs the plan
 
     def _copy_artifacts(
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
