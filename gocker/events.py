@@ -98,6 +98,7 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
     }),
     "network.created": ("A network of the project is there.", {
         "network": Field("str", "its real name"),
+        "key": Field("str", "its name in the spec"),
         "driver": Field("str", "bridge or macvlan"),
         "subnets": Field("list", "its subnets"),
         "internal": Field("bool", "whether it leads nowhere outside"),

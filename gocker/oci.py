@@ -42,6 +42,13 @@ class Capabilities(TypedDict, total=False):
     ambient: list[str]
 
 
+class ConsoleSize(TypedDict):
+    """process.consoleSize: in characters."""
+
+    height: int
+    width: int
+
+
 class Process(TypedDict):
     """process."""
 
@@ -50,6 +57,7 @@ class Process(TypedDict):
     user: NotRequired[User]
     env: NotRequired[list[str]]
     terminal: NotRequired[bool]
+    consoleSize: NotRequired[ConsoleSize]
     rlimits: NotRequired[list[Rlimit]]
     capabilities: NotRequired[Capabilities]
     noNewPrivileges: NotRequired[bool]
@@ -265,6 +273,7 @@ class File(TypedDict):
 
 _STRUCTS: dict[str, type] = {
     "": Config, "root": Root, "process": Process, "process.user": User,
+    "process.consoleSize": ConsoleSize,
     "process.rlimits": Rlimit, "process.capabilities": Capabilities, "mounts": Mount,
     "mounts.uidMappings": IDMapping, "mounts.gidMappings": IDMapping,
     "linux.timeOffsets": TimeOffsets, "linux.timeOffsets.monotonic": TimeOffset,

@@ -9,7 +9,8 @@ Requests (front to launcher), each with ``op``:
 ``define``   ``key``, ``name``, ``value``: a part of configurations that many requests share
 ``start``    ``id``, ``config`` (OCI), ``shared`` (name -> key), ``overlay``, ``files``,
              ``grants``, ``init``, ``best_effort``, ``directories``, ``keep``: its files stay until
-             ``release``; fds stdin, stdout, stderr
+             ``release``; fds stdin, stdout, stderr, or of a ``process.terminal`` one socket, to
+             which the terminal's master is sent (the same holds for ``exec``)
 ``release``  ``id``: of a container that was started with ``keep`` and has ended
 ``signal``   ``id``, ``signal``; ``or_kill``: SIGKILL instead if PID 1 could not receive it
 ``kill``     ``id``: every process of the container, at once
@@ -17,6 +18,7 @@ Requests (front to launcher), each with ``op``:
              another process started is one that ``exec`` can name from now on
 ``exec``     ``id``, ``exec_id``, ``process`` (OCI), ``timeout_s``, ``orphan``, ``report``;
              fds stdin, stdout, stderr
+``copy``     ``copy_id``, ``id`` or None, ``role``, ``path`` ...: see runtime/copies.py; one fd
 ``exec_signal``  ``exec_id``, ``signal``
 ``freeze``   ``id``, ``frozen``
 ``check``    ``resources``, a list: whether this host has what they need
@@ -25,7 +27,7 @@ Requests (front to launcher), each with ``op``:
              ``dry_run`` only tell
 
 Events (launcher to front), each with ``event``, ``t`` (CLOCK_MONOTONIC, seconds) and, for a
-container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``joined``,
+container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``joined``, ``copied``,
 ``exec_started``, ``exec_exited``, ``swept``, ``checked``. Their fields are documented where the
 launcher sends them (runtime/launcher.py).
 """
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 # net.core.wmem_max is 212,992 on an unconfigured kernel; a message has to fit the send buffer.
 MAX_MESSAGE = 180_000
 MAX_FDS = 16
+# In a message whose descriptors could not be received.
+LOST_FDS = "lost_fds"
 _ANCILLARY = socket.CMSG_SPACE(MAX_FDS * array("i").itemsize)
 _to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
@@ -114,7 +118,10 @@ class Connection:
         if status & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             for fd in fds:
                 os.close(fd)
-            raise OSError("truncated message on the launcher's socket")
+            if status & socket.MSG_TRUNC:
+                raise OSError("truncated message on the launcher's socket")
+            # No descriptor was free for one of them (unix(7)): the message itself is whole.
+            return {**json.loads(data.decode("utf-8", "surrogateescape")), LOST_FDS: True}, []
         if not data:
             return None
         return json.loads(data.decode("utf-8", "surrogateescape")), list(fds)

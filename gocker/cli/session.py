@@ -29,14 +29,16 @@ from gocker.state.view import Glob, View
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from selectors import BaseSelector
     from typing import Any
 
     from gocker.log import Console
     from gocker.plan.model import Container, Plan
+    from gocker.scheduler.keyboard import Keyboard
     from gocker.scheduler.loop import Ended
     from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.network import ProjectNetwork
-    from gocker.scheduler.output import Feed
+    from gocker.scheduler.output import Feed, Streams
     from gocker.state.roots import Roots
     from gocker.state.run import Run
 
@@ -53,6 +55,7 @@ class Session:
         self, plan: Plan, roots: Roots, launcher: Launcher, console: Console, stderr: QueueSink,
         *, prefix: bool = True, timestamps: bool = False, colour: bool = False,
         stdin: int | None = None, only: str | None = None, run: Run | None = None,
+        keyboard: Keyboard | None = None,
     ) -> None:  # fmt: skip
         self.run = run or open_run(plan, roots, launcher)
         self._plan = plan
@@ -65,6 +68,7 @@ class Session:
         self._timestamps = timestamps
         self._colour = colour
         self._stdin = stdin
+        self._keyboard = keyboard
         # The only unit whose output is shown and that may read standard input; None is all.
         self._only = only
         self._sink = QueueSink(1)
@@ -83,20 +87,28 @@ class Session:
     def execute(self, options: Options) -> Result:
         """Run the plan to its end; the launcher has cleaned up when this returns."""
         machine = Machine(self._plan, options)
+        in_order = False
         with self.run.opened() as directory:
             self._log = RunLog("run.jsonl", self.run.id, self._plan.project, self._console,
-                               dir_fd=directory)  # fmt: skip
+                               dir_fd=directory, durable=True)  # fmt: skip
         try:
             self._begin(options)
             launchers = self._all_launchers()
             result = Loop(self._plan, machine, launchers, self, self.run.id).run()
+            in_order = result.exit_code != HostError.exit_code
         finally:
+            if self._keyboard is not None:
+                self._keyboard.close()
             close_all([self._launcher, *self._further])
+            if not in_order:
+                leftovers.remove_of_run(self._roots, self.run.id)
             signals.release()
-            self._log.close()
-            for sink in self.sinks:
-                sink.flush()
-            self.run.close()
+            try:
+                self._log.close()
+            finally:
+                for sink in self.sinks:
+                    sink.flush()
+                self.run.close()
         prune(self._roots, self._plan.project)
         return result
 
@@ -104,7 +116,10 @@ class Session:
         """Return the launcher and as many more as the plan is worth; those are still loading."""
         count = wanted(len(self._plan.units), len(os.sched_getaffinity(0)))
         for number in range(1, count):
-            launcher = Launcher(*spawn())
+            try:
+                launcher = Launcher(*spawn())
+            except HostError:
+                break  # no process left for a second one: the first does it all
             self._further.append(launcher)
             ask_launcher(launcher, self._roots, self.run, number)
         return [self._launcher, *self._further]
@@ -144,7 +159,7 @@ class Session:
         assert wanted is not None  # noqa: S101  # the network is this plan's
         for it in wanted.networks:
             self.record("network.created", {
-                "network": it.name, "driver": it.driver, "subnets": list(it.subnets),
+                "network": it.name, "key": it.key, "driver": it.driver, "subnets": list(it.subnets),
                 "internal": it.internal,
             })  # fmt: skip
         for publication, (protocol, host, port, _, target) in zip(
@@ -185,6 +200,19 @@ class Session:
         except HostError:
             pass  # a full disk: nobody may ever ask for it, and `gocker exec` says what is missing
 
+    @property
+    def settled_fd(self) -> int:
+        """Return a descriptor that is readable when `settled` is to be called."""
+        return self._log.settled_fd
+
+    def settle(self) -> None:
+        """Begin to make durable what was recorded."""
+        self._log.settle()
+
+    def settled(self) -> None:
+        """Show the records that are durable."""
+        self._log.settled()
+
     def open_log(self, instance: str, attempt: int) -> int:
         """Return a descriptor for a container's raw output."""
         return self.run.open_log(instance, attempt)
@@ -193,11 +221,24 @@ class Session:
         """Return the writer of a container's output to standard output."""
         if self._only not in (None, instance):
             return None
+        if self._keyboard is not None and self._is_terminal(instance):
+            from gocker.scheduler.keyboard import Screen
+
+            return Screen(self._sink.write)
         name = instance if self._prefix else ""
         colour = self._index[instance] if self._colour else None
         return Prefixer(self._sink, name, self._width, colour=colour,
                         timestamps=self._timestamps, clean=self._sink.isatty(),
                         mask=self.mask.data if self.mask else None)  # fmt: skip
+
+    def _is_terminal(self, instance: str) -> bool:
+        return bool(self._plan.containers[instance].config["process"].get("terminal"))
+
+    def typing(self, instance: str, selector: BaseSelector, streams: Streams) -> None:
+        """Let our keyboard write to the container it is for."""
+        if self._keyboard is not None and instance == self._only:
+            self._keyboard.open(selector, streams.input_fd, streams.end_stdin,
+                                terminal=self._is_terminal(instance))  # fmt: skip
 
     def prepare(self, container: Container, container_id: str) -> dict[str, str]:
         """Make a container's directories; return those of its anonymous volumes by source."""

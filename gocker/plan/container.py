@@ -92,6 +92,7 @@ def container(
         init=bool(service.init),
         attach=service.attach,
         prepare=tuple(prepare),
+        stdin_open=service.stdin_open,
         network=attachment,
         root=tuple(root.root),
     )  # fmt: skip
@@ -123,18 +124,23 @@ def _process(
     service: Service, root: RootFs, hostname: str, host: Host, variables: Mapping[str, str]
 ) -> oci.Process:
     user = _user(service, root.user)
+    env = _environment(service, root, hostname, variables)
+    if service.tty and not any(item.startswith("TERM=") for item in env):
+        env.append("TERM=xterm")
     is_root = user.get("uid") == 0 or user.get("username", "").split(":")[0] == "root"
     process: oci.Process = {
         "args": _args(service, root),
         "cwd": service.working_dir or root.working_dir,
         "user": user,
-        "env": _environment(service, root, hostname, variables),
+        "env": env,
         "rlimits": _rlimits(service, host),
         "capabilities": capabilities(service, host, uid_is_root=is_root),
         "noNewPrivileges": no_new_privileges(service),
         "oomScoreAdj": posture.OOM_SCORE_ADJ if service.oom_score_adj is None
         else service.oom_score_adj,
     }  # fmt: skip
+    if service.tty:
+        process["terminal"] = True
     return process
 
 

@@ -178,6 +178,8 @@ class Container:
     artifacts: Artifacts | None = None
     root: tuple[int, ...] = ()
     network: Attachment | None = None
+    # Whether standard input stays open, for those who attach.
+    stdin_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from gocker.errors import (
 )
 from gocker.linux import mount, process
 from gocker.linux.calls import Calls
-from gocker.runtime import devices, namespaces, program, reaper, rootfs, sources, userns
+from gocker.runtime import devices, namespaces, program, reaper, rootfs, sources, terminal, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,9 +45,10 @@ class Setup:
     """What the launcher hands to the first process, all of it made before clone3."""
 
     __slots__ = (
-        "cgroup_mounts", "config", "files", "first_fd", "grants", "init", "inside", "join_fds",
-        "launcher_pidfd", "namespaces", "new_keyring", "pdeathsig", "phase", "ready", "root_fd",
-        "root_target", "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees", "user",
+        "cgroup_mounts", "config", "console_fd", "files", "first_fd", "grants", "init", "inside",
+        "join_fds", "launcher_pidfd", "namespaces", "new_keyring", "pdeathsig", "phase", "ready",
+        "root_fd", "root_target", "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees",
+        "user",
     )  # fmt: skip
 
     def __init__(  # one record of the facts, built in one place
@@ -81,6 +82,8 @@ class Setup:
         self.first_fd = 3
         self.pdeathsig = True
         self.new_keyring = True
+        # A socket to send a terminal's master through, or -1.
+        self.console_fd = -1
 
 
 def _session(setup: Setup) -> None:
@@ -151,6 +154,14 @@ def _devices(setup: Setup) -> None:
         devices.make_links(setup.root_fd)
 
 
+def _terminal(setup: Setup) -> None:
+    if setup.console_fd >= 0 and setup.config["process"].get("terminal"):
+        process_ = setup.config["process"]
+        # With `init: true` the program leads a session of its own, which is then to have it.
+        terminal.open_in(setup.root_fd, setup.console_fd, process_, console=True,
+                         control=not setup.init)  # fmt: skip
+
+
 def _sysctl(setup: Setup) -> None:
     rootfs.write_sysctls(setup.root_fd, setup.config.get("linux", {}).get("sysctl", {}))
 
@@ -200,7 +211,8 @@ def _join(setup: Setup) -> None:
 # As a process of the launcher's in all but its PID; then as the container's own.
 OUTSIDE = (_oom_score_adj, _sources, _join)
 INSIDE = (
-    _session, _namespaces, _hostname, _loopback, _root, _mounts, _files, _devices, _sysctl,
+    _session, _namespaces, _hostname, _loopback, _root, _mounts, _files, _devices, _terminal,
+    _sysctl,
     _protected_paths, _pivot_root,
 )  # fmt: skip
 
@@ -301,7 +313,10 @@ def explain(error: BaseException, phase: str) -> dict[str, Any]:
         phase = error.context["phase"]
         if error.syscall == "execve":
             reason = program.EXECVE_REASONS.get(error.errno or 0, error.strerror)
-            error = CannotExecute(f"cannot execute {error.filename!r}: {reason}", phase=phase)
+            error = CannotExecute(
+                f"cannot execute {error.filename!r}: {reason}",
+                phase=phase, program=error.filename, errno=error.errno,
+            )  # fmt: skip
         elif error.syscall == "chdir":
             error = CannotExecute(
                 f"cannot enter the working directory {error.filename!r}: {error.strerror}",

@@ -12,6 +12,7 @@ Events it sends, beside ``t``:
                  of what it wrote to its root, if it was started with ``keep``
 ``signalled``    ``id``, ``signal``: what was sent in the end
 ``joined``       ``id``: a container of another launcher that ``exec`` can name now
+``copied``       ``copy_id``, ``skipped``, ``broken``, or ``error``
 ``exec_started`` ``exec_id``, ``pid``: the program was executed, if ``report`` was asked for
 ``exec_exited``  ``exec_id``, ``code``, ``signal``, ``timed_out``, or ``error``
 ``swept``        ``removed``: names of what was left by others
@@ -27,6 +28,7 @@ import select
 import signal
 import sys
 import time
+from errno import EMFILE
 
 from gocker import cgroup
 from gocker.errors import ConfigError, GockerError, unforeseen
@@ -36,7 +38,7 @@ from gocker.runtime.executions import Executions
 from gocker.runtime.layers import Layers
 from gocker.runtime.start import Starter
 from gocker.tree import remove_path
-from gocker.wire import Connection
+from gocker.wire import LOST_FDS, Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,8 +80,9 @@ class Launcher:
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
             "join": self._executions.join, "exec": self._executions.exec,
-            "exec_signal": self._executions.signal, "sweep": self._sweep, "release": self._release,
-            "check": self._check, "network": self._network,
+            "exec_signal": self._executions.signal, "copy": self._executions.copy,
+            "sweep": self._sweep, "release": self._release, "check": self._check,
+            "network": self._network,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -153,6 +156,8 @@ class Launcher:
             return
         message, fds = received
         try:
+            if LOST_FDS in message:
+                raise OSError(EMFILE, "descriptors")
             self._handlers[message["op"]](message, fds)
         except GockerError as error:
             self._refuse(message, error)

@@ -53,6 +53,8 @@ def finish(
     cwd = program["cwd"]
     if make_cwd:
         _make_cwd(root_fd, cwd, who)
+    if program.get("terminal") and os.isatty(0):
+        os.fchown(0, who.uid, -1)  # its group is the devpts's own, tty
     calls.add("umask", user.get("umask", 0o022), phase="process")
     _add_rlimits(calls, program.get("rlimits", ()))
     no_new_privileges = program.get("noNewPrivileges", False)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from errno import EMFILE
 
 from gocker.runtime import init, seccomp, userns
 from gocker.runtime.container import Container
 from gocker.runtime.namespaces import Namespaces
+from gocker.tree import remove_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from gocker.runtime.layers import Layer, Layers
     from gocker.runtime.userns import User
     from gocker.wire import Message
+
+
+# Descriptors that one start needs for a moment: a cgroup in each hierarchy, an overlay's layers.
+RESERVE = 24
 
 
 class Starter:
@@ -38,6 +44,7 @@ class Starter:
         self._own_pidns = own_pidns
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._shared: dict[int, Any] = {}
+        self._most_fds = os.sysconf("SC_OPEN_MAX")
 
     def define(self, key: int, name: str, value: Any) -> None:
         """Keep a part of many configurations; compile it if it is a seccomp profile."""
@@ -49,6 +56,10 @@ class Starter:
         Raises:
             GockerError: nothing is left of it then.
         """
+        # The kernel gives the lowest number that is free, so this tells how many there are.
+        if fds and max(fds) + RESERVE > self._most_fds:
+            self._layers.drop_idle()
+            raise OSError(EMFILE, f"of {self._most_fds} descriptors")
         linux = message["config"]["linux"]
         program = self._program(message)
         if "netns" in message:
@@ -64,6 +75,8 @@ class Starter:
                 return self._in(group, message, fds, program, spaces, user)
             except BaseException:
                 group.remove()
+                for directory in message.get("directories", ()):
+                    remove_path(directory)
                 raise
             finally:
                 group.close_fds()
@@ -79,6 +92,7 @@ class Starter:
         layer_fd = -1
         if "overlay" in message:
             layer, layer_fd = self._layers.take(**message["overlay"], user=user)
+        terminal = message["config"]["process"].get("terminal", False)
         try:
             setup = init.Setup(
                 config=message["config"],
@@ -88,13 +102,15 @@ class Starter:
                 user=user,
                 join_fds=group.fds(),
                 cgroup_mounts=group.mounts(),
-                stdio=fds[:3],
+                stdio=[] if terminal else fds[:3],
                 launcher_pidfd=self._self_pidfd,
                 seccomp=program,
                 init=message.get("init", False),
                 files=message.get("files", []),
                 grants=message.get("grants", []),
             )
+            if terminal:
+                setup.console_fd = fds[0]
             made = Container(message["id"], setup, group, layer, self._spawners, self._own_pidns)
         except BaseException:
             if layer is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from selectors import BaseSelector
 from typing import Any, Protocol
 
 from gocker.plan.model import Container
 from gocker.scheduler.loop import Ended
 from gocker.scheduler.messages import Verdict
-from gocker.scheduler.output import Feed
+from gocker.scheduler.output import Feed, Streams
 
 
 class Surroundings(Protocol):
@@ -16,6 +17,16 @@ class Surroundings(Protocol):
 
     def record(self, event: str, fields: dict[str, Any]) -> object:
         """Append an event to the run's log."""
+
+    @property
+    def settled_fd(self) -> int:
+        """Return a descriptor that is readable when `settled` is to be called."""
+
+    def settle(self) -> None:
+        """Begin to make durable what was recorded, as after each turn of the loop."""
+
+    def settled(self) -> None:
+        """Show the records that are durable."""
 
     def open_log(self, instance: str, attempt: int) -> int:
         """Return a descriptor for a container's raw output; the loop closes it."""
@@ -28,6 +39,9 @@ class Surroundings(Protocol):
 
     def stdin(self, instance: str) -> int:
         """Return a descriptor for standard input; the loop closes it."""
+
+    def typing(self, instance: str, selector: BaseSelector, streams: Streams) -> None:
+        """Learn that what is typed for a container can be written to `streams.input_fd`."""
 
     def collect(
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]

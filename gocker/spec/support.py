@@ -21,8 +21,8 @@ HONOURED = {
         group_add healthcheck hostname image init label_file labels links mac_address mem_limit
         mem_reservation memswap_limit network_mode networks oom_score_adj pids_limit platform
         ports profiles pull_policy read_only restart scale secrets security_opt shm_size
-        stop_grace_period stop_signal sysctls tmpfs ulimits user userns_mode volumes working_dir
-        x-gocker""",
+        stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits user userns_mode
+        volumes working_dir x-gocker""",
     "services.*.blkio_config": """
         weight weight_device device_read_bps device_write_bps device_read_iops
         device_write_iops""",
@@ -129,7 +129,6 @@ WARNED = {
     "services.*.deploy.rollback_config": _ORCHESTRATOR,
     "services.*.deploy.placement": _ORCHESTRATOR,
     "services.*.deploy.endpoint_mode": _ORCHESTRATOR,
-    "services.*.stdin_open": "nothing is typed into a batch; `gocker run` passes its input on",
     "services.*.volumes[].consistency": "for macOS only",
     "networks.*.attachable": "swarm only; `gocker network connect` takes every network",
 }
@@ -159,7 +158,6 @@ LATER = {
     "services.*.privileged": "use cap_add and devices",
     "services.*.pull_refresh_after": "the pull policy refresh; use every_TIME",
     "services.*.storage_opt": "quotas of the root file system",
-    "services.*.tty": "terminals",
     "services.*.uts": "sharing of UTS namespaces",
     "services.*.volumes_from": "mounts of other services",
     "services.*.volumes[].bind.selinux": "SELinux labels",

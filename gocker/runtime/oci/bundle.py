@@ -141,6 +141,12 @@ def _check_namespaces(namespaces: list[dict[str, Any]]) -> None:
             raise ConfigError(f"linux.namespaces: path {path!r} is not absolute", phase="config")
         if path is not None and not path:
             del entry["path"]
+    if "mount" not in seen:
+        raise ConfigError(
+            "linux.namespaces has no mount namespace: the container would have the host's root, "
+            "or no more than a chroot(2) between it and that",
+            hint='add {"type": "mount"}', phase="config",
+        )  # fmt: skip
 
 
 # Sysctls that belong to a namespace: what their names begin with -> its type.

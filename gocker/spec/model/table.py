@@ -135,6 +135,8 @@ TABLE: dict[str, Any] = (
                 'dns_opt': ('dns_opt', ('list', ('str',), 0), (), False),
                 'dns_search': ('dns_search', ('list', ('str',), 0), (), False),
                 'init': ('init', ('optional', ('bool',)), None, False),
+                'tty': ('tty', ('bool',), False, False),
+                'stdin_open': ('stdin_open', ('bool',), False, False),
                 'stop_signal': ('stop_signal', ('optional', ('str',)), None, False),
                 'stop_grace_period': ('stop_grace_period',
                                       ('optional',
