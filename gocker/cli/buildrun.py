@@ -42,7 +42,7 @@ class Runs:
         code, state = self._execute(plan)
         try:
             if code != 0:
-                raise HostError(f"{run.shown}: the command ended with exit code {code}")
+                raise HostError(f"the command ended with exit code {code}")
             written = of_run(self._roots, state, _JOB, plan.containers[_JOB])
             return replace(written, done=partial(_forget, state))
         except BaseException:

@@ -140,8 +140,11 @@ class Builder:
         except SpecError:
             raise
         except GockerError as error:
+            place = f"{self._file.shown}:"
+            if error.message.startswith(place):
+                raise  # of a stage that this one takes something from
             raise HostError(
-                f"{self._file.shown}:{item.line}: {item.name}: {error.message}", hint=error.hint
+                f"{place}{item.line}: {item.name}: {error.message}", hint=error.hint
             ) from error
 
     def _from(self, item: df.Instruction, number: int) -> Stage:
@@ -247,7 +250,7 @@ class Builder:
             run = Run(
                 stage.manifest, tuple(argv), environment,
                 stage.image.config.get("WorkingDir") or "/", stage.image.config.get("User") or "",
-                network, mounts, shown=f"{self._file.shown}:{item.line}",
+                network, mounts,
             )  # fmt: skip
             written = self._run(run)
             try:

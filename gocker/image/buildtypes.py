@@ -57,7 +57,6 @@ class Run:
     user: str
     network: str
     mounts: tuple[Mapping[str, Any], ...] = ()
-    shown: str = ""
 
 
 class Stage:

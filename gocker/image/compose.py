@@ -54,7 +54,7 @@ class Image:
         parsed = doc.parse_json(store.read_document(manifest), "manifest")
         found = doc.manifest(parsed, doc.kind(parsed, ""))
         document = doc.parse_json(store.read_document(found.config.digest), "config")
-        document.setdefault("history", [])
+        _complete_history(document, len(found.layers))
         if not isinstance(document.get("config"), dict):
             document["config"] = {}
         return cls(document, list(found.layers))
@@ -108,6 +108,13 @@ class Image:
         with Unpacker(store, manifest, checked, limits) as unpacker:
             record = unpacker.finish(digest)
         return digest, record
+
+
+def _complete_history(document: Json, layers: int) -> None:
+    """Have a step for each layer: archives of files have none, and steps are added behind."""
+    history = [step for step in document.get("history") or () if isinstance(step, dict)]
+    missing = layers - sum(1 for step in history if not step.get("empty_layer"))
+    document["history"] = [{"created_by": "imported"}] * missing + history
 
 
 def tag(store: Store, name: str, digest: str) -> Ref:
