@@ -8,9 +8,10 @@ Requests (front to launcher), each with ``op``:
 ``init``     where to work; see runtime/launcher.py
 ``define``   ``key``, ``name``, ``value``: a part of configurations that many requests share
 ``start``    ``id``, ``config`` (OCI), ``shared`` (name -> key), ``overlay``, ``files``,
-             ``grants``, ``init``, ``best_effort``, ``directories``, ``keep``: its files stay until
-             ``release``; fds stdin, stdout, stderr, or of a ``process.terminal`` one socket, to
-             which the terminal's master is sent (the same holds for ``exec``)
+             ``grants``, ``init``, ``landlock``, ``best_effort``, ``directories``, ``keep``: its
+             files stay until ``release``; fds stdin, stdout, stderr, or of a
+             ``process.terminal`` one socket, to which the terminal's master is sent (the same
+             holds for ``exec``)
 ``release``  ``id``: of a container that was started with ``keep`` and has ended
 ``signal``   ``id``, ``signal``; ``or_kill``: SIGKILL instead if PID 1 could not receive it
 ``kill``     ``id``: every process of the container, at once
@@ -21,8 +22,10 @@ Requests (front to launcher), each with ``op``:
 ``copy``     ``copy_id``, ``id`` or None, ``role``, ``path`` ...: see runtime/copies.py; one fd
 ``exec_signal``  ``exec_id``, ``signal``
 ``freeze``   ``id``, ``frozen``
+``stdio``    fds that are standard input, output and error from now on
 ``check``    ``resources``, a list: whether this host has what they need
 ``network``  starts the project's network (runtime/network.py); fds: its socket, its resolver's
+``names``    what this machine's system calls are called
 ``sweep``    ``names``, ``unknown``, ``directories``: remove what dead runs left; with
              ``dry_run`` only tell
 

@@ -46,6 +46,7 @@ class Execution:
         self._left = False
         self._request: Message = {
             "op": "exec", "id": living.id, "exec_id": _ID, "process": process, "orphan": detach,
+            **(made.landlock.for_exec() if made.landlock is not None else {}),
         }  # fmt: skip
 
     def run(self) -> int:

@@ -111,9 +111,9 @@ class Executions:
     def exec(self, message: Message, fds: list[int]) -> None:
         """Execute a process in a container; its ``exec_exited`` always comes.
 
-        ``exec_id``, ``id``, ``process``, ``timeout_s``; with ``report`` also ``exec_started``,
-        once the program was executed. ``orphan``: it is left to the container, and
-        ``exec_started`` is all that is told.
+        ``exec_id``, ``id``, ``process``, ``timeout_s``, ``landlock``; with ``report`` also
+        ``exec_started``, once the program was executed. ``orphan``: it is left to the
+        container, and ``exec_started`` is all that is told.
         """
         container = self._containers.get(message["id"])
         target = self._targets.get(message["id"]) if container is None else Target.own(container)
@@ -125,6 +125,7 @@ class Executions:
         execution = Execution(
             message["process"], target, [] if is_terminal else fds,
             timeout_s=message.get("timeout_s"), orphan=message.get("orphan", False),
+            landlock=message.get("landlock"),
             console_fd=fds[0] if is_terminal else -1,
         )  # fmt: skip
         self._executions[exec_id] = execution

@@ -293,6 +293,15 @@ class ProjectNetwork:
         else:
             prepared.then = ready
 
+    def adopt(self, plan: Plan, renew: set[str]) -> None:
+        """Go on with another plan of the same networks; `renew` have other places in them."""
+        self._plan = plan
+        for unit in renew & self._ahead.keys():
+            prepared = self._ahead.pop(unit)
+            prepared.then = None
+        attachments = [made.network for made in plan.containers.values() if made.network]
+        self._sharing = {it.share for it in attachments if it.share}
+
     def started(self, attempt: str) -> None:
         """Show the container's names: it runs."""
         key = self._running.get(attempt)

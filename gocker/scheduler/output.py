@@ -117,7 +117,7 @@ class Streams:
 
     __slots__ = (
         "_feed", "_log_fd", "_make_feed", "_on_end", "_open", "_open_log", "_paused", "_selector",
-        "_socket", "input_fd", "loss", "lost", "on_input", "watch",
+        "_socket", "input_fd", "loss", "lost", "on_input", "taps", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -133,6 +133,8 @@ class Streams:
         self._open: dict[int, int] = {}
         self._paused = False
         self.watch: Watch | None = None
+        # Further readers, who came later.
+        self.taps: list[Feed] = []
         self.lost = 0
         self.loss = ""
         self.input_fd = -1
@@ -283,6 +285,8 @@ class Streams:
         if self._feed is not None:
             self._feed.feed(chunk, stream)
         self._store(chunk)
+        for tap in self.taps:
+            tap.feed(chunk, stream)
         if self.watch is not None:
             self.watch.feed(chunk, stream)
 

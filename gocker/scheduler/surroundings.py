@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from selectors import BaseSelector
 from typing import Any, Protocol
 
-from gocker.plan.model import Container
-from gocker.scheduler.loop import Ended
+from gocker.plan.model import Container, Plan
+from gocker.scheduler.loop import Ended, Loop
 from gocker.scheduler.messages import Verdict
 from gocker.scheduler.output import Feed, Streams
 
@@ -47,6 +47,12 @@ class Surroundings(Protocol):
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
     ) -> None:
         """Take what is wanted of a container's files; `record` adds the container's names."""
+
+    def began(self, loop: Loop) -> None:
+        """Take note that the first containers were asked for and requests are served."""
+
+    def adopted(self, plan: Plan) -> None:
+        """Go on with another plan."""
 
     def quiet_s(self) -> float | None:
         """Return how long nothing has to happen before `quiet` is wanted; None: it is not."""

@@ -75,10 +75,10 @@ HONOURED = {
     "jobs": "*",
     "jobs.*": "triggers",
     "jobs.*.triggers": "manual",
-    "x-gocker": "timeout parallel fail_fast keep admission mask userns",
+    "x-gocker": "timeout parallel fail_fast keep admission mask profile userns",
     "services.*.x-gocker": """
         role timeout retry allow_failure success_codes when matrix artifacts reports ready
-        limits rootfs mask userns""",
+        limits rootfs mask profile landlock userns""",
     "services.*.x-gocker.retry": "max when delay backoff",
     "services.*.x-gocker.allow_failure": "any exit_codes",
     "services.*.x-gocker.matrix": "include exclude max_parallel fail_fast *",
@@ -86,6 +86,7 @@ HONOURED = {
     "services.*.x-gocker.reports": "junit",
     "services.*.x-gocker.ready": "log port",
     "services.*.x-gocker.limits": "enforce fail_on",
+    "services.*.x-gocker.landlock": "off tcp_bind tcp_connect",
 }
 
 _WINDOWS = "Windows only"
@@ -184,7 +185,6 @@ LATER = {
     "services.*.volumes_from": "mounts of other services",
     "services.*.volumes[].bind.selinux": "SELinux labels",
     "services.*.volumes[].image": "image mounts",
-    "services.*.x-gocker.profile": "security profiles",
     "volumes.*.driver_opts": "volumes other than directories",
 }
 
@@ -213,7 +213,6 @@ HARMLESS: dict[str, frozenset[Any]] = {
     "services.*.isolation": frozenset({"default"}),
     "services.*.pid": frozenset({"private"}),
     "services.*.runtime": frozenset({"gocker"}),
-    "services.*.x-gocker.profile": frozenset({"default"}),
     "networks.*.ipam.driver": frozenset({"default"}),
     "volumes.*.driver": frozenset({"local"}),
 }

@@ -13,6 +13,8 @@ WORDS = {
     "rootfs.mount": "mounts", "rootfs.attach": "mounts", "rootfs.cgroup": "mounts",
     "rootfs.file": "files", "rootfs.device": "devices", "rootfs.mask": "protected_paths",
     "rootfs.readonly": "protected_paths", "init.enter_cgroups": "join",
+    "init.join": "process cgroup", "init.reaper": "process", "program.identity": "process",
+    "program.lookup": "process",
     "init.die_with_launcher": "start",
 }  # fmt: skip
 

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 VERSION = "1.3.0"
 _NAMESPACES = frozenset(("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"))
 # Properties that are known and not done, and what their absence looks like.
-_REFUSED = (
-    "process.apparmorProfile", "process.selinuxLabel", "process.scheduler", "process.ioPriority",
-    "process.execCPUAffinity", "linux.mountLabel", "linux.intelRdt", "linux.memoryPolicy",
-    "linux.personality", "linux.timeOffsets", "linux.netDevices",
-    "linux.resources.hugepageLimits", "linux.resources.network", "linux.resources.rdma",
-)  # fmt: skip
+_REFUSED = ("linux.intelRdt", "linux.netDevices")
 
 
 def read(bundle: str, name: str = "config.json") -> dict[str, Any]:
