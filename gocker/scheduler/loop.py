@@ -266,8 +266,11 @@ class Loop:
         """Let the launchers have our standard input, output and error instead of theirs."""
         self._links.tell_all({"op": "stdio"}, (0, 1, 2))
 
-    def attach(self, unit: str, tap: Tap, ended: Callable[[int | None], None]) -> None:
+    def attach(self, unit: str, tap: Tap, ended: Callable[[int | None], None]) -> Streams:
         """Copy a running container's output from now on; `ended` takes its exit code.
+
+        Returns:
+            the container's streams, which the tap is one of now.
 
         Raises:
             ContainerError: it is not running.
@@ -277,7 +280,7 @@ class Loop:
             if attempt.instance == unit and attempt.ended is None and streams is not None:
                 streams.taps.append(tap)
                 attempt.on_end.append(ended)
-                return
+                return streams
         tap.close()
         raise ContainerError(f"{unit!r} is not running", phase="attach")
 
