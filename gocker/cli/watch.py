@@ -33,7 +33,7 @@ def follow(
         width: columns for the names.
 
     Returns:
-        130 after Ctrl-C; else 1 if one failed, or 0.
+        130 after Ctrl-C; else 1 if one failed or was cancelled, or 0.
     """
     interrupts = 0
     output = _Output(arguments, width)
@@ -58,7 +58,10 @@ def follow(
         return 130
     wanted = set(names)
     found = of_run(run).values()
-    return int(any(it.failed for it in found if {it.instance, it.service} & wanted))
+    # A job that somebody else ended has not done what it is for.
+    bad = (it.failed or it.verdict == "cancelled" for it in found
+           if {it.instance, it.service} & wanted)  # fmt: skip
+    return int(any(bad))
 
 
 def _interrupt(channel: Channel, units: list[str], count: int) -> None:
