@@ -15,8 +15,8 @@ HONOURED = {
     "include[]": "path env_file project_directory",
     "services": "*",
     "services.*": """
-        annotations attach blkio_config cap_add cap_drop cgroup cgroup_parent command configs
-        container_name cpu_rt_period cpu_rt_runtime device_cgroup_rules ipc mem_swappiness
+        annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command
+        configs container_name cpu_rt_period cpu_rt_runtime device_cgroup_rules ipc mem_swappiness
         oom_kill_disable pid privileged uts volumes_from
         cpu_period cpu_quota cpu_shares cpus cpuset depends_on deploy devices dns dns_opt
         dns_search domainname entrypoint env_file environment expose extends extra_hosts
@@ -33,6 +33,9 @@ HONOURED = {
     "services.*.blkio_config.device_write_bps[]": "path rate",
     "services.*.blkio_config.device_read_iops[]": "path rate",
     "services.*.blkio_config.device_write_iops[]": "path rate",
+    "services.*.build": """
+        additional_contexts args context dockerfile dockerfile_inline labels network no_cache
+        pull tags target""",
     "services.*.configs[]": "source target uid gid mode",
     "services.*.secrets[]": "source target uid gid mode",
     "services.*.depends_on": "*",
@@ -98,7 +101,8 @@ JOB_REASON = "a job runs once; this key is for services"
 REFUSED = {
     "models": _MODELS,
     "services.*.models": _MODELS,
-    "services.*.build": "gocker does not build images yet; build elsewhere and set image",
+    "services.*.build.isolation": _WINDOWS,
+    "services.*.build.privileged": "RUN gets what packages need to be installed, and no more",
     "services.*.gpus": _GPU,
     "services.*.deploy.resources.reservations.devices": _GPU,
     "services.*.storage_opt": "a root file system has no quota; limit a tmpfs or a volume instead",
@@ -141,9 +145,27 @@ WARNED = {
 }
 
 _HOOK = "hooks"
+_BUILDER = "this part of builds; gocker build has --secret"
 
 # Path -> what is missing. Refused until then.
 LATER = {
+    **{
+        f"services.*.build.{key}": _BUILDER
+        for key in (
+            "cache_from",
+            "cache_to",
+            "entitlements",
+            "extra_hosts",
+            "no_cache_filter",
+            "platforms",
+            "provenance",
+            "sbom",
+            "secrets",
+            "shm_size",
+            "ssh",
+            "ulimits",
+        )
+    },
     "services.*.deploy.restart_policy.window": "the window of restarts",
     "services.*.logging": "log drivers; gocker always writes one log file per container",
     "services.*.post_start": _HOOK,
@@ -177,7 +199,7 @@ CHECKED = {
 }
 
 # Key -> the key beside it that makes it superfluous, and why it then has no effect.
-UNLESS = {"services.*.build": ("image", "the image is used, nothing is built")}
+UNLESS: dict[str, tuple[str, str]] = {}
 
 # Values with which a key without support changes nothing. Empty ones never do.
 HARMLESS: dict[str, frozenset[Any]] = {
