@@ -248,6 +248,19 @@ def blob_of(layout: Layout) -> bytes:
     return blob(layout, index["manifests"][0]["digest"]).read_bytes()
 
 
+def test_gc_removes_what_a_killed_pull_left(gocker: Gocker, layout: Layout) -> None:
+    killed = pull(gocker, layout, environ={"GOCKER_FAILPOINTS": "image.publish=kill"})
+    assert killed.code != 0
+    partial = gocker.data / "images/partial"
+    assert os.listdir(partial) != []
+    told = gocker.command("gc", "--dry-run")
+    assert os.listdir(partial) != []
+    assert "unfinished part of an image" in told.out + told.err
+    assert gocker.command("gc").code == 0
+    assert os.listdir(partial) == []
+    assert pull(gocker, layout).code == 0
+
+
 def test_prune_removes_what_nothing_needs_and_nothing_else(
     gocker: Gocker, layout: Layout, tmp_path: Path
 ) -> None:
