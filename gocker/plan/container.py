@@ -66,7 +66,7 @@ def container(
     profile = profiles.profile_of(service, project)
     root = host.rootfs(reference or image(service))
     profiles.check(service, profile, service.user or root.user)
-    own_user = userns.is_auto(service, project)
+    own_user = userns.is_auto(service, project, default=profile.userns)
     hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
     ids = userns.mappings(userns.wanted_range(project.name)) if own_user else None
     mounts, prepare = files.mounts(service, project, host.volumes_root, root, idmap=own_user)
