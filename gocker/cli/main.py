@@ -22,6 +22,7 @@ COMMANDS = {
     "run": ("run", True, "run one service with another command"),
     "exec": ("exec", True, "run a program in a running container"),
     "cp": ("cp", True, "copy files between a container and the host"),
+    "top": ("top", False, "list the processes of running containers"),
     "demo": ("demo", True, "run the demonstration spec"),
     "down": ("down", True, "stop a project's containers and remove what they left"),
     "create": ("create", True, "make ready what a spec needs, start nothing"),

@@ -66,7 +66,7 @@ class Starter:
         linux = message["config"]["linux"]
         program = self._program(message)
         if "netns" in message:
-            _use_network(linux, fds[3])
+            _use_network(linux, fds[-1])  # the last one, whatever the others are
         spaces = Namespaces(linux)
         user = userns.of(linux, spaces)
         try:

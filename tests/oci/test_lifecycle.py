@@ -288,3 +288,18 @@ def test_an_error_is_in_the_log_as_json(runtime: Runtime, tmp_path: Path) -> Non
     assert record["level"] == "error"
     assert record["msg"] == "container does not exist: nobody"
     assert set(record) == {"level", "msg", "time"}
+
+
+def test_device_rules_leave_the_default_devices_alone(runtime: Runtime) -> None:
+    runtime.config["linux"]["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
+    script = "echo x > /dev/null && head -c 1 /dev/zero && head -c 1 /dev/urandom > /dev/full"
+    result = runtime.run("/bin/sh", "-c", script, check=False)
+    assert result.stdout == "\0"  # and /dev/full is full, not forbidden
+    assert "Operation not permitted" not in result.stderr
+
+
+def test_debug_records_are_told_apart(runtime: Runtime) -> None:
+    runtime.write()
+    result = runtime.command("--debug", "run", "-b", str(runtime.bundle), runtime.name)
+    assert "level=debug" in result.stderr
+    assert "level=error" not in result.stderr
