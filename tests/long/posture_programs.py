@@ -45,7 +45,7 @@ stat -c %u:%g d/e/f | grep -qx 7:8 && echo done
 APT = """
 echo 'deb [trusted=yes] file:/repo ./' >/etc/apt/sources.list; rm -f /etc/apt/sources.list.d/*
 apt-get -qq update && apt-get -qq install -y gocker-hello >/dev/null && hello-gocker
-apt-get -qq remove -y gocker-hello >/dev/null && ! command -v hello-gocker && echo done
+apt-get -qq remove -y gocker-hello >/dev/null && test ! -e /usr/bin/hello-gocker && echo done
 """
 SCRIPTS: dict[str, dict[str, Any]] = {
     "python": {"command": ["/usr/bin/python3", "-c", PYTHON]},

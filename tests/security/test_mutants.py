@@ -1,4 +1,4 @@
-"""The list of mutants fits the code; a few are tried here, all by python -m tests.security.mutants."""
+"""The list of mutants fits the code; a few are tried here, all by tests.security.mutants."""
 
 from __future__ import annotations
 
