@@ -219,7 +219,7 @@ class Session:
         self._plan_due = None
         try:
             planfile.write(self.run, self._plan)
-        except HostError:
+        except (OSError, HostError):
             pass  # a full disk: nobody may ever ask for it, and `gocker exec` says what is missing
 
     @property
