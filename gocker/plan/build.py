@@ -82,6 +82,7 @@ def build(
                     reference=image(service, built_name(project, name)),
                     attachment=attachments.get(instance),
                     network=network,
+                    units=names,
                 )
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
