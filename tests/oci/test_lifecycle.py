@@ -22,7 +22,7 @@ def test_run_returns_the_programs_exit_code(runtime: Runtime) -> None:
 
 def test_run_returns_128_plus_the_signal_that_killed_it(runtime: Runtime) -> None:
     # Not PID 1 of a namespace, which a signal of its own does not kill.
-    runtime.config["linux"]["namespaces"] = [{"type": "mount"}]
+    runtime.without_namespace("pid")
     assert runtime.run("/bin/sh", "-c", "kill -9 $$", check=False).returncode == 137
 
 
@@ -147,7 +147,7 @@ def test_kill_sends_the_signal_that_it_names(runtime: Runtime, name: str) -> Non
 
 
 def test_kill_all_reaches_every_process_without_a_pid_namespace(runtime: Runtime) -> None:
-    runtime.config["linux"]["namespaces"] = [{"type": "mount"}]
+    runtime.without_namespace("pid")
     pid = runtime.create("/bin/sh", "-c", "sleep 100 & echo $!; exec sleep 100")
     runtime.start()
     wait_until(lambda: runtime.output.read_text().endswith("\n"))
@@ -159,7 +159,7 @@ def test_kill_all_reaches_every_process_without_a_pid_namespace(runtime: Runtime
 
 
 def test_delete_ends_what_a_stopped_container_left_running(runtime: Runtime) -> None:
-    runtime.config["linux"]["namespaces"] = [{"type": "mount"}]
+    runtime.without_namespace("pid")
     pid = runtime.create("/bin/sh", "-c", "sleep 100 & echo $!")
     runtime.start()
     runtime.wait(pid)
