@@ -303,3 +303,14 @@ def test_debug_records_are_told_apart(runtime: Runtime) -> None:
     result = runtime.command("--debug", "run", "-b", str(runtime.bundle), runtime.name)
     assert "level=debug" in result.stderr
     assert "level=error" not in result.stderr
+
+
+def test_a_container_without_a_process_can_be_created_and_not_started(runtime: Runtime) -> None:
+    del runtime.config["process"]
+    runtime.create()
+    assert runtime.status() == "created"
+    result = runtime.start(check=False)
+    assert result.returncode == 1
+    assert "process is not set" in result.stderr
+    assert runtime.status() == "created"
+    runtime.delete("--force")
