@@ -177,6 +177,11 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "io.read_bytes": Field("int?", "bytes read from block devices"),
         "io.write_bytes": Field("int?", "bytes written to block devices"),
     }),
+    "container.lost": ("A container died with its supervisor; told by the next command.", {
+        **_CONTAINER,
+        "reason": Field("str", "why nobody saw its end: supervisor-lost"),
+        "exit_code": Field("int", "137, as after SIGKILL"),
+    }),
     "container.failed": ("A container could not be started.", {
         **_CONTAINER,
         "verdict": _VERDICT,
