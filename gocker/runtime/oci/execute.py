@@ -11,7 +11,7 @@ from gocker.runtime.exec import Execution
 from gocker.runtime.oci import bundle, console, foreground, schema, state
 from gocker.runtime.oci.arguments import FLAG, LIST, NUMBER, TEXT, parse
 from gocker.runtime.oci.container import Container
-from gocker.runtime.oci.create import write_pid_file
+from gocker.runtime.oci.create import reset_affinity, write_pid_file
 from gocker.runtime.target import Target
 
 TYPE_CHECKING = False
@@ -124,6 +124,7 @@ def _capabilities(options: Options, base: dict[str, Any]) -> dict[str, Any]:
 def _execute(
     container: Container, config: dict[str, Any], process: dict[str, Any], options: Options
 ) -> int:
+    reset_affinity()
     program = None
     if "seccomp" in config["linux"]:
         program = seccomp.program(config["linux"]["seccomp"])

@@ -149,9 +149,9 @@ def _text(error: GockerError) -> str:
         return f'exec: "{name}": executable file not found in $PATH'
     if isinstance(error, ConfigError):
         return f"invalid configuration: {log.sentence(error)}"
-    if isinstance(error, CannotExecute):
+    if isinstance(error, CannotExecute) and "program" in error.context:
         reason = _reason(error)
-        return f"exec {error.context.get('program', '')}: {reason}: {log.sentence(error)}"
+        return f"exec {error.context['program']}: {reason}: {log.sentence(error)}"
     return log.sentence(error)
 
 
