@@ -255,6 +255,7 @@ class _Creation:
             if message["at"] == "ready":
                 self._keep(pid)
                 talk.send({})
+                child.answer(talk.receive())
                 return
             try:
                 self._hooks(pid)

@@ -6,7 +6,7 @@ import _socket as socket
 import os
 
 from gocker.errors import ConfigError, ContainerError, UsageError, from_wire
-from gocker.runtime import seccomp
+from gocker.runtime import prepare, seccomp
 from gocker.runtime.exec import Execution
 from gocker.runtime.oci import bundle, console, foreground, schema, state
 from gocker.runtime.oci.arguments import FLAG, LIST, NUMBER, TEXT, parse
@@ -144,6 +144,10 @@ def _execute(
         # Without its group it would not refuse a paused one.
         own = None if options.flag("ignore-paused") else group
         target = Target(container.id, container.record["pid"], pidfd, group, own, program)
+        if theirs >= 0:
+            import termios  # noqa: F401  # for `foreground`, which can import no more
+        # Its child enters the image's file system.
+        prepare.forget_imports()
         execution = Execution(process, target, [0, 1, 2], detach=detached, **more)  # type: ignore[arg-type]  # checked against a larger schema
         error = execution.error()
         if error is not None:
