@@ -82,6 +82,8 @@ class Loop:
         self.run_id = run_id
         self.selector = selectors.DefaultSelector()
         self._attempts: dict[str, Attempt] = {}
+        # PID and start time of each unit's last container.
+        self._processes: dict[str, tuple[int, int]] = {}
         self._current: dict[tuple[str, int], Attempt] = {}
         self._probes: Probes | None = None
         self._chronicle = Chronicle(around)
@@ -255,6 +257,10 @@ class Loop:
             attempt.link.start, made, attempt.id, fds, anonymous,
             best_effort=unit.best_effort, keep=keep,
         )  # fmt: skip
+        if made.joins:
+            from gocker.scheduler import joined
+
+            start = partial(joined.start, made.joins, self._processes, start, tuple(fds))
         if made.network is None or self._network is None:
             start()
         else:
@@ -370,6 +376,7 @@ class Loop:
         attempt = self._attempts[message["id"]]
         if self._network is not None:
             self._network.started(attempt.id)
+        self._processes[attempt.instance] = (message["pid"], message["start_time"])
         self._chronicle.started(attempt, message)
         self.tell(Started(attempt.instance, attempt.number))
 
