@@ -120,6 +120,8 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
                                     "the PID is no other process's", required=False),
         "image": Field("str", "image reference of the service"),
         "start_s": Field("float", "seconds from the request to execve"),
+        "layer": Field("str", "name of the directory of what it writes to its root, in the data "
+                       "root's containers/", required=False),
     }),
     "limit.applied": ("A limit was written to the kernel and read back.", {
         **_CONTAINER,

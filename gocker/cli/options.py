@@ -215,13 +215,14 @@ def _placed(plan: Plan, loaded: Loaded) -> Plan:
 
 def _bring_images(project: Project, loaded: Loaded, roots: Roots) -> None:
     """Have the images that the plan takes from the store; most plans take none."""
-    from gocker.plan.container import image
+    from gocker.plan.container import built_name, image
 
-    services = (*project.services.values(), *project.jobs.values())
-    if not all(image(service).startswith(("host:", "bins:")) for service in services):
+    services = {**project.services, **project.jobs}
+    images = {name: image(it, built_name(project, name)) for name, it in services.items()}
+    if not all(reference.startswith(("host:", "bins:")) for reference in images.values()):
         from gocker.cli.images import bring
 
-        bring(services, loaded, roots)
+        bring(services, images, loaded, roots)
 
 
 def make_outline(loaded: Loaded, project: Project) -> Plan:

@@ -331,6 +331,8 @@ class Session:
         failed = verdict.verdict not in ("ok", "cancelled")
         if self._plan.keep == "always" or (failed and self._plan.keep == "on_failure"):
             keep_layer(ended, record, self.run)
+            if not os.path.exists(os.path.join(self.run.path, "plan.json")):
+                self.quiet()  # whoever makes an image of it needs the plan
 
     def stdin(self, instance: str) -> int:
         """Return a descriptor for standard input: nothing to read, unless told otherwise."""

@@ -53,7 +53,7 @@ class Host:
 
 def container(
     service: Service, instance: str, project: Project, host: Host,
-    variables: Mapping[str, str] | None = None, *, job: bool,
+    variables: Mapping[str, str] | None = None, *, job: bool, reference: str = "",
     attachment: Attachment | None = None, network: NetworkPlan | None = None,
 ) -> Container:  # fmt: skip
     """Return how to make the container of `instance`; `variables` are its own.
@@ -64,7 +64,7 @@ def container(
         PlanError: what is wrong with the service and cannot be seen in the spec alone.
     """
     profile = profiles.profile_of(service, project)
-    root = host.rootfs(image(service))
+    root = host.rootfs(reference or image(service))
     profiles.check(service, profile, service.user or root.user)
     own_user = userns.is_auto(service, project, default=profile.userns)
     hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
@@ -123,10 +123,20 @@ def _servers(attachment: Attachment | None, network: NetworkPlan | None) -> list
     return nameservers(attachment, {it.key: it for it in network.networks})
 
 
-def image(service: Service) -> str:
-    """Return the reference of the service's root file system."""
+def built_name(project: Project, service: str) -> str:
+    """Return the name of an image that is built and given no other one, as compose has it."""
+    return f"{project.name}-{service}"
+
+
+def image(service: Service, built: str = "") -> str:
+    """Return the reference of the service's root file system.
+
+    `built`: the name of an image that is built and given no other one, ``PROJECT-SERVICE``.
+    """
     if service.x_gocker is not None and service.x_gocker.rootfs:
         return f"rootfs:{service.x_gocker.rootfs}"
+    if service.build is not None and built:
+        return service.image or built
     return service.image or DEFAULT_IMAGE
 
 

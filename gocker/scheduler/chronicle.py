@@ -34,6 +34,7 @@ class Chronicle:
         self._around.record("container.started", fields | {
             "process.pid": message["pid"], "process.start_time": message["start_time"],
             "image": attempt.image, "start_s": message["start_s"],
+            "layer": message.get("layer") or "",
         })  # fmt: skip
         for limit, requested, effective, file in message["applied"]:
             self._around.record("limit.applied", fields | {

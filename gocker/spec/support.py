@@ -15,7 +15,7 @@ HONOURED = {
     "include[]": "path env_file project_directory",
     "services": "*",
     "services.*": """
-        annotations attach blkio_config cap_add cap_drop command configs container_name
+        annotations attach blkio_config build cap_add cap_drop command configs container_name
         cpu_period cpu_quota cpu_shares cpus cpuset depends_on deploy devices dns dns_opt
         dns_search domainname entrypoint env_file environment expose extends extra_hosts
         group_add healthcheck hostname image init label_file labels links mac_address mem_limit
@@ -31,6 +31,9 @@ HONOURED = {
     "services.*.blkio_config.device_write_bps[]": "path rate",
     "services.*.blkio_config.device_read_iops[]": "path rate",
     "services.*.blkio_config.device_write_iops[]": "path rate",
+    "services.*.build": """
+        additional_contexts args context dockerfile dockerfile_inline labels network no_cache
+        pull tags target""",
     "services.*.configs[]": "source target uid gid mode",
     "services.*.secrets[]": "source target uid gid mode",
     "services.*.depends_on": "*",
@@ -95,7 +98,8 @@ JOB_REASON = "a job runs once; this key is for services"
 REFUSED = {
     "models": _MODELS,
     "services.*.models": _MODELS,
-    "services.*.build": "gocker does not build images yet; build elsewhere and set image",
+    "services.*.build.isolation": _WINDOWS,
+    "services.*.build.privileged": "RUN gets what packages need to be installed, and no more",
     "services.*.cpu_count": "Windows only; use cpus or cpuset",
     "services.*.cpu_percent": "Windows only; use cpus or cpuset",
     "services.*.credential_spec": _WINDOWS,
@@ -137,9 +141,27 @@ WARNED = {
 _GPU = "device requests"
 _V1 = "cgroup v1 has it, v2 does not"
 _HOOK = "hooks"
+_BUILDER = "this part of builds; gocker build has --secret"
 
 # Path -> what is missing. Refused until then.
 LATER = {
+    **{
+        f"services.*.build.{key}": _BUILDER
+        for key in (
+            "cache_from",
+            "cache_to",
+            "entitlements",
+            "extra_hosts",
+            "no_cache_filter",
+            "platforms",
+            "provenance",
+            "sbom",
+            "secrets",
+            "shm_size",
+            "ssh",
+            "ulimits",
+        )
+    },
     "services.*.cgroup": "a choice of the cgroup namespace",
     "services.*.cgroup_parent": "a choice of the parent cgroup",
     "services.*.cpu_rt_period": "realtime scheduling",
@@ -181,7 +203,7 @@ CHECKED = {
 }
 
 # Key -> the key beside it that makes it superfluous, and why it then has no effect.
-UNLESS = {"services.*.build": ("image", "the image is used, nothing is built")}
+UNLESS: dict[str, tuple[str, str]] = {}
 
 # Values with which a key without support changes nothing. Empty ones never do.
 HARMLESS: dict[str, frozenset[Any]] = {

@@ -235,8 +235,12 @@ def test_a03_no_descriptor_of_the_setup_can_be_the_working_directory(gocker: Goc
     """CVE-2024-21626: the launcher's directories are open until the very end."""
     script = "pwd; ls -d etc/hostname; cat ../../../../../etc/passwd"
     numbers = range(3, 48)
-    jobs = {f"fd{number}": {"command": ["sh", "-c", script],
-                            "working_dir": f"/proc/self/fd/{number}"} for number in numbers}  # fmt: skip
+    jobs = {
+        f"fd{number}": {
+            "command": ["sh", "-c", script], "working_dir": f"/proc/self/fd/{number}",
+        }
+        for number in numbers
+    }  # fmt: skip
     result = gocker.up({"services": jobs})
     verdicts = {number: result.verdict(f"fd{number}") for number in numbers}
     assert set(verdicts.values()) == {"start_failed"}, verdicts

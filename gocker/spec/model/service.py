@@ -13,6 +13,7 @@ from gocker.spec.model.base import Bytes, Matching, Mode, Model, Seconds, lazy, 
 
 if TYPE_CHECKING:
     from gocker.spec.model.blkio import BlkioConfig
+    from gocker.spec.model.build import Build
     from gocker.spec.model.deploy import Deploy
     from gocker.spec.model.health import Healthcheck
     from gocker.spec.model.network import Port, ServiceNetwork
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     DeployField: TypeAlias = Deploy | None
     HealthcheckField: TypeAlias = Healthcheck | None
     BlkioField: TypeAlias = BlkioConfig | None
+    BuildField: TypeAlias = Build | None
     ExtensionField: TypeAlias = ServiceExtension | None
     Mounts: TypeAlias = tuple[Mount, ...]
     Ports: TypeAlias = tuple[Port, ...]
@@ -30,6 +32,7 @@ else:
     DeployField = lazy("deploy", "Deploy")
     HealthcheckField = lazy("health", "Healthcheck")
     BlkioField = lazy("blkio", "BlkioConfig")
+    BuildField = lazy("build", "Build")
     ExtensionField = lazy("xgocker", "ServiceExtension")
     Mounts = lazy("volume", "Mount", "tuple")
     Ports = lazy("network", "Port", "tuple")
@@ -101,7 +104,8 @@ class Device(Model):
 class Container(Model):
     """What services and jobs have in common."""
 
-    image: str | None = Field(None, description="image reference")
+    image: str | None = Field(None, description="image reference; with build, its name")
+    build: BuildField = Field(None, description="how to make the image, if it is not here")
     command: Argv = Field(None, description="argv after the entrypoint; empty clears the image's")
     entrypoint: Argv = Field(None, description="argv; empty clears the image's")
     environment: dict[str, str | None] = Field({}, description="variables; null is not set")
