@@ -147,6 +147,8 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "status": Field("str", "new state", values=("starting", "healthy", "unhealthy")),
         "failing_streak": Field("int", "probes that failed in a row"),
         "output": Field("str", "end of the last probe's output, at most 4 KiB"),
+        "exit_code": Field("int?", "the last probe's exit code; null: it ran out of time, or there "
+                           "was none", required=False),
     }),
     "container.stopping": ("gocker asked a container to stop.", {
         **_CONTAINER,
@@ -176,6 +178,11 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "pids.denied": Field("int?", "forks refused by the limit"),
         "io.read_bytes": Field("int?", "bytes read from block devices"),
         "io.write_bytes": Field("int?", "bytes written to block devices"),
+    }),
+    "container.lost": ("A container died with its supervisor; told by the next command.", {
+        **_CONTAINER,
+        "reason": Field("str", "why nobody saw its end: supervisor-lost"),
+        "exit_code": Field("int", "137, as after SIGKILL"),
     }),
     "container.failed": ("A container could not be started.", {
         **_CONTAINER,

@@ -82,6 +82,7 @@ def build(
                     reference=image(service, built_name(project, name)),
                     attachment=attachments.get(instance),
                     network=network,
+                    units=names,
                 )
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
@@ -246,7 +247,10 @@ def _restart(service: Service) -> Restart:
     deploy = getattr(service, "deploy", None)
     if deploy is not None and deploy.restart_policy is not None:
         policy = deploy.restart_policy
-        return Restart(_RESTART[policy.condition], policy.max_attempts, policy.delay)  # type: ignore[arg-type]  # the values are Restart's
+        return Restart(
+            _RESTART[policy.condition],  # type: ignore[arg-type]  # the values are Restart's
+            policy.max_attempts, policy.delay, policy.window,
+        )  # fmt: skip
     condition, _, attempts = (getattr(service, "restart", None) or "no").partition(":")
     return Restart(condition, int(attempts) if attempts else None)  # type: ignore[arg-type]  # the model has checked the word
 
@@ -257,7 +261,9 @@ def _health(service: Service, root: RootFs | None) -> Healthcheck | None:
     own = _image_health(root) if root is not None and root.healthcheck else None
     if check is None:
         return own
-    if not check.enabled or (check.test is None and own is None):
+    if check.disable or (check.test is None and own is None):
+        return None
+    if check.test is not None and not check.enabled:
         return None
     default = own or Healthcheck(())
     test = default.test if check.test is None else _probe(check.test)

@@ -60,16 +60,16 @@ def finish(
     no_new_privileges = program.get("noNewPrivileges", False)
     if confine is not None:
         landlock.add(calls, root_fd, confine)  # needs a capability that is about to go
+    # Closed, not only marked: a working directory /proc/self/fd/N must not find one of them
+    # outside the container (CVE-2024-21626). Before a filter, which may not allow it.
+    for first, last in ((first_fd, keep_fd - 1), (max(keep_fd + 1, first_fd), 0xFFFFFFFF)):
+        if first <= last:
+            calls.add("close_range", first, last, 0, phase="process")
     if seccomp_program is not None and not no_new_privileges:
         seccomp.add_install(calls, *seccomp_program)  # needs a capability that is about to go
     _add_identity(calls, who, program.get("capabilities", {}), held)
     if pdeathsig:  # the kernel clears it when credentials change (prctl(2))
         calls.add("prctl", process.PR_SET_PDEATHSIG, signal.SIGKILL, phase="process")
-    # Closed, not only marked: a working directory /proc/self/fd/N must not find one of them
-    # outside the container (CVE-2024-21626).
-    for first, last in ((first_fd, keep_fd - 1), (max(keep_fd + 1, first_fd), 0xFFFFFFFF)):
-        if first <= last:
-            calls.add("close_range", first, last, 0, phase="process")
     calls.add("chdir", calls.buffer(os.fsencode(cwd)), phase="cwd", path=cwd)
     if no_new_privileges:
         calls.add("prctl", process.PR_SET_NO_NEW_PRIVS, 1, phase="process")
@@ -103,7 +103,7 @@ def _environment(env: list[str], home: str) -> dict[str, str]:
     for item in env:
         key, _, value = item.partition("=")
         environment[key] = value
-    environment.setdefault("HOME", home)
+    environment["HOME"] = environment.get("HOME") or home
     return environment
 
 

@@ -32,6 +32,7 @@ from gocker.scheduler.messages import (
     ReadyLine,
     Record,
     Signal,
+    SignalUnits,
     Start,
     Started,
     StartFailed,
@@ -82,6 +83,8 @@ class Loop:
         self.run_id = run_id
         self.selector = selectors.DefaultSelector()
         self._attempts: dict[str, Attempt] = {}
+        # PID and start time of each unit's last container.
+        self._processes: dict[str, tuple[int, int]] = {}
         self._current: dict[tuple[str, int], Attempt] = {}
         self._probes: Probes | None = None
         self._chronicle = Chronicle(around)
@@ -114,7 +117,7 @@ class Loop:
         self.selector.register(self._around.settled_fd, selectors.EVENT_READ, self._around.settled)
         if self._network is not None:
             self._network.watch(self.selector, self._network_lost, partial(self._obey, []))
-        with signals.Events(self.selector, lambda number: self.tell(Interrupted(number))):
+        with signals.Events(self.selector, self._signalled, self._around.passed_signals):
             self._obey(self.machine.begin(time.monotonic()))
             if self._control is not None:
                 self._control.serve(self, self.selector)
@@ -157,6 +160,13 @@ class Loop:
     def record(self, event: str, fields: dict[str, Any]) -> None:
         """Write an event of the run's log."""
         self._around.record(event, fields)
+
+    def _signalled(self, number: int) -> None:
+        """Pass a signal on to the one container that we stand for, or end."""
+        if number in self._around.passed_signals:
+            self.tell(SignalUnits(self._around.passed_to, number))
+        else:
+            self.tell(Interrupted(number))
 
     def tell(self, event: Event) -> None:
         """Hand an event to the machine and do what it says."""
@@ -255,6 +265,10 @@ class Loop:
             attempt.link.start, made, attempt.id, fds, anonymous,
             best_effort=unit.best_effort, keep=keep,
         )  # fmt: skip
+        if made.joins:
+            from gocker.scheduler import joined
+
+            start = partial(joined.start, made.joins, self._processes, start, tuple(fds))
         if made.network is None or self._network is None:
             start()
         else:
@@ -370,6 +384,7 @@ class Loop:
         attempt = self._attempts[message["id"]]
         if self._network is not None:
             self._network.started(attempt.id)
+        self._processes[attempt.instance] = (message["pid"], message["start_time"])
         self._chronicle.started(attempt, message)
         self.tell(Started(attempt.instance, attempt.number))
 

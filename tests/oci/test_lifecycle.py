@@ -22,7 +22,7 @@ def test_run_returns_the_programs_exit_code(runtime: Runtime) -> None:
 
 def test_run_returns_128_plus_the_signal_that_killed_it(runtime: Runtime) -> None:
     # Not PID 1 of a namespace, which a signal of its own does not kill.
-    runtime.config["linux"]["namespaces"] = [{"type": "mount"}]
+    runtime.without_namespace("pid")
     assert runtime.run("/bin/sh", "-c", "kill -9 $$", check=False).returncode == 137
 
 
@@ -147,7 +147,7 @@ def test_kill_sends_the_signal_that_it_names(runtime: Runtime, name: str) -> Non
 
 
 def test_kill_all_reaches_every_process_without_a_pid_namespace(runtime: Runtime) -> None:
-    runtime.config["linux"]["namespaces"] = [{"type": "mount"}]
+    runtime.without_namespace("pid")
     pid = runtime.create("/bin/sh", "-c", "sleep 100 & echo $!; exec sleep 100")
     runtime.start()
     wait_until(lambda: runtime.output.read_text().endswith("\n"))
@@ -159,7 +159,7 @@ def test_kill_all_reaches_every_process_without_a_pid_namespace(runtime: Runtime
 
 
 def test_delete_ends_what_a_stopped_container_left_running(runtime: Runtime) -> None:
-    runtime.config["linux"]["namespaces"] = [{"type": "mount"}]
+    runtime.without_namespace("pid")
     pid = runtime.create("/bin/sh", "-c", "sleep 100 & echo $!")
     runtime.start()
     runtime.wait(pid)
@@ -303,3 +303,27 @@ def test_debug_records_are_told_apart(runtime: Runtime) -> None:
     result = runtime.command("--debug", "run", "-b", str(runtime.bundle), runtime.name)
     assert "level=debug" in result.stderr
     assert "level=error" not in result.stderr
+
+
+def test_a_container_without_a_process_can_be_created_and_not_started(runtime: Runtime) -> None:
+    del runtime.config["process"]
+    runtime.create()
+    assert runtime.status() == "created"
+    result = runtime.start(check=False)
+    assert result.returncode == 1
+    assert "process is not set" in result.stderr
+    assert runtime.status() == "created"
+    runtime.delete("--force")
+
+
+def test_the_callers_affinity_is_not_the_containers(runtime: Runtime) -> None:
+    mine = os.sched_getaffinity(0)
+    if len(mine) < 2:
+        pytest.skip("needs two CPUs")
+    os.sched_setaffinity(0, {min(mine)})
+    try:
+        text = runtime.run("/bin/cat", "/proc/self/status").stdout
+    finally:
+        os.sched_setaffinity(0, mine)
+    allowed = next(line for line in text.splitlines() if line.startswith("Cpus_allowed:"))
+    assert int(allowed.split()[1].replace(",", ""), 16).bit_count() >= len(mine)

@@ -90,6 +90,10 @@ class FileGrant(Model):
     mode: Mode | None = Field(None, description="file mode; default 0444")
 
 
+DeviceRule = Annotated[
+    str,
+    Matching(r"[abc] (\d{1,7}|\*):(\d{1,7}|\*) [rwm]{1,3}", "as c 1:3 rwm, numbers or *"),
+]
 Permissions = Annotated[str, Matching("[rwm]{1,3}", "letters of rwm")]
 
 
@@ -120,6 +124,7 @@ class Container(Model):
     platform: str | None = Field(None, description="os/arch")
     pull_policy: str | None = Field(None, description="when to pull the image")
 
+    volumes_from: Strings = Field((), description="services whose volumes it has, :ro or :rw")
     volumes: Mounts = Field((), description="mounts in the order of the file")
     tmpfs: Strings = Field((), description="path[:options] of tmpfs mounts")
     read_only: bool = Field(False, description="read-only root")
@@ -142,6 +147,16 @@ class Container(Model):
     memswap_limit: Bytes | None = Field(
         None, ge=-1, description="memory plus swap, bytes; -1 unlimited"
     )
+    mem_swappiness: int | None = Field(
+        None, ge=-1, le=100, description="0..100, cgroup v1 only; -1 is the kernel's default"
+    )
+    oom_kill_disable: bool = Field(False, description="wait instead; cgroup v1 only")
+    cpu_rt_period: int | None = Field(
+        None, ge=0, description="realtime period, microseconds; cgroup v1 only"
+    )
+    cpu_rt_runtime: int | None = Field(
+        None, ge=0, description="realtime runtime, microseconds; cgroup v1 only"
+    )
     pids_limit: int | None = Field(None, ge=-1, description="most tasks; -1 unlimited")
     blkio_config: BlkioField = Field(None, description="block I/O weight and throttles")
     oom_score_adj: int | None = Field(
@@ -154,6 +169,17 @@ class Container(Model):
     security_opt: Strings = Field((), description="confinement")
     sysctls: dict[str, str] = Field({}, description="kernel parameters of the namespaces")
 
+    pid: str | None = Field(None, description="host, or service:NAME; default its own")
+    ipc: str | None = Field(
+        None, description="host, private, shareable, none or service:NAME; default private"
+    )
+    uts: Literal["host"] | None = Field(None, description="host: the host's names")
+    cgroup: Literal["host", "private"] | None = Field(None, description="cgroup namespace")
+    cgroup_parent: str | None = Field(None, description="cgroup below which it is made")
+    device_cgroup_rules: tuple[DeviceRule, ...] = Field(
+        (), description="devices it may use: type major:minor access"
+    )
+    privileged: bool = Field(False, description="all capabilities and devices, no masks")
     userns_mode: Literal["host", "auto"] | None = Field(
         None, description="auto: ids of the host that only this project has"
     )
