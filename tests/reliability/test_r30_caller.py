@@ -26,7 +26,7 @@ def up(gocker: Gocker, spec: Spec, *options: str, **how: object) -> subprocess.P
     argv = [sys.executable, "-m", "gocker", "up", str(gocker.write(spec)), *options]
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]  # any of its options
         argv, env=gocker.environ, cwd=gocker.root,
-        preexec_fn=how.pop("enter", gocker.nest.enter), **how,
+        preexec_fn=how.pop("enter", gocker.nest.enter), **how,  # noqa: PLW1509  # writes and closes
     )  # fmt: skip
 
 
