@@ -118,7 +118,9 @@ class Storm:
 
     def _layers(self) -> dict[str, Any]:
         top = self.gocker.data / "images/layers"
-        return {path.name: tree(path / "fs") for path in top.iterdir()}
+        found = {path.name: tree(path / "fs") for path in top.iterdir()}
+        # The archives say nothing of their root: it has the time of unpacking.
+        return {name: {**files, "": ()} for name, files in found.items()}
 
     def _check_contents(self) -> None:
         """Compare layers with those of the same name that were seen before: names are contents."""
