@@ -85,7 +85,8 @@ def podman(top: Path, root: Path, probe: Path) -> str:
     call = f"podman --root {top}/podman --runroot {top}/podman-run --cgroup-manager cgroupfs"
     run = (
         f"tar -C {root} -c . | {call} import -q - gocker-peer >/dev/null && "
-        f"{call} run --rm --network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 -v {probe}:/p:ro gocker-peer "
+        f"{call} run --rm --network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 "
+        f"-v {probe}:/p:ro gocker-peer "
         'sh -c "$SCRIPT"; '
         f"{call} rmi -f gocker-peer >/dev/null 2>&1; {call} system reset -f >/dev/null 2>&1"
     )

@@ -6,6 +6,7 @@ import _socket as socket
 import os
 
 from gocker.errors import ConfigError, ContainerError, UsageError, from_wire
+from gocker.linux import capability
 from gocker.runtime import prepare, seccomp
 from gocker.runtime.exec import Execution
 from gocker.runtime.oci import bundle, console, foreground, schema, state
@@ -112,6 +113,9 @@ def _user(options: Options, base: dict[str, Any]) -> dict[str, Any]:
 
 def _capabilities(options: Options, base: dict[str, Any]) -> dict[str, Any]:
     more = [name for item in options.list("cap") for name in item.split(",")]
+    for name in more:
+        if name not in capability.NUMBERS:
+            raise UsageError(f"--cap: unknown capability {name!r}")
     made = dict(base)
     for kind in _CAPABILITY_SETS:
         made[kind] = sorted({*base.get(kind, ()), *more})
