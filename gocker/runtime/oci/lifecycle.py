@@ -184,6 +184,8 @@ def run_command(globals_: Globals, argv: list[str]) -> int:
     else:
         request.console_fd = _connect_console(options, config, detached=detached)
     made = create(request, config)
+    # Before the program writes its first line.
+    master = foreground.receive(ours) if ours >= 0 else -1
     try:
         _start(globals_, made.container, config)
     except BaseException:
@@ -195,7 +197,7 @@ def run_command(globals_: Globals, argv: list[str]) -> int:
         return 0
     if request.console_fd >= 0:
         os.close(request.console_fd)
-    return foreground.wait(globals_, made, ours, keep=options.flag("keep"))
+    return foreground.wait(globals_, made, master, keep=options.flag("keep"))
 
 
 def kill_command(globals_: Globals, argv: list[str]) -> int:
