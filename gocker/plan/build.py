@@ -83,6 +83,7 @@ def build(
                     attachment=attachments.get(instance),
                     network=network,
                     units=names,
+                    directory=directory,
                 )
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
