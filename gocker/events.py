@@ -99,6 +99,8 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
     "container.started": ("The container's program was executed.", {
         **_CONTAINER,
         "process.pid": Field("int", "PID of the container's first process, as the host sees it"),
+        "process.start_time": Field("int", "when it started, in clock ticks since boot: with it "
+                                    "the PID is no other process's", required=False),
         "image": Field("str", "image reference of the service"),
         "start_s": Field("float", "seconds from the request to execve"),
     }),

@@ -63,13 +63,23 @@ class Root(TypedDict):
     readonly: NotRequired[bool]
 
 
+class IDMapping(TypedDict):
+    """linux.uidMappings[] and gidMappings[], also of a mount."""
+
+    containerID: int
+    hostID: int
+    size: int
+
+
 class Mount(TypedDict):
-    """mounts[]: `options` as in mount(8)."""
+    """mounts[]: `options` as in mount(8); mappings with the options ``idmap`` and ``ridmap``."""
 
     destination: str
     type: NotRequired[str]
     source: NotRequired[str]
     options: NotRequired[list[str]]
+    uidMappings: NotRequired[list[IDMapping]]
+    gidMappings: NotRequired[list[IDMapping]]
 
 
 class Namespace(TypedDict):
@@ -199,10 +209,27 @@ class Seccomp(TypedDict):
     syscalls: NotRequired[list[SeccompRule]]
 
 
+class TimeOffset(TypedDict, total=False):
+    """linux.timeOffsets.monotonic and .boottime."""
+
+    secs: int
+    nanosecs: int
+
+
+class TimeOffsets(TypedDict, total=False):
+    """linux.timeOffsets."""
+
+    monotonic: TimeOffset
+    boottime: TimeOffset
+
+
 class Linux(TypedDict, total=False):
     """linux."""
 
     namespaces: list[Namespace]
+    uidMappings: list[IDMapping]
+    gidMappings: list[IDMapping]
+    timeOffsets: TimeOffsets
     devices: list[Device]
     cgroupsPath: str
     resources: Resources
@@ -239,6 +266,10 @@ class File(TypedDict):
 _STRUCTS: dict[str, type] = {
     "": Config, "root": Root, "process": Process, "process.user": User,
     "process.rlimits": Rlimit, "process.capabilities": Capabilities, "mounts": Mount,
+    "mounts.uidMappings": IDMapping, "mounts.gidMappings": IDMapping,
+    "linux.timeOffsets": TimeOffsets, "linux.timeOffsets.monotonic": TimeOffset,
+    "linux.timeOffsets.boottime": TimeOffset,
+    "linux.uidMappings": IDMapping, "linux.gidMappings": IDMapping,
     "linux": Linux, "linux.namespaces": Namespace, "linux.devices": Device,
     "linux.resources": Resources, "linux.resources.memory": Memory, "linux.resources.cpu": Cpu,
     "linux.resources.pids": Pids, "linux.resources.devices": DeviceRule,

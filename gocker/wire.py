@@ -13,15 +13,19 @@ Requests (front to launcher), each with ``op``:
 ``release``  ``id``: of a container that was started with ``keep`` and has ended
 ``signal``   ``id``, ``signal``; ``or_kill``: SIGKILL instead if PID 1 could not receive it
 ``kill``     ``id``: every process of the container, at once
-``exec``     ``id``, ``exec_id``, ``process`` (OCI), ``timeout_s``, fds stdin, stdout, stderr
+``join``     ``id``, ``pid``, ``start_time``, ``cgroups_path``, ``seccomp``: a container that
+             another process started is one that ``exec`` can name from now on
+``exec``     ``id``, ``exec_id``, ``process`` (OCI), ``timeout_s``, ``orphan``, ``report``;
+             fds stdin, stdout, stderr
+``exec_signal``  ``exec_id``, ``signal``
 ``freeze``   ``id``, ``frozen``
 ``check``    ``resources``, a list: whether this host has what they need
 ``sweep``    ``names``, ``unknown``, ``directories``: remove what dead runs left
 
 Events (launcher to front), each with ``event``, ``t`` (CLOCK_MONOTONIC, seconds) and, for a
-container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``exec_exited``,
-``swept``, ``checked``. Their fields are documented where the launcher sends them
-(runtime/launcher.py).
+container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``joined``,
+``exec_started``, ``exec_exited``, ``swept``, ``checked``. Their fields are documented where the
+launcher sends them (runtime/launcher.py).
 """
 
 from __future__ import annotations

@@ -78,6 +78,10 @@ class Cgroup:
         """
         raise NotImplementedError
 
+    def is_frozen(self) -> bool:
+        """Return whether its processes are stopped, or about to be, by `freeze` or from above."""
+        raise NotImplementedError
+
     def kill(self) -> None:
         """Send SIGKILL to every process, forks under way included; they die soon after.
 
@@ -242,6 +246,16 @@ class Cgroup:
         """Return the limit in force, or None for none."""
         limit = self.limits.get(name, -1)
         return None if limit < 0 else limit
+
+    def child(self, name: str) -> Cgroup:
+        """Make a cgroup below this one, for a part of its processes; return it.
+
+        In one hierarchy, without controllers or limits of its own: enough to kill them by.
+        """
+        directory = self._main() or self.directories[0]
+        path = f"{self.path}/{name}"
+        tree.mkdir(path, self.manager.fd(directory))
+        return self.manager.group(path, [directory])
 
     def _main(self) -> str | None:
         """Return the hierarchy whose list of processes counts: the freezer's, or any."""

@@ -193,6 +193,10 @@ class Cgroup(group.Cgroup):
                 )  # fmt: skip
             time.sleep(0.0005)
 
+    def is_frozen(self) -> bool:
+        """Return what freezer.state says; False without the freezer."""
+        return (self._read("freezer", "freezer.state") or "THAWED\n") != "THAWED\n"
+
     def _freezer(self, state: str, path: str | None = None) -> None:
         fd = self.manager.fd(self.manager.directories["freezer"])
         try:

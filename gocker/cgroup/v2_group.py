@@ -177,6 +177,11 @@ class Cgroup(group.Cgroup):
             phase="freeze", container_id=self.path,
         )  # fmt: skip
 
+    def is_frozen(self) -> bool:
+        """Return whether cgroup.freeze is set here, or all processes are frozen from above."""
+        asked = self._number("cgroup", "cgroup.freeze") == 1
+        return asked or self._flat("cgroup", "cgroup.events").get("frozen") == 1
+
     def kill(self) -> None:
         """Write cgroup.kill (Linux 5.14); before, kill what is listed until nothing is."""
         try:

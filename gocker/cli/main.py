@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "up": ("up", True, "run a spec's services and jobs until they are done"),
     "run": ("run", True, "run one service with another command"),
+    "exec": ("exec", True, "run a program in a running container"),
     "demo": ("demo", True, "run the demonstration spec"),
     "down": ("down", True, "stop a project's containers and remove what they left"),
     "ps": ("ps", False, "list containers"),
@@ -34,6 +35,9 @@ COMMANDS = {
 # Options before the command that take a value of their own.
 _WITH_VALUE = {"-f", "--file", "-p", "--project-name", "--project-directory", "--profile",
                "--env-file", "--parallel", "--color", "--ansi", "--progress"}  # fmt: skip
+
+# Commands whose last arguments are another program's, with options of its own.
+_WITH_COMMAND = frozenset(("exec", "run"))
 
 
 def main() -> NoReturn:
@@ -50,7 +54,8 @@ def run(argv: list[str]) -> int:
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
     try:
-        if needs_launcher and not {"-h", "--help", "--dry-run"} & set(argv):
+        own = set() if name in _WITH_COMMAND else {"-h", "--help", "--dry-run"}
+        if needs_launcher and not own & set(argv):
             signals.hold()
             try:
                 launcher = _launcher()

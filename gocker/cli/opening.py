@@ -29,7 +29,10 @@ def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
     run = None
     try:
         run = Run.create(roots, plan.project, plan.files)
-        ask_launcher(launcher, roots, run)
+        ids_fd = _claim_ids(plan, roots)
+        ask_launcher(launcher, roots, run, locks=ids_fd)
+        for fd in ids_fd:
+            os.close(fd)
         for made in plan.containers.values():
             profile = made.config["linux"].get("seccomp")
             if profile is not None:
@@ -43,14 +46,34 @@ def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
     return run
 
 
+def _claim_ids(plan: Plan, roots: Roots) -> tuple[int, ...]:
+    """Give the plan's user namespaces ids that nobody else has; return what holds them."""
+    if not any("uidMappings" in made.config["linux"] for made in plan.containers.values()):
+        return ()
+    from gocker.plan import userns
+    from gocker.state import ids
+
+    wanted = userns.wanted_range(plan.project)
+    number, fd = ids.claim(roots, wanted, userns.COUNT)
+    if number != wanted:
+        userns.move(plan, number)
+    return (fd,)
+
+
 def prepare_launcher(launcher: Launcher, roots: Roots, run: Run | None) -> dict[str, Any]:
     """Tell the launcher where to work; return what it says of the host."""
     ask_launcher(launcher, roots, run)
     return launcher.answer()
 
 
-def ask_launcher(launcher: Launcher, roots: Roots, run: Run | None, number: int = 0) -> None:
-    """Tell the launcher where to work, without waiting; `number` tells those of a run apart."""
+def ask_launcher(
+    launcher: Launcher, roots: Roots, run: Run | None, number: int = 0,
+    locks: tuple[int, ...] = (),
+) -> None:  # fmt: skip
+    """Tell the launcher where to work, without waiting; `number` tells those of a run apart.
+
+    `locks`: descriptors that it is to hold beside the run's.
+    """
     os.close(roots.open_live("scratch"))
     os.close(roots.open_data("containers"))
     message = {
@@ -62,4 +85,4 @@ def ask_launcher(launcher: Launcher, roots: Roots, run: Run | None, number: int 
         "vfork": not os.environ.get("GOCKER_NO_VFORK"),
         "everywhere": run is None,
     }
-    launcher.ask(message, (run.lock_fd,) if run is not None else ())
+    launcher.ask(message, (run.lock_fd, *locks) if run is not None else ())

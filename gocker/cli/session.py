@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import gocker
 from gocker.cli import timings
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from gocker.state.roots import Roots
     from gocker.state.run import Run
 
+# When the plan is written: after so long without any event, or so long after the first start.
+_QUIET_S = 0.02
+_PLAN_AFTER_S = 1.0
 _CHECKED_AT_ONCE = 100  # resources in one message: about 1 KB each, of wire.MAX_MESSAGE
 
 
@@ -71,6 +75,9 @@ class Session:
         self.reports: dict[str, list[str]] = {}
         self._log: RunLog
         self.summary = Summary()
+        # Until when the plan has to be on disk, for `gocker exec`; None: it is, or need not be.
+        self._plan_due: float | None = None
+        self._plan_written = False
 
     def execute(self, options: Options) -> Result:
         """Run the plan to its end; the launcher has cleaned up when this returns."""
@@ -134,9 +141,28 @@ class Session:
         """Append an event to the run's log and to the summary."""
         if event == "container.started":
             timings.once("first container started")
+            if not self._plan_written:
+                self._plan_written = True
+                self._plan_due = time.monotonic() + _PLAN_AFTER_S
         record = self._log.record(event, self.mask.fields(fields) if self.mask else fields)
         self.summary.add(record)
         return record
+
+    def quiet_s(self) -> float | None:
+        """Return how long to wait for a quiet moment; 0 when it has to be now."""
+        if self._plan_due is None:
+            return None
+        return max(0.0, min(_QUIET_S, self._plan_due - time.monotonic()))
+
+    def quiet(self) -> None:
+        """Write the plan: not before it is needed, so that it costs a start nothing."""
+        from gocker.state import planfile
+
+        self._plan_due = None
+        try:
+            planfile.write(self.run, self._plan)
+        except HostError:
+            pass  # a full disk: nobody may ever ask for it, and `gocker exec` says what is missing
 
     def open_log(self, instance: str, attempt: int) -> int:
         """Return a descriptor for a container's raw output."""

@@ -1,8 +1,12 @@
-"""mount(2), umount2(2), pivot_root(2), open_tree(2), move_mount(2), mount_setattr(2)."""
+"""mount(2), umount2(2), pivot_root(2), and the calls that mount by descriptors.
+
+open_tree(2), move_mount(2), mount_setattr(2); fsopen(2), fsconfig(2), fsmount(2).
+"""
 
 from __future__ import annotations
 
 import ctypes
+import os
 from errno import ENOENT, ENOTDIR
 
 from gocker.linux.libc import INT, LONG, PTR, STR, UINT, ULONG, encode, failed, prototype, syscall
@@ -42,7 +46,13 @@ MOUNT_ATTR__ATIME = 0x70
 MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
+MOUNT_ATTR_IDMAP = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
+
+FSOPEN_CLOEXEC = 1
+FSMOUNT_CLOEXEC = 1
+FSCONFIG_SET_STRING = 1
+FSCONFIG_CMD_CREATE = 6
 
 # include/uapi/linux/fcntl.h
 AT_FDCWD = -100
@@ -59,6 +69,9 @@ _pivot_root = syscall("pivot_root", STR, STR)
 _open_tree = syscall("open_tree", INT, STR, UINT)
 _move_mount = syscall("move_mount", INT, STR, INT, STR, UINT)
 _mount_setattr = syscall("mount_setattr", INT, STR, UINT, PTR, LONG)
+_fsopen = syscall("fsopen", STR, UINT)
+_fsconfig = syscall("fsconfig", INT, UINT, STR, STR, INT)
+_fsmount = syscall("fsmount", INT, UINT, UINT)
 
 
 class _MountAttr(ctypes.Structure):
@@ -127,13 +140,41 @@ def move_mount(from_fd: int, to_fd: int) -> None:
 
 def mount_setattr(
     dir_fd: int, path: str, *, attr_set: int = 0, attr_clr: int = 0, propagation: int = 0,
-    recursive: bool = False,
+    recursive: bool = False, userns_fd: int = -1,
 ) -> None:  # fmt: skip
-    """mount_setattr(2), Linux 5.12: the one call that changes a whole tree of mounts."""
-    attr = _MountAttr(attr_set, attr_clr, propagation, 0)
+    """mount_setattr(2), Linux 5.12: the one call that changes a whole tree of mounts.
+
+    `userns_fd`: a user namespace whose mapping the mounts get (MOUNT_ATTR_IDMAP); they must not
+    have one yet, and be detached.
+    """
+    if userns_fd >= 0:
+        attr_set |= MOUNT_ATTR_IDMAP
+    attr = _MountAttr(attr_set, attr_clr, propagation, max(userns_fd, 0))
     flags = (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)
     result = _mount_setattr(
         dir_fd, encode(path), flags, ctypes.addressof(attr), ctypes.sizeof(attr)
     )
     if result < 0:
         raise failed("mount_setattr", path, attr_set=attr_set, attr_clr=attr_clr)
+
+
+def new_mount(fstype: str, options: tuple[tuple[str, str], ...], attributes: int) -> int:
+    """Return a descriptor of a detached mount of a new file system (fsopen(2), Linux 5.2).
+
+    `options` go one by one as key and value: no character of a value becomes another option.
+    """
+    fs_fd = _fsopen(encode(fstype), FSOPEN_CLOEXEC)
+    if fs_fd < 0:
+        raise failed("fsopen", fstype)
+    try:
+        for key, value in options:
+            if _fsconfig(fs_fd, FSCONFIG_SET_STRING, encode(key), encode(value), 0) < 0:
+                raise failed("fsconfig", fstype, key=key, value=value)
+        if _fsconfig(fs_fd, FSCONFIG_CMD_CREATE, None, None, 0) < 0:
+            raise failed("fsconfig", fstype)
+        fd = _fsmount(fs_fd, FSMOUNT_CLOEXEC, attributes)
+        if fd < 0:
+            raise failed("fsmount", fstype)
+        return fd
+    finally:
+        os.close(fs_fd)

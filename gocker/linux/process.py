@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
 
 from gocker.linux.libc import INT, LONG, PTR, STR, UINT, ULONG, encode, failed, prototype, syscall
 
 # include/uapi/linux/sched.h
 CLONE_NEWTIME = 0x80
 CLONE_PIDFD = 0x1000
+CLONE_PARENT = 0x8000
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
 CLONE_NEWUTS = 0x4000000
@@ -56,7 +58,6 @@ _keyctl = syscall("keyctl", INT, STR)
 
 _pidfd = ctypes.c_int(-1)
 _clone_args = CloneArgs()
-_clone_args.exit_signal = _SIGCHLD
 _clone_args.pidfd = ctypes.addressof(_pidfd)
 _CLONE_ARGS = ctypes.addressof(_clone_args)
 _CLONE_SIZE = ctypes.sizeof(_clone_args)
@@ -68,12 +69,31 @@ def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
     CLONE_PIDFD is added. The child has a copy of this process's memory; the caller must have
     one thread only. `cgroup_fd`: directory of a v2 cgroup to start in.
     """
+    # With CLONE_PARENT the child is our sibling and takes our own signal.
+    _clone_args.exit_signal = 0 if flags & CLONE_PARENT else _SIGCHLD
     _clone_args.flags = flags | CLONE_PIDFD | (0 if cgroup_fd is None else CLONE_INTO_CGROUP)
     _clone_args.cgroup = cgroup_fd or 0
     pid = _clone3(_CLONE_ARGS, _CLONE_SIZE)
     if pid < 0:
         raise failed("clone3", flags=flags)
     return (pid, _pidfd.value) if pid else (0, -1)
+
+
+def start_time(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None if it is not there.
+
+    Source: proc_pid_stat(5), field 22, counted from the bracket that ends the name.
+    """
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return int(os.read(fd, 4096).rpartition(b")")[2].split(None, 20)[19])
+    except (OSError, IndexError):
+        return None
+    finally:
+        os.close(fd)
 
 
 def unshare(flags: int) -> None:

@@ -21,7 +21,7 @@ import sys
 
 from gocker.errors import InternalError
 from gocker.linux.libc import INT, LONG, PTR, prototype
-from gocker.linux.process import CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs
+from gocker.linux.process import CLONE_INTO_CGROUP, CLONE_PARENT, CLONE_PIDFD, CloneArgs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,12 +93,13 @@ class Spawner:
         if _mprotect(address, _PAGE, mmap.PROT_READ | mmap.PROT_EXEC) < 0:
             raise OSError(ctypes.get_errno(), "mprotect")
         self._spawn = _SPAWN(address)
-        self._stack = mmap.mmap(-1, _STACK_SIZE)
+        # Private: a child that makes a child by plain clone3 must not share its stack with it.
+        self._stack = mmap.mmap(-1, _STACK_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         stack = ctypes.addressof(ctypes.c_char.from_buffer(self._stack))
         if _mprotect(stack, _PAGE, _PROT_NONE) < 0:  # an overflow is a fault, not a surprise
             raise OSError(ctypes.get_errno(), "mprotect")
         self._pidfd = ctypes.c_int(-1)
-        self._arguments = CloneArgs(exit_signal=_SIGCHLD, stack=stack, stack_size=_STACK_SIZE)
+        self._arguments = CloneArgs(stack=stack, stack_size=_STACK_SIZE)
         self._arguments.pidfd = ctypes.addressof(self._pidfd)
         self._function = _CALLBACK(self._child)
         self._frame = _Frame(ctypes.cast(self._function, PTR))
@@ -120,6 +121,8 @@ class Spawner:
         into = 0 if cgroup_fd is None else CLONE_INTO_CGROUP
         self._arguments.flags = flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | into
         self._arguments.cgroup = cgroup_fd or 0
+        # With CLONE_PARENT the child is our sibling and takes our own signal.
+        self._arguments.exit_signal = 0 if flags & CLONE_PARENT else _SIGCHLD
         self._frame.calls = self._frame.failed = None
         self._prepare, self._error = prepare, None
         pid = self._spawn(

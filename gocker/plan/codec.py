@@ -46,6 +46,19 @@ def decode(stored: dict[str, Any]) -> model.Plan:
     return plan
 
 
+def part(stored: dict[str, Any], field: str, key: str) -> Any:
+    """Return one entry of a plan's dictionary `field`, without decoding the rest.
+
+    Raises:
+        KeyError, TypeError, ValueError, IndexError: if there is none, or it is no such value.
+    """
+    tag, *fields = stored["plan"]
+    if tag != "Plan":
+        raise TypeError("not a plan")
+    entries = fields[model.Plan.__match_args__.index(field)]
+    return _decode(entries[1][key], stored["shared"])
+
+
 class _Encoder:
     def __init__(self, shared: list[Any]) -> None:
         self._shared = shared

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from gocker.errors import PlanError
 from gocker.image.resolve import HIDDEN_MODES
-from gocker.plan import files, posture
+from gocker.plan import files, posture, userns
 from gocker.plan.model import Container
 from gocker.plan.resources import device_number, resources
 from gocker.values import dataclass, field
@@ -58,15 +58,17 @@ def container(
         PlanError: what is wrong with the service and cannot be seen in the spec alone.
     """
     root = host.rootfs(image(service))
+    own_user = userns.is_auto(service, project)
     hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
-    mounts, prepare = files.mounts(service, project, host.volumes_root)
+    ids = userns.mappings(userns.wanted_range(project.name)) if own_user else None
+    mounts, prepare = files.mounts(service, project, host.volumes_root, idmap=own_user)
     config: oci.Config = {
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": service.read_only},
         "hostname": hostname,
         "process": _process(service, root, hostname, host, variables or {}),
         "mounts": mounts,
-        "linux": _linux(service, host, job=job),
+        "linux": _linux(service, host, ids, job=job),
     }
     if service.domainname:
         config["domainname"] = service.domainname
@@ -200,6 +202,8 @@ def seccomp_unconfined(service: Service) -> bool:
     return any(option.replace("=", ":") == "seccomp:unconfined" for option in service.security_opt)
 
 
+_PING = "net.ipv4.ping_group_range"
+
 # Equal parts of configurations are the same object: the executor sends each of them once.
 _READONLY_PATHS = list(posture.READONLY_PATHS)
 _seccomp = lru_cache(posture.default_seccomp)
@@ -211,11 +215,15 @@ def _masked_paths(cpus: int) -> list[str]:
 
 
 @lru_cache
-def _default_sysctl(ipv6: bool) -> dict[str, str]:
-    return posture.SYSCTL | (posture.SYSCTL_IPV6 if ipv6 else {})
+def _default_sysctl(ipv6: bool, own_user: bool) -> dict[str, str]:
+    found = posture.SYSCTL | (posture.SYSCTL_IPV6 if ipv6 else {})
+    # Its last number must be a group that is mapped.
+    return found | ({_PING: f"0 {userns.SIZE - 1}"} if own_user else {})
 
 
-def _linux(service: Service, host: Host, *, job: bool) -> oci.Linux:
+def _linux(
+    service: Service, host: Host, ids: list[oci.IDMapping] | None, *, job: bool
+) -> oci.Linux:
     own_network = service.network_mode != "host"
     kinds = ["mount", "uts", "ipc", "pid", "cgroup", *(["network"] if own_network else [])]
     linux: oci.Linux = {
@@ -225,7 +233,10 @@ def _linux(service: Service, host: Host, *, job: bool) -> oci.Linux:
         "maskedPaths": _masked_paths(host.cpus),
         "readonlyPaths": _READONLY_PATHS,
     }
-    sysctl = _sysctl(service, host, own_network=own_network)
+    if ids is not None:
+        linux["namespaces"].append({"type": "user"})
+        linux["uidMappings"] = linux["gidMappings"] = ids
+    sysctl = _sysctl(service, host, own_network=own_network, own_user=ids is not None)
     if sysctl:
         linux["sysctl"] = sysctl
     if not seccomp_unconfined(service):
@@ -240,8 +251,8 @@ def _linux(service: Service, host: Host, *, job: bool) -> oci.Linux:
     return linux
 
 
-def _sysctl(service: Service, host: Host, *, own_network: bool) -> dict[str, str]:
-    found = _default_sysctl(host.ipv6) if own_network else {}
+def _sysctl(service: Service, host: Host, *, own_network: bool, own_user: bool) -> dict[str, str]:
+    found = _default_sysctl(host.ipv6, own_user) if own_network else {}
     if service.sysctls:
         found = dict(found)
     for name, value in service.sysctls.items():

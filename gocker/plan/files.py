@@ -35,9 +35,12 @@ _default_mounts = lru_cache(posture.default_mounts)
 
 
 def mounts(
-    service: Service, project: Project, volumes_root: str
+    service: Service, project: Project, volumes_root: str, *, idmap: bool = False
 ) -> tuple[list[oci.Mount], list[Prepare]]:
-    """Return the mounts in their order, and the directories that must exist before."""
+    """Return the mounts in their order, and the directories that must exist before.
+
+    `idmap`: whether binds and volumes are shown with the ids of the user namespace.
+    """
     default = _default_mounts(service.shm_size or posture.SHM_SIZE)
     if not service.tmpfs and not service.volumes:
         return default, []
@@ -46,6 +49,8 @@ def mounts(
     found += [_tmpfs(entry) for entry in service.tmpfs]
     for mount in service.volumes:
         entry, needs = _volume(mount, project, volumes_root)
+        if idmap and entry["type"] == "bind":
+            entry["options"].append("ridmap" if "rbind" in entry["options"] else "idmap")
         found.append(entry)
         if needs is not None:
             prepare.append(needs)

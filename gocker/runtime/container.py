@@ -10,47 +10,32 @@ from errno import ESRCH
 
 from gocker.errors import SyscallError
 from gocker.linux import process, syscall_table
-from gocker.runtime import init
+from gocker.runtime import clone, init
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gocker import oci
     from gocker.cgroup.group import Cgroup
     from gocker.linux.vfork import Spawner
     from gocker.runtime.layers import Layer
-
-_NAMESPACES = {
-    "mount": process.CLONE_NEWNS,
-    "uts": process.CLONE_NEWUTS,
-    "ipc": process.CLONE_NEWIPC,
-    "pid": process.CLONE_NEWPID,
-    "network": process.CLONE_NEWNET,
-    "cgroup": process.CLONE_NEWCGROUP,
-}
-
-
-def namespace_flags(linux: oci.Linux) -> int:
-    """Return the CLONE_NEW* flags of the configuration's namespaces."""
-    return sum(_NAMESPACES[entry["type"]] for entry in linux.get("namespaces", ()))
 
 
 class Container:
     """A started container. Owns its pidfd, its status pipe and its cgroup."""
 
     __slots__ = (
-        "cgroup", "config", "directories", "error", "id", "keep", "layer", "namespaces", "pid",
-        "pidfd", "program", "requested", "started", "status_fd",
+        "cgroup", "config", "directories", "entered", "error", "id", "keep", "layer", "namespaces",
+        "pid", "pidfd", "program", "requested", "started", "status_fd",
     )  # fmt: skip
 
     def __init__(  # the container's parts, put together in one place
         self, container_id: str, setup: init.Setup, cgroup: Cgroup, layer: Layer | None,
-        spawner: Spawner | None,
+        spawners: tuple[Spawner, Spawner] | None, own_pidns: int,
     ) -> None:  # fmt: skip
         """Start the container's first process.
 
-        With a `spawner` the program has been executed when this returns, or `error` says why
+        With `spawners` the program has been executed when this returns, or `error` says why
         not. Without, the status pipe ends when it is: see `read_status`.
 
         Raises:
@@ -65,34 +50,30 @@ class Container:
         self.keep = False
         self.cgroup = cgroup
         self.program = setup.seccomp
+        # CLONE_NEW* of those made for it, and of all that a further process has to enter.
         self.namespaces = setup.namespaces
+        self.entered = setup.spaces.entered
         self.requested = time.monotonic()
         self.started: float | None = None
         self.error: dict[str, Any] | None = None
         self.status_fd = -1
-        # Only the PID namespace has to be made with the process. The child unshares all
-        # others: what they cost is then not spent here.
-        flags = setup.namespaces & process.CLONE_NEWPID
-        if spawner is not None and not setup.init:
-            self._spawn(spawner, flags, setup)
-        else:
-            self._fork(flags | process.CLONE_CLEAR_SIGHAND, setup)
+        with clone.InPidNamespace(setup, own_pidns):
+            if spawners is not None and clone.can_share_memory(setup):
+                self._spawn(spawners, setup)
+            else:
+                self._fork(setup)
 
-    def _spawn(self, spawner: Spawner, flags: int, setup: init.Setup) -> None:
-        self.pid, self.pidfd, error = spawner.spawn(
-            flags, self.cgroup.dir_fd(), lambda: init.prepare(setup)
-        )
+    def _spawn(self, spawners: tuple[Spawner, Spawner], setup: init.Setup) -> None:
+        self.pid, self.pidfd, error = clone.spawn(spawners, setup, self.cgroup.dir_fd())
         if error is None:
             self.started = time.monotonic()
         else:
             self.error = init.explain(error, setup.phase)
 
-    def _fork(self, flags: int, setup: init.Setup) -> None:
+    def _fork(self, setup: init.Setup) -> None:
         self.status_fd, setup.status_fd = os.pipe2(os.O_CLOEXEC)
         try:
-            self.pid, self.pidfd = process.clone3(flags, self.cgroup.dir_fd())
-            if self.pid == 0:
-                init.run(setup)
+            self.pid, self.pidfd = clone.fork(setup, self.cgroup.dir_fd())
         except SyscallError:
             os.close(self.status_fd)
             raise

@@ -1,9 +1,17 @@
-"""A further process in a running container, with the confinement of its first one."""
+"""A further process in a running container, with the confinement of its first one.
+
+Order: cgroups, then all namespaces at once, then root, capabilities, no_new_privs, seccomp,
+groups and user (security.md G3), the latter by the very code that starts a container's first
+process (`runtime/program.py`).
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import resource
+import select
 import signal
 import time
 from errno import ESRCH
@@ -11,67 +19,125 @@ from errno import ESRCH
 from gocker.errors import SyscallError
 from gocker.linux import process
 from gocker.linux.calls import Calls
-from gocker.runtime import init, program
+from gocker.runtime import descendants, init, program, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gocker.runtime.container import Container
-    from gocker.wire import Message
+    from gocker import oci
+    from gocker.cgroup.group import Cgroup
+    from gocker.runtime.target import Target
+
+_serial = itertools.count(1)
 
 
 class Execution:
-    """A process started by the ``exec`` request. Owns its pidfd and status pipe."""
+    """A process in a container. Owns its pidfd and status pipe; `wait` ends both.
 
-    __slots__ = ("_status_fd", "_timed_out", "deadline", "id", "pid", "pidfd")
+    Args:
+        spec: OCI's process.
+        target: the container; has to stay open until this returns.
+        stdio: descriptors of standard input, output and error; stay the caller's.
+        timeout_s: after it `time_out` is to be called, which kills the process with everything
+            that it started: it gets a cgroup of its own below the container's for that.
+        detach: whether it outlives this process.
+        orphan: whether it is given to the container's PID 1 at once; `pid` is another process's
+            then, which ends with 0 when that is done.
+
+    Raises:
+        ContainerError: the container is paused.
+        SyscallError: if there is no process.
+    """
+
+    __slots__ = (
+        "_members", "_timed_out", "deadline", "detach", "group", "orphan", "pid", "pidfd",
+        "status_fd",
+    )  # fmt: skip
 
     def __init__(
-        self, message: Message, container: Container, stdio: list[int], own_pidns: int,
+        self, spec: oci.Process, target: Target, stdio: list[int], *,
+        timeout_s: float | None = None, detach: bool = False, orphan: bool = False,
     ) -> None:  # fmt: skip
-        self.id: str = message["exec_id"]
+        target.refuse_paused()
+        self.detach = detach or orphan
+        self.orphan = orphan
         self._timed_out = False
-        timeout_s = message.get("timeout_s")
+        self._members = target.group
+        # Made for this execution alone, removed by `wait` or, later, by the owner of this.
+        self.group = _own_group(target) if timeout_s else None
         self.deadline: float | None = time.monotonic() + timeout_s if timeout_s else None
-        self._status_fd, status_fd = os.pipe2(os.O_CLOEXEC)
-        join_fds = [*container.cgroup.fds()]
-        in_pidns = container.namespaces & process.CLONE_NEWPID
+        self.status_fd, status_fd = os.pipe2(os.O_CLOEXEC)
         try:
-            if in_pidns:
-                # Only children of this process change; it goes back at once.
-                process.setns(container.pidfd, process.CLONE_NEWPID)
-            self.pid, self.pidfd = process.clone3(
-                process.CLONE_CLEAR_SIGHAND, container.cgroup.dir_fd()
-            )
-            if self.pid == 0:
-                _run(message["process"], container, join_fds, stdio, status_fd)
-        except SyscallError:
-            os.close(self._status_fd)
+            entry = _Entry(spec, target, stdio, status_fd, self.group)
+            entry.detach, entry.orphan = self.detach, orphan
+            try:
+                self.pid, self.pidfd = _clone(entry, target, self.group)
+            finally:
+                os.close(entry.parent_fd)
+        except BaseException:
+            os.close(self.status_fd)
+            if self.group is not None:
+                self.group.remove()
             raise
         finally:
-            if in_pidns:
-                process.setns(own_pidns, process.CLONE_NEWPID)
             os.close(status_fd)
-            container.cgroup.close_fds()
+            target.cgroup.close_fds()
+            if self.group is not None:
+                self.group.close_fds()
 
-    def time_out(self) -> None:
-        """Kill the process and its process group."""
-        self._timed_out = True
-        self.deadline = None
+    def signal(self, number: int) -> None:
+        """Send a signal to the process; none if it has ended."""
         try:
-            # It leads a session of its own; not reaped yet, so its number is still its own.
-            os.killpg(self.pid, signal.SIGKILL)
-            process.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-        except OSError as error:
+            process.pidfd_send_signal(self.pidfd, number)
+        except SyscallError as error:
             if error.errno != ESRCH:
                 raise
 
+    def time_out(self) -> None:
+        """Kill the process and everything that it started."""
+        self._timed_out = True
+        self.deadline = None
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the process and what it started, as far as that can still be told.
+
+        With a `timeout_s` that is everything; else all whose parents still live.
+        """
+        if self.group is not None:
+            self.group.kill()
+        elif self._members is not None:
+            descendants.kill(self.pid, self._members.pids)
+        self.signal(signal.SIGKILL)
+
+    def client_gone(self) -> None:
+        """Do what is to be done when nobody waits for the process any more."""
+        if not self.detach:
+            self.kill()
+
+    def error(self) -> dict[str, Any] | None:
+        """Return why the program was not executed, or None; waits until that is known."""
+        if self.status_fd < 0:
+            return None
+        data = b""
+        while chunk := os.read(self.status_fd, 65536):
+            data += chunk
+        os.close(self.status_fd)
+        self.status_fd = -1
+        found: dict[str, Any] | None = json.loads(data) if data else None
+        return found
+
     def wait(self) -> dict[str, Any]:
-        """Reap the process, which has ended; return the fields of ``exec_exited``."""
-        data = os.read(self._status_fd, 65536)
-        os.close(self._status_fd)
+        """Reap the process, which has ended; return ``code``, ``signal``, ``timed_out``.
+
+        Of a process that never executed its program, ``error`` instead, if it was not told yet.
+        """
+        error = self.error()
         result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         os.close(self.pidfd)
+        if self.group is not None and self.group.remove():
+            self.group = None
         exited = result is not None and result.si_code == os.CLD_EXITED
         status = result.si_status if result is not None else None
         fields: dict[str, Any] = {
@@ -79,31 +145,162 @@ class Execution:
             "signal": None if exited else status,
             "timed_out": self._timed_out,
         }
-        return fields | ({"error": json.loads(data)} if data else {})
+        return fields | ({} if error is None else {"error": error})
 
 
-def _run(  # the child's whole state, by name
-    spec: Any, container: Container, join_fds: list[int], stdio: list[int], status_fd: int
-) -> None:  # fmt: skip
-    """Enter the container and become the program. Never returns.
+class _Entry:
+    """What the child needs, looked up before it is made: on the host, as the caller."""
 
-    Order: cgroup, then all namespaces at once, then identity and confinement (security.md G3).
+    __slots__ = (
+        "detach", "join_fds", "orphan", "parent_fd", "rlimits", "spec", "status_fd", "stdio",
+        "target",
+    )  # fmt: skip
+
+    def __init__(
+        self, spec: oci.Process, target: Target, stdio: list[int], status_fd: int,
+        group: Cgroup | None,
+    ) -> None:  # fmt: skip
+        self.spec = spec
+        self.target = target
+        self.stdio = stdio
+        self.status_fd = status_fd
+        self.detach = self.orphan = False
+        self.join_fds = [] if target.cgroup.dir_fd() is not None else [*target.cgroup.fds()]
+        if group is not None and group.dir_fd() is None:
+            self.join_fds += group.fds()
+        self.rlimits = _inherited_rlimits(spec, target.pid)
+        self.parent_fd = os.pidfd_open(os.getpid())
+
+
+def _own_group(target: Target) -> Cgroup | None:
+    """Return new cgroups for one execution below the container's, enough to kill it whole."""
+    group = target.group
+    return None if group is None else group.child(f"exec-{os.getpid()}-{next(_serial)}")
+
+
+def _inherited_rlimits(spec: oci.Process, pid: int) -> list[tuple[int, tuple[int, int]]]:
+    """Return the container's limits that its configuration does not name, as far as we may.
+
+    They came from whoever started it; those of whoever starts this process may be others.
     """
+    named = {getattr(resource, limit["type"]) for limit in spec.get("rlimits", ())}
+    found = []
+    # Not prlimit(2), which wants CAP_SYS_RESOURCE for a process of another user.
+    with open(f"/proc/{pid}/limits") as file:
+        lines = file.read().splitlines()[1:]
+    # One line for each number, in their order (fs/proc/base.c, lnames).
+    for kind, line in enumerate(lines):
+        theirs = _limit(line[26:46]), _limit(line[47:67])
+        if kind not in named and theirs != resource.getrlimit(kind):
+            found.append((kind, theirs))
+    return found
+
+
+def _capped(limits: tuple[int, int], most: int) -> tuple[int, int]:
+    """Return soft and hard limit, no higher than our own hard one: raising that is privileged."""
+    infinity = resource.RLIM_INFINITY
+    soft, hard = (
+        most if most != infinity and (limit == infinity or limit > most) else limit
+        for limit in limits
+    )
+    return soft, hard
+
+
+def _limit(text: str) -> int:
+    text = text.strip()
+    return resource.RLIM_INFINITY if text == "unlimited" else int(text)
+
+
+def _clone(entry: _Entry, target: Target, group: Cgroup | None) -> tuple[int, int]:
+    """Make the child, in the container's PID namespace and on v2 in its cgroup."""
+    dir_fd = target.cgroup.dir_fd() if group is None else group.dir_fd()
+    if not target.namespaces & process.CLONE_NEWPID:
+        return _fork(entry, dir_fd)
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # Only children of this process change; it goes back at once.
+        process.setns(target.pidfd, process.CLONE_NEWPID)
+        try:
+            return _fork(entry, dir_fd)
+        finally:
+            process.setns(own, process.CLONE_NEWPID)
+    finally:
+        os.close(own)
+
+
+def _fork(entry: _Entry, dir_fd: int | None) -> tuple[int, int]:
+    pid, pidfd = process.clone3(process.CLONE_CLEAR_SIGHAND, dir_fd)
+    if pid == 0:
+        _run(entry)
+    return pid, pidfd
+
+
+def _run(entry: _Entry) -> None:
+    """Enter the container and become the program. Never returns."""
     phase = "exec"
     failure: BaseException | None
     try:
-        os.setsid()
-        for target, fd in enumerate(stdio):
-            os.dup2(fd, target, inheritable=True)
-        process.prctl(process.PR_SET_DUMPABLE, 0)
-        container.cgroup.join(join_fds)
-        process.setns(container.pidfd, container.namespaces & ~process.CLONE_NEWPID)
+        _leave_client(entry)
+        _join(entry)
+        if entry.orphan:
+            _become_orphan()
         phase = "process"
         calls = Calls()
-        program.finish(calls, spec, container.program, keep_fd=status_fd)
+        program.finish(calls, entry.spec, entry.target.seccomp, keep_fd=entry.status_fd,
+                       pdeathsig=not entry.detach, make_cwd=False)  # fmt: skip
         failure = calls.run()
-    except BaseException as error:  # whatever it is must reach the launcher
+    except BaseException as error:  # whatever it is must reach the caller
         failure = error
     if failure is not None:
-        os.write(status_fd, json.dumps(init.explain(failure, phase), default=str).encode())
+        os.write(entry.status_fd, json.dumps(init.explain(failure, phase), default=str).encode())
     os._exit(init.FAILED_EXIT_CODE)
+
+
+def _leave_client(entry: _Entry) -> None:
+    """Take the standard descriptors; keep nothing else of the process that is our parent."""
+    # Before anything of the container can see this process (security.md F3, A6).
+    process.prctl(process.PR_SET_DUMPABLE, 0)
+    if not entry.detach:
+        process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if select.select([entry.parent_fd], [], [], 0)[0]:
+            os._exit(init.FAILED_EXIT_CODE)  # it died before we asked
+    os.setsid()
+    for target, fd in enumerate(entry.stdio):
+        os.dup2(fd, target, inheritable=True)
+    keep = sorted({*entry.join_fds, entry.status_fd, entry.target.pidfd})
+    for first, last in itertools.pairwise([2, *keep, 0x80000000]):
+        process.close_range(first + 1, last - 1)
+    try:
+        process.new_session_keyring()
+    except SyscallError:
+        pass  # EDQUOT or ENOSYS: the default seccomp profile denies the keyctl family anyway
+
+
+def _become_orphan() -> None:
+    """Go on in a child whose parent ends: it belongs to the container's PID 1 then.
+
+    The namespace cannot end while a process in it waits to be reaped by a parent outside
+    (pid_namespaces(7)), and nobody outside waits for this one.
+    """
+    pid, _ = process.clone3(process.CLONE_CLEAR_SIGHAND)
+    if pid:
+        os._exit(0)
+    os.setsid()
+
+
+def _join(entry: _Entry) -> None:
+    """Enter the cgroups, then every namespace that is not ours."""
+    for fd in entry.join_fds:
+        os.write(fd, b"0")
+    value = entry.spec.get("oomScoreAdj")
+    if value is not None:
+        fd = os.open("/proc/thread-self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, str(value).encode())
+        os.close(fd)
+    for kind, limits in entry.rlimits:
+        resource.setrlimit(kind, _capped(limits, resource.getrlimit(kind)[1]))
+    namespaces = entry.target.namespaces & ~process.CLONE_NEWPID
+    process.setns(entry.target.pidfd, namespaces)
+    if namespaces & process.CLONE_NEWUSER:
+        userns.become_root()
+        process.prctl(process.PR_SET_DUMPABLE, 0)

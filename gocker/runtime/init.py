@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import struct
+from errno import EINVAL
 
 from gocker.errors import (
     CannotExecute,
@@ -24,13 +25,16 @@ from gocker.errors import (
 )
 from gocker.linux import mount, process
 from gocker.linux.calls import Calls
-from gocker.runtime import program, reaper, rootfs
+from gocker.runtime import devices, namespaces, program, reaper, rootfs, sources, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from gocker import oci
+    from gocker.runtime.namespaces import Namespaces
+    from gocker.runtime.userns import User
 
 FAILED_EXIT_CODE = 255
 
@@ -41,32 +45,42 @@ class Setup:
     """What the launcher hands to the first process, all of it made before clone3."""
 
     __slots__ = (
-        "cgroup_mounts", "config", "files", "grants", "init", "join_fds", "launcher_pidfd",
-        "layer_fd", "namespaces", "phase",
-        "root_fd", "scratch", "seccomp", "status_fd", "stdio",
+        "cgroup_mounts", "config", "files", "first_fd", "grants", "init", "inside", "join_fds",
+        "launcher_pidfd", "namespaces", "new_keyring", "pdeathsig", "phase", "ready", "root_fd",
+        "root_target", "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees", "user",
     )  # fmt: skip
 
     def __init__(  # one record of the facts, built in one place
-        self, *, config: oci.Config, layer_fd: int, scratch: str, namespaces: int,
-        join_fds: list[int], cgroup_mounts: list[tuple[str, str]], stdio: list[int],
-        status_fd: int, launcher_pidfd: int, seccomp: tuple[bytes, int] | None, init: bool,
+        self, *, config: oci.Config, root_fd: int, scratch: str, spaces: Namespaces,
+        user: User | None, join_fds: list[int], cgroup_mounts: list[tuple[str, str]],
+        stdio: list[int], launcher_pidfd: int, seccomp: tuple[bytes, int] | None, init: bool,
         files: list[oci.File], grants: list[oci.File],
     ) -> None:  # fmt: skip
         self.config = config
-        self.layer_fd = layer_fd
+        # A detached mount to be the root, or -1 for the directory root.path.
+        self.root_fd = root_fd
         self.scratch = scratch
-        self.namespaces = namespaces
+        self.spaces = spaces
+        self.namespaces = spaces.new
+        self.user = user
         self.join_fds = join_fds
         self.cgroup_mounts = cgroup_mounts
         self.stdio = stdio
-        self.status_fd = status_fd
+        self.status_fd = -1
         self.launcher_pidfd = launcher_pidfd
         self.seccomp = seccomp
         self.init = init
         self.files = files
         self.grants = grants
-        self.root_fd = -1
+        self.trees: dict[int, int] = {}
         self.phase = ""
+        # What differs for a container that nobody watches over: see runtime/oci.
+        self.inside: tuple[Callable[[Setup], None], ...] = INSIDE
+        self.ready: Callable[[Calls], None] | None = None
+        self.root_target = rootfs.ROOTFS
+        self.first_fd = 3
+        self.pdeathsig = True
+        self.new_keyring = True
 
 
 def _session(setup: Setup) -> None:
@@ -75,15 +89,23 @@ def _session(setup: Setup) -> None:
     os.umask(0)
     for target, fd in enumerate(setup.stdio):
         os.dup2(fd, target, inheritable=True)
+    if not setup.new_keyring:
+        return
     try:
         process.new_session_keyring()
     except SyscallError:
         pass  # EDQUOT or ENOSYS: the default seccomp profile denies the keyctl family anyway
 
 
+_NOT_NOW = process.CLONE_NEWPID | process.CLONE_NEWCGROUP | process.CLONE_NEWUSER
+
+
 def _namespaces(setup: Setup) -> None:
     """Leave the launcher's namespaces, but for the cgroup namespace: see `join`."""
-    process.unshare(setup.namespaces & ~(process.CLONE_NEWPID | process.CLONE_NEWCGROUP))
+    process.unshare(setup.namespaces & ~_NOT_NOW)
+    if setup.namespaces & process.CLONE_NEWTIME:
+        # The program enters it by execve (Linux 6.1), init's child by fork.
+        namespaces.write_offsets(setup.config["linux"].get("timeOffsets", {}))
 
 
 def _hostname(setup: Setup) -> None:
@@ -110,11 +132,11 @@ def _loopback(setup: Setup) -> None:
 
 
 def _root(setup: Setup) -> None:
-    setup.root_fd = rootfs.mount_root(setup.config, setup.layer_fd)
+    rootfs.mount_root(setup.root_fd, setup.root_target)
 
 
 def _mounts(setup: Setup) -> None:
-    rootfs.mount_all(setup.root_fd, setup.config, setup.cgroup_mounts)
+    rootfs.mount_all(setup.root_fd, setup.config, setup.cgroup_mounts, setup.trees)
 
 
 def _files(setup: Setup) -> None:
@@ -123,7 +145,10 @@ def _files(setup: Setup) -> None:
 
 
 def _devices(setup: Setup) -> None:
-    rootfs.make_devices(setup.root_fd, setup.config.get("linux", {}).get("devices", []))
+    if setup.user is None:
+        devices.make(setup.root_fd, setup.config.get("linux", {}).get("devices", []))
+    else:
+        devices.make_links(setup.root_fd)
 
 
 def _sysctl(setup: Setup) -> None:
@@ -142,7 +167,11 @@ def _oom_score_adj(setup: Setup) -> None:
 def _protected_paths(setup: Setup) -> None:
     linux = setup.config.get("linux", {})
     masked, readonly = linux.get("maskedPaths", []), linux.get("readonlyPaths", [])
-    rootfs.protect(setup.root_fd, setup.scratch, masked, readonly)
+    scratch = setup.scratch
+    if setup.user is not None or process.CLONE_NEWNS in setup.spaces.paths:
+        # Its path leads through directories of the host's root alone, or is not here.
+        scratch = f"/proc/self/fd/{os.open('.', os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}"
+    rootfs.protect(setup.root_fd, scratch, masked, readonly)
 
 
 def _pivot_root(setup: Setup) -> None:
@@ -151,13 +180,30 @@ def _pivot_root(setup: Setup) -> None:
     rootfs.pivot(setup.root_fd)
 
 
-SET_UP = (
+def _sources(setup: Setup) -> None:
+    user_fd, ids = (-1, ((), ())) if setup.user is None else (setup.user.fd, setup.user.ids)
+    setup.trees = sources.open_all(setup.config, user_fd, ids)
+    if setup.root_fd < 0:
+        setup.root_fd = sources.clone_root(setup.config["root"]["path"])
+
+
+def _join(setup: Setup) -> None:
+    """Enter the namespaces of others, the user namespace last: it takes the power to."""
+    if setup.spaces.paths:
+        namespaces.join(setup.spaces)
+    if setup.user is not None:
+        userns.enter(setup.user)
+
+
+# As a process of the launcher's in all but its PID; then as the container's own.
+OUTSIDE = (_oom_score_adj, _sources, _join)
+INSIDE = (
     _session, _namespaces, _hostname, _loopback, _root, _mounts, _files, _devices, _sysctl,
-    _oom_score_adj, _protected_paths, _pivot_root,
+    _protected_paths, _pivot_root,
 )  # fmt: skip
 
 
-def run(setup: Setup) -> None:
+def run(setup: Setup, prepare: Callable[[Setup], Calls]) -> None:
     """Build the container around this process and execute its program. Never returns.
 
     For a process with memory of its own (`clone3`).
@@ -168,13 +214,19 @@ def run(setup: Setup) -> None:
         if setup.init:
             _join_now(setup)
             reaper.fork_program(setup.seccomp)
+        if setup.ready is not None:
+            setup.ready(calls)
         failure: BaseException | None = calls.run()
     except BaseException as error:  # whatever it is must reach the launcher
         failure = error
     if failure is not None:
-        report = explain(failure, setup.phase)
-        os.write(setup.status_fd, json.dumps(report, default=str).encode())
+        report(setup, failure)
     os._exit(FAILED_EXIT_CODE)
+
+
+def report(setup: Setup, failure: BaseException) -> None:
+    """Tell the launcher by the status pipe."""
+    os.write(setup.status_fd, json.dumps(explain(failure, setup.phase), default=str).encode())
 
 
 def prepare(setup: Setup) -> Calls:
@@ -183,17 +235,36 @@ def prepare(setup: Setup) -> Calls:
     Runs between clone3 and execve, perhaps in memory that is shared with the launcher: it
     leaves nothing behind that the launcher could trip over.
     """
-    setup.phase = "start"
-    _die_with_launcher(setup.launcher_pidfd)
-    for step in SET_UP:
-        setup.phase = step.__name__.lstrip("_")
-        step(setup)
+    leave(setup)
+    return build(setup)
+
+
+def leave(setup: Setup) -> None:
+    """Do what needs the launcher's namespaces, then enter those that are there already."""
+    die_with_launcher(setup.launcher_pidfd)
+    _do(OUTSIDE, setup)
+
+
+def build(setup: Setup) -> Calls:
+    """Do the rest, as a process that `leave` was done for."""
+    if setup.user is not None:
+        die_with_launcher(setup.launcher_pidfd)  # cleared with the credentials
+    _do(setup.inside, setup)
     setup.phase = "process"
     calls = Calls()
     if not setup.init:
         join(calls, setup)
-    program.finish(calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd)
+    program.finish(
+        calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd,
+        first_fd=setup.first_fd, pdeathsig=setup.pdeathsig,
+    )  # fmt: skip
     return calls
+
+
+def _do(steps: tuple[Callable[[Setup], None], ...], setup: Setup) -> None:
+    for step in steps:
+        setup.phase = step.__name__.lstrip("_")
+        step(setup)
 
 
 def _join_now(setup: Setup) -> None:
@@ -219,6 +290,9 @@ def join(calls: Calls, setup: Setup) -> None:
         calls.add("unshare", process.CLONE_NEWCGROUP, phase="namespaces")
 
 
+_IDS = {"setresuid": "user", "setresgid": "group", "setgroups": "one of the groups"}
+
+
 def explain(error: BaseException, phase: str) -> dict[str, Any]:
     """Return an error of `prepare` or of its calls as it goes over the wire. Imports nothing."""
     if isinstance(error, SyscallError) and "phase" in error.context:
@@ -230,6 +304,12 @@ def explain(error: BaseException, phase: str) -> dict[str, Any]:
             error = CannotExecute(
                 f"cannot enter the working directory {error.filename!r}: {error.strerror}",
                 hint="make it readable for the user, or set another working_dir",
+                phase=phase,
+            )
+        elif error.syscall in _IDS and error.errno == EINVAL:
+            error = ContainerError(
+                f"{_IDS[error.syscall]} {error.filename} is not mapped in the user namespace",
+                hint="use one of its ids, or map more",
                 phase=phase,
             )
     if not isinstance(error, ContainerError):
@@ -244,7 +324,7 @@ def explain(error: BaseException, phase: str) -> dict[str, Any]:
     return error.to_wire()
 
 
-def _die_with_launcher(launcher_pidfd: int) -> None:
+def die_with_launcher(launcher_pidfd: int) -> None:
     """Ask for SIGKILL at the launcher's death (prctl(2)), and notice if it is dead already."""
     process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
     if select.select([launcher_pidfd], [], [], 0)[0]:

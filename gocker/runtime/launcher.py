@@ -6,11 +6,13 @@ file on its socket means that the front is gone: it kills everything, cleans up 
 Events it sends, beside ``t``:
 
 ``ready``        ``pid``, ``cgroup``: v1, v2 or hybrid, ``cgroups``: names of all gocker's
-``started``      ``id``, ``pid``, ``start_s``, ``applied``, ``skipped``: limits
+``started``      ``id``, ``pid``, ``start_time``, ``start_s``, ``applied``, ``skipped``: limits
 ``failed``       ``id``, ``error``
 ``exited``       ``id``, ``code``, ``signal``, ``duration_s``, ``stats``; ``upper``: the directory
                  of what it wrote to its root, if it was started with ``keep``
 ``signalled``    ``id``, ``signal``: what was sent in the end
+``joined``       ``id``: a container of another launcher that ``exec`` can name now
+``exec_started`` ``exec_id``, ``pid``: the program was executed, if ``report`` was asked for
 ``exec_exited``  ``exec_id``, ``code``, ``signal``, ``timed_out``, or ``error``
 ``swept``        ``removed``: names of what was left by others
 ``checked``      the host can set the limits asked about; ``failed`` if not
@@ -27,12 +29,12 @@ import sys
 import time
 
 from gocker import cgroup
-from gocker.errors import ConfigError, ContainerError, GockerError, InternalError
+from gocker.errors import ConfigError, GockerError, InternalError
 from gocker.linux import process
-from gocker.runtime import init, prepare, rootfs, seccomp
-from gocker.runtime.container import Container, namespace_flags
-from gocker.runtime.exec import Execution
+from gocker.runtime import prepare, rootfs
+from gocker.runtime.executions import Executions
 from gocker.runtime.layers import Layers
+from gocker.runtime.start import Starter
 from gocker.tree import remove_path
 from gocker.wire import Connection
 
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker.cgroup.base import Manager
-    from gocker.linux.vfork import Spawner
+    from gocker.runtime.container import Container
     from gocker.wire import Message
 
 
@@ -59,12 +61,10 @@ class Launcher:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._containers: dict[str, Container] = {}
-        self._executions: dict[str, Execution] = {}
+        self._executions = Executions(self._containers, self._watch, self._unwatch, self._emit)
         self._garbage: list[Container] = []
         # Dead containers whose files the front still wants.
         self._kept: dict[str, Container] = {}
-        self._shared: dict[int, Any] = {}
-        self._self_pidfd = os.pidfd_open(os.getpid())
         self._pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._scratch = ""
         self._manager: Manager
@@ -73,19 +73,20 @@ class Launcher:
         self._layers: Layers
         self._kept_fds: list[int] = []
         self._closing = False
-        self._spawner: Spawner | None = None
+        self._starter: Starter
         self._handlers = {
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
-            "exec": self._exec, "sweep": self._sweep, "release": self._release,
+            "join": self._executions.join, "exec": self._executions.exec,
+            "exec_signal": self._executions.signal, "sweep": self._sweep, "release": self._release,
             "check": self._check,
         }  # fmt: skip
 
     def serve(self) -> None:
         """Serve until the front is gone and the last container with it."""
         self._watch(self._connection.fileno(), self._receive)
-        while not self._closing or self._containers:
-            timeout = 0 if self._garbage else self._seconds_to_deadline()
+        while not self._closing or self._containers or self._executions.busy():
+            timeout = 0 if self._garbage else self._executions.seconds_to_deadline()
             ready = self._epoll.poll(timeout)
             for fd, _ in ready:
                 callback = self._callbacks.get(fd)
@@ -121,15 +122,8 @@ class Launcher:
         except (BrokenPipeError, ConnectionResetError):
             self._close()
 
-    def _seconds_to_deadline(self) -> float | None:
-        deadlines = [item.deadline for item in self._executions.values() if item.deadline]
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-
     def _idle(self) -> None:
-        now = time.monotonic()
-        for execution in self._executions.values():
-            if execution.deadline and execution.deadline <= now:
-                execution.time_out()
+        self._executions.time_out()
         if self._garbage:
             self._collect()
 
@@ -177,6 +171,7 @@ class Launcher:
         """The front is gone: no container may outlive it."""
         self._closing = True
         self._unwatch(self._connection.fileno())
+        self._executions.client_gone()
         for container in self._containers.values():
             container.kill()
 
@@ -192,14 +187,14 @@ class Launcher:
         """
         self._kept_fds = [os.dup(fd) for fd in fds]
         self._scratch = message["scratch"]
-        if message["vfork"]:
-            self._spawner = prepare.spawner()
+        spawners = prepare.spawners() if message["vfork"] else None
         prepare.scratch(self._scratch)
         self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
         self._manager = cgroup.open_manager(name=message["cgroup"])
         self._managers = [self._manager]
         if message.get("everywhere"):
             self._managers += cgroup.other_managers(self._manager)
+        self._starter = Starter(self._manager, self._layers, self._scratch, spawners, self._pidns)
         prepare.forget_imports()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
@@ -208,75 +203,16 @@ class Launcher:
 
     def _define(self, message: Message, _: list[int]) -> None:
         """Keep a ``value`` that many requests name by its ``key``; compile a seccomp profile."""
-        value = message["value"]
-        if message["name"] == "seccomp":
-            value = seccomp.program(value)
-        self._shared[message["key"]] = value
+        self._starter.define(message["key"], message["name"], message["value"])
 
     def _start(self, message: Message, fds: list[int]) -> None:
-        container_id: str = message["id"]
-        config = message["config"]
-        linux = config["linux"]
-        program = self._program(message)
-        resources = linux.get("resources", {})
-        group = self._manager.create(
-            linux["cgroupsPath"], resources, best_effort=message.get("best_effort", False)
-        )
-        layer, layer_fd = None, -1
-        try:
-            if "overlay" in message:
-                layer, layer_fd = self._layers.take(**message["overlay"])
-        except BaseException:
-            group.remove()
-            raise
-        setup = init.Setup(
-            config=config,
-            layer_fd=layer_fd,
-            scratch=self._scratch,
-            namespaces=namespace_flags(linux),
-            join_fds=group.fds(),
-            cgroup_mounts=group.mounts(),
-            stdio=fds[:3],
-            status_fd=-1,
-            launcher_pidfd=self._self_pidfd,
-            seccomp=program,
-            init=message.get("init", False),
-            files=message.get("files", []),
-            grants=message.get("grants", []),
-        )
-        try:
-            container = Container(container_id, setup, group, layer, self._spawner)
-            container.directories = message.get("directories", [])
-            container.keep = message.get("keep", False)
-        except GockerError:
-            group.remove()
-            if layer is not None:
-                layer.remove()
-            raise
-        finally:
-            group.close_fds()
-            if layer_fd >= 0:
-                os.close(layer_fd)
-        self._containers[container_id] = container
+        container = self._starter.start(message, fds)
+        self._containers[container.id] = container
         self._watch(container.pidfd, lambda: self._exited(container))
         if container.status_fd >= 0:
             self._watch(container.status_fd, lambda: self._executed(container))
         else:
             self._report_start(container)
-
-    def _program(self, message: Message) -> tuple[bytes, int] | None:
-        """Put the shared parts into the configuration; return the seccomp program."""
-        config = message["config"]
-        program: tuple[bytes, int] | None = None
-        for name, key in message.get("shared", {}).items():
-            if name == "seccomp":
-                program = self._shared[key]
-            else:
-                part = config if name == "mounts" else config["linux"]
-                part[name] = self._shared[key]
-        if "seccomp" in config["linux"]:
-            program = seccomp.program(config["linux"]["seccomp"])
-        return program
 
     def _executed(self, container: Container) -> None:
         """The status pipe ended: the program was executed, or the first process said why not."""
@@ -292,7 +228,8 @@ class Launcher:
         applied = [[a.limit, a.requested, a.effective, a.file] for a in container.cgroup.applied]
         skipped = [[s.limit, s.requested, s.reason] for s in container.cgroup.skipped]
         self._emit("started", id=container.id, pid=container.pid, start_s=round(start_s, 6),
-                   applied=applied, skipped=skipped)  # fmt: skip
+                   start_time=process.start_time(container.pid), applied=applied,
+                   skipped=skipped)  # fmt: skip
 
     def _exited(self, container: Container) -> None:
         if container.status_fd >= 0:
@@ -334,19 +271,6 @@ class Launcher:
 
     def _freeze(self, message: Message, _: list[int]) -> None:
         self._containers[message["id"]].cgroup.freeze(message["frozen"])
-
-    def _exec(self, message: Message, fds: list[int]) -> None:
-        container = self._containers.get(message["id"])
-        if container is None:
-            raise ContainerError(f"container {message['id']} is not running", phase="exec")
-        execution = Execution(message, container, fds, self._pidns)
-        self._executions[execution.id] = execution
-        self._watch(execution.pidfd, lambda: self._exec_exited(execution))
-
-    def _exec_exited(self, execution: Execution) -> None:
-        self._unwatch(execution.pidfd)
-        del self._executions[execution.id]
-        self._emit("exec_exited", exec_id=execution.id, **execution.wait())
 
     def _check(self, message: Message, _: list[int]) -> None:
         """Look whether this host has what the limits in ``resources``, a list, need."""

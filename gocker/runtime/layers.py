@@ -17,14 +17,18 @@ from errno import EINVAL, EPERM
 
 from gocker.errors import SyscallError
 from gocker.linux import mount as m
+from gocker.runtime import sources
 from gocker.tree import remove_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gocker.runtime.userns import User
+
     Hidden = tuple[tuple[str, int], ...]
-    Key = tuple[tuple[str, ...], Hidden]
+    # lower, hidden, mapping
+    Key = tuple[tuple[str, ...], Hidden, tuple[tuple[int, int, int], ...]]
 
 # Idle layers kept: enough for what starts at once, and bounded on disk and in mounts.
 MAX_IDLE = 64
@@ -37,12 +41,14 @@ class Layer:
 
     __slots__ = ("_mount_fd", "_stamp", "directory", "key")
 
-    def __init__(self, key: Key, lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
+    def __init__(
+        self, key: Key, hiding: list[str], directory: str, mountpoint: str, user: User | None
+    ) -> None:
         self.key = key
         self.directory = directory
         os.mkdir(directory, 0o700)
         try:
-            _mount(lower, directory, mountpoint)
+            _mount(hiding, key[0], directory, mountpoint, user)
             try:
                 self._mount_fd = m.open_tree(m.AT_FDCWD, mountpoint, m.OPEN_TREE_CLONE)
             finally:
@@ -106,23 +112,27 @@ class Layers:
         self._prefix = prefix
         self._mountpoint = mountpoint
         self._idle: dict[Key, list[Layer]] = {}
-        self._hiding: dict[Hidden, str] = {}
+        self._hiding: dict[tuple[Hidden, tuple[int, int]], str] = {}
         self._idle_count = 0
         self._made = 0
 
     def take(
-        self, lower: Sequence[str], hidden: Sequence[tuple[str, int]] = ()
-    ) -> tuple[Layer, int]:
+        self, lower: Sequence[str], hidden: Sequence[tuple[str, int]] = (),
+        user: User | None = None,
+    ) -> tuple[Layer, int]:  # fmt: skip
         """Return a layer and its mount's descriptor for a container.
 
         Args:
             lower: directories, topmost first.
             hidden: paths in them to show as empty directories, with their modes.
+            user: the namespace whose ids the files are shown with.
 
         Raises:
             SyscallError: a lower directory is missing, the disk is full ...
+            ContainerError: a lower directory's file system cannot show other ids.
         """
-        key = (tuple(lower), tuple((path, mode) for path, mode in hidden))
+        ids = () if user is None else user.key
+        key = (tuple(lower), tuple((path, mode) for path, mode in hidden), ids)
         idle = self._idle.get(key)
         if idle:
             self._idle_count -= 1
@@ -130,18 +140,22 @@ class Layers:
         else:
             self._made += 1
             path = f"{self._directory}/{self._prefix}-L{self._made}"
-            layer = Layer(key, self._lower(*key), path, self._mountpoint)
+            owner = (0, 0) if user is None else (user.host_uid(0), user.host_gid(0))
+            hiding = self._hide(key[1], owner)
+            layer = Layer(key, hiding, path, self._mountpoint, user)
         fd = layer.clone()
         return layer, layer.original() if fd is None else fd
 
-    def _lower(self, lower: tuple[str, ...], hidden: Hidden) -> tuple[str, ...]:
+    def _hide(self, hidden: Hidden, owner: tuple[int, int]) -> list[str]:
+        """Return the layer that hides what is below, if anything is to be hidden."""
         if not hidden:
-            return lower
-        if hidden not in self._hiding:
+            return []
+        key = (hidden, owner)
+        if key not in self._hiding:
             path = os.path.abspath(f"{self._mountpoint}-hiding-{len(self._hiding)}")
-            _make_hiding(path, hidden)
-            self._hiding[hidden] = path
-        return (self._hiding[hidden], *lower)
+            _make_hiding(path, hidden, owner)
+            self._hiding[key] = path
+        return [self._hiding[key]]
 
     def give_back(self, layer: Layer, *, private: bool) -> None:
         """Keep an untouched layer of a container that shared nothing, remove any other."""
@@ -159,14 +173,17 @@ class Layers:
         self._idle.clear()
 
 
-def _make_hiding(top: str, hidden: Hidden) -> None:
+def _make_hiding(top: str, hidden: Hidden, owner: tuple[int, int]) -> None:
     """Make a layer that hides what lies below: one opaque directory for each path.
+
+    They belong to `owner`, who is root in the container.
 
     Nothing has to be mounted then, and nobody can write to it: it is a lower layer. It is on
     the scratch tmpfs, because two layers of an overlay must not lie in one another, and the
     other one may be the host's whole root (overlayfs.rst, "Sharing and copying layers").
     """
     os.mkdir(top, 0o755)
+    os.chown(top, *owner)
     for path, mode in hidden:
         at = top
         for name in path.strip("/").split("/"):
@@ -174,11 +191,14 @@ def _make_hiding(top: str, hidden: Hidden) -> None:
             if not os.path.isdir(at):
                 os.mkdir(at)
                 os.chmod(at, 0o755)  # noqa: S103  # as the host's own directories
+                os.chown(at, *owner)
         os.chmod(at, mode)
         os.setxattr(at, _OPAQUE, b"y")
 
 
-def _mount(lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
+def _mount(
+    hiding: list[str], lower: tuple[str, ...], directory: str, mountpoint: str, user: User | None
+) -> None:
     """Mount the overlay. Paths go through descriptors.
 
     So no character of a path can become an option, and no container sees a path of the host
@@ -189,7 +209,13 @@ def _mount(lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
     try:
         os.mkdir("upper", 0o755, dir_fd=fds[0])
         os.mkdir("work", 0o700, dir_fd=fds[0])
-        fds.extend(_open(path, flags) for path in lower)
+        fds.extend(_open(path, flags) for path in hiding)
+        if user is None:
+            fds.extend(_open(path, flags) for path in lower)
+        else:
+            # The root's own owner is the upper layer's, which is written with the ids outside.
+            os.chown("upper", user.host_uid(0), user.host_gid(0), dir_fd=fds[0])
+            fds.extend(_open_mapped(path, flags, user) for path in lower)
         lowers = ":".join(f"/proc/self/fd/{fd}" for fd in fds[1:])
         layers = f"/proc/self/fd/{fds[0]}"
         # volatile: the upper layer is thrown away, so umount need not write it to disk.
@@ -198,6 +224,18 @@ def _mount(lower: tuple[str, ...], directory: str, mountpoint: str) -> None:
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def _open_mapped(path: str, flags: int, user: User) -> int:
+    """Return a lower directory as a mount of its own that shows the ids of a user namespace."""
+    os.close(_open(path, flags))  # says it better if it is not there
+    tree = m.open_tree(m.AT_FDCWD, path, m.OPEN_TREE_CLONE)
+    try:
+        sources.idmap(tree, user.fd, path)
+    except BaseException:
+        os.close(tree)
+        raise
+    return tree
 
 
 def _open(path: str, flags: int) -> int:

@@ -87,7 +87,7 @@ _ATTRIBUTE_OF_FLAG = (
 class MountOptions:
     """Parsed options of one mount."""
 
-    __slots__ = ("attr_clr", "attr_set", "data", "flags", "propagation")
+    __slots__ = ("attr_clr", "attr_set", "data", "flags", "idmap", "propagation", "tmpcopyup")
 
     def __init__(self) -> None:
         self.flags = 0
@@ -95,6 +95,8 @@ class MountOptions:
         self.attr_set = 0
         self.attr_clr = 0
         self.data = ""
+        self.idmap = ""  # idmap, or ridmap with all mounts below
+        self.tmpcopyup = False
 
     @property
     def bind_attributes(self) -> int:
@@ -123,7 +125,9 @@ def parse(options: tuple[str, ...]) -> MountOptions:
             to_set, to_clear = _RECURSIVE[option]
             parsed.attr_set = parsed.attr_set & ~to_clear | to_set
             parsed.attr_clr |= to_clear
-        elif option in ("idmap", "ridmap", "tmpcopyup"):
+        elif option in ("idmap", "ridmap"):
+            parsed.idmap = option
+        elif option == "tmpcopyup":
             raise ConfigError(f"mount option {option!r} is not supported", phase="mounts")
         else:
             data.append(option)

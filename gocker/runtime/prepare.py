@@ -29,12 +29,12 @@ def forget_imports() -> None:
     sys.path_importer_cache.clear()
 
 
-def spawner() -> Spawner | None:
-    """Return the cheap way to make processes, where it can be had."""
+def spawners() -> tuple[Spawner, Spawner] | None:
+    """Return the cheap way to make processes, for a process and its own child, if it can be had."""
     if not vfork.supported():
         return None
     try:
-        return vfork.Spawner()
+        return vfork.Spawner(), vfork.Spawner()
     except OSError:
         return None  # no executable memory here: clone3 does the same for more
 
@@ -48,7 +48,8 @@ def scratch(path: str) -> None:
     process.unshare(process.CLONE_NEWNS)
     mount.mount(None, "/", None, mount.MS_PRIVATE | mount.MS_REC)
     flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
-    mount.mount("tmpfs", path, "tmpfs", flags, "mode=700,size=64k")
+    # Searchable for roots of user namespaces; its parent is not.
+    mount.mount("tmpfs", path, "tmpfs", flags, "mode=711,size=64k")
     os.chdir(path)
     os.mkdir(rootfs.ROOTFS)
     os.mkdir(rootfs.FILES)

@@ -29,8 +29,9 @@ _INFINITY = (1 << 64) - 1
 
 
 def finish(
-    calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int
-) -> None:
+    calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int,
+    *, first_fd: int = 3, pdeathsig: bool = True, make_cwd: bool = True,
+) -> None:  # fmt: skip
     """Add the calls that make a process the program: identity, confinement, execve.
 
     Shared by a container's first process and by exec, so both have the same confinement. What
@@ -40,25 +41,29 @@ def finish(
         calls: the list to append to.
         program: OCI's process.
         seccomp_program: compiled filter and flags, or None.
-        keep_fd: the only descriptor but 0 to 2 that stays open until execve, or -1.
+        keep_fd: the only one of the descriptors to close that stays open until execve, or -1.
+        first_fd: the first descriptor that the program does not get.
+        pdeathsig: whether the program dies with its parent.
+        make_cwd: whether a missing working directory is made, as docker does at a start.
     """
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     user = program.get("user", {})
     who = _identity(root_fd, user)
     environment = _environment(program.get("env", []), who.home)
     cwd = program["cwd"]
-    _make_cwd(root_fd, cwd, who)
+    if make_cwd:
+        _make_cwd(root_fd, cwd, who)
     calls.add("umask", user.get("umask", 0o022), phase="process")
     _add_rlimits(calls, program.get("rlimits", ()))
     no_new_privileges = program.get("noNewPrivileges", False)
     if seccomp_program is not None and not no_new_privileges:
         seccomp.add_install(calls, *seccomp_program)  # needs a capability that is about to go
     _add_identity(calls, who, program.get("capabilities", {}))
-    # The kernel clears it when credentials change (prctl(2)).
-    calls.add("prctl", process.PR_SET_PDEATHSIG, signal.SIGKILL, phase="process")
+    if pdeathsig:  # the kernel clears it when credentials change (prctl(2))
+        calls.add("prctl", process.PR_SET_PDEATHSIG, signal.SIGKILL, phase="process")
     # Closed, not only marked: a working directory /proc/self/fd/N must not find one of them
     # outside the container (CVE-2024-21626).
-    for first, last in ((3, keep_fd - 1), (max(keep_fd + 1, 3), 0xFFFFFFFF)):
+    for first, last in ((first_fd, keep_fd - 1), (max(keep_fd + 1, first_fd), 0xFFFFFFFF)):
         if first <= last:
             calls.add("close_range", first, last, 0, phase="process")
     calls.add("chdir", calls.buffer(os.fsencode(cwd)), phase="cwd", path=cwd)
@@ -124,9 +129,10 @@ def _add_rlimits(calls: Calls, rlimits: Iterable[oci.Rlimit]) -> None:
 def _add_identity(calls: Calls, who: users.Identity, capabilities: oci.Capabilities) -> None:
     capability.add_drop_bounding(calls, capabilities)
     groups = calls.buffer(struct.pack(f"{len(who.groups)}I", *who.groups))
-    calls.add("setgroups", len(who.groups), groups, phase="user")
-    calls.add("setresgid", who.gid, who.gid, who.gid, phase="user")
-    calls.add("setresuid", who.uid, who.uid, who.uid, phase="user")
+    names = ", ".join(map(str, who.groups))
+    calls.add("setgroups", len(who.groups), groups, phase="user", path=names)
+    calls.add("setresgid", who.gid, who.gid, who.gid, phase="user", path=str(who.gid))
+    calls.add("setresuid", who.uid, who.uid, who.uid, phase="user", path=str(who.uid))
     capability.add_apply(calls, capabilities)
 
 

@@ -23,13 +23,14 @@ from gocker.linux.path import (
     open_or_make,
     openat2,
 )
-from gocker.runtime.options import MountOptions, parse
+from gocker.runtime.options import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gocker import oci
+    from gocker.runtime.options import MountOptions
 
 # Names in the launcher's scratch directory, the working directory while the tree is built.
 ROOTFS = "rootfs"
@@ -37,34 +38,14 @@ FILES = "files"
 EMPTY_FILE = "mask/file"
 EMPTY_DIR = "mask/dir"
 
-# config-linux.md "Default Devices": name, major, minor.
-DEFAULT_DEVICES = (
-    ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9),
-    ("tty", 5, 0),
-)  # fmt: skip
-DEV_LINKS = (
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-    ("ptmx", "pts/ptmx"),
-)
 _KERNEL_FILESYSTEMS = ("proc", "sysfs", "cgroup", "cgroup2")
 
 
-def mount_root(config: oci.Config, layer_fd: int) -> int:
-    """Mount the container's root on the scratch directory's ``rootfs``; return its descriptor.
-
-    `layer_fd`: a detached mount to be the root, or -1 for the directory ``root.path``.
-    """
-    if layer_fd >= 0:
-        target = os.open(ROOTFS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        m.move_mount(layer_fd, target)
-        os.close(target)
-        return layer_fd
-    m.mount(config["root"]["path"], ROOTFS, None, m.MS_BIND | m.MS_REC)
-    m.mount(None, ROOTFS, None, m.MS_PRIVATE | m.MS_REC)
-    return os.open(ROOTFS, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def mount_root(tree: int, path: str = ROOTFS) -> None:
+    """Mount a detached tree, to be the container's root; on the scratch directory's ``rootfs``."""
+    target = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    m.move_mount(tree, target)
+    os.close(target)
 
 
 def mount_files(
@@ -108,11 +89,16 @@ def _write_file(top: int, name: str, file: oci.File) -> None:
         os.close(fd)
 
 
-def mount_all(root_fd: int, config: oci.Config, cgroup_mounts: list[tuple[str, str]]) -> None:
-    """Do the configuration's mounts, in its order."""
-    for entry in config.get("mounts", ()):
+def mount_all(
+    root_fd: int, config: oci.Config, cgroup_mounts: list[tuple[str, str]], trees: dict[int, int]
+) -> None:
+    """Do the configuration's mounts, in its order; `trees`: of `sources.open_all`."""
+    for number, entry in enumerate(config.get("mounts", ())):
         try:
-            _mount_one(root_fd, entry, cgroup_mounts)
+            if number in trees:
+                _attach(root_fd, trees[number], entry["destination"])
+            else:
+                _mount_one(root_fd, entry, cgroup_mounts)
         except SyscallError as error:
             error.context |= {"destination": entry["destination"], "source": entry.get("source")}
             raise
@@ -122,9 +108,6 @@ def _mount_one(root_fd: int, entry: oci.Mount, cgroup_mounts: list[tuple[str, st
     options = parse(tuple(entry.get("options", ())))
     fstype = entry.get("type", "")
     destination = entry["destination"]
-    if options.flags & m.MS_BIND or fstype == "bind":
-        _bind(root_fd, entry["source"], destination, options)
-        return
     if fstype in _KERNEL_FILESYSTEMS:
         target = _plain_directory(root_fd, destination)
     else:
@@ -157,25 +140,14 @@ def _plain_directory(root_fd: int, destination: str) -> int:
     return fd
 
 
-def _bind(root_fd: int, source: str, destination: str, options: MountOptions) -> None:
-    """Bind `source`: clone the tree, set its attributes while nobody sees it, move it in."""
-    recursive = m.AT_RECURSIVE if options.flags & m.MS_REC else 0
-    tree = m.open_tree(m.AT_FDCWD, source, m.OPEN_TREE_CLONE | recursive)
+def _attach(root_fd: int, tree: int, destination: str) -> None:
+    """Move a detached mount in; a mount point that is missing is made."""
+    directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+    target = open_or_make(root_fd, destination, directory=directory, mode=0o755)
     try:
-        propagation = sum(options.propagation) & ~m.MS_REC or m.MS_PRIVATE
-        m.mount_setattr(tree, "", attr_set=options.bind_attributes, propagation=propagation,
-                        recursive=bool(recursive))  # fmt: skip
-        if options.attr_set or options.attr_clr:
-            m.mount_setattr(tree, "", attr_set=options.attr_set, attr_clr=options.attr_clr,
-                            recursive=True)  # fmt: skip
-        directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-        target = open_or_make(root_fd, destination, directory=directory, mode=0o755)
-        try:
-            m.move_mount(tree, target)
-        finally:
-            os.close(target)
+        m.move_mount(tree, target)
     finally:
-        os.close(tree)
+        os.close(target)
 
 
 def _mount_cgroup(
@@ -203,44 +175,6 @@ def _mount_cgroup(
         m.mount_setattr(top, "", attr_set=options.bind_attributes, recursive=True)
     finally:
         os.close(top)
-
-
-def make_devices(root_fd: int, devices: list[oci.Device]) -> None:
-    """Make the default device nodes and links, and the configured nodes.
-
-    All relative to one descriptor of the container's /dev (CVE-2026-41579, CVE-2026-47766).
-    """
-    flags = os.O_PATH | os.O_DIRECTORY
-    dev = openat2(root_fd, "/dev", flags, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
-    try:
-        for name, major, minor in DEFAULT_DEVICES:
-            os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
-        for name, target in DEV_LINKS:
-            os.symlink(target, name, dir_fd=dev)
-        for device in devices:
-            _make_device(dev, device)
-    finally:
-        os.close(dev)
-
-
-_DEVICE_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
-
-
-def _make_device(dev: int, device: oci.Device) -> None:
-    relative = device["path"].removeprefix("/dev/")
-    if relative == device["path"] or relative in (name for name, _, _ in DEFAULT_DEVICES):
-        if relative == device["path"]:
-            raise ConfigError(f"device {relative!r} is not below /dev", phase="devices")
-        return
-    parent, _, name = relative.rpartition("/")
-    parent_fd = open_or_make(dev, parent, directory=True) if parent else os.dup(dev)
-    try:
-        mode = _DEVICE_KINDS[device["type"]] | device.get("fileMode", 0o666)
-        number = os.makedev(device.get("major", 0), device.get("minor", 0))
-        os.mknod(name, mode, number, dir_fd=parent_fd)
-        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent_fd)
-    finally:
-        os.close(parent_fd)
 
 
 def write_sysctls(root_fd: int, sysctls: dict[str, str]) -> None:

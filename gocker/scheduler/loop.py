@@ -151,9 +151,15 @@ class Loop:
     def _step(self) -> None:
         deadline = self._machine.deadline()
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        quiet_s = self._around.quiet_s()
+        if quiet_s is not None:
+            timeout = quiet_s if timeout is None else min(timeout, quiet_s)
         self._watch_sinks()
-        for key, _ in self._selector.select(timeout):
+        ready = self._selector.select(timeout)
+        for key, _ in ready:
             key.data()
+        if quiet_s is not None and (not ready or quiet_s <= 0):
+            self._around.quiet()
         now = time.monotonic()
         if deadline is not None and deadline <= now:
             self._obey(self._machine.tick(now))
@@ -358,7 +364,8 @@ class Loop:
         fields = self._fields(attempt)
         image = self._plan.units[attempt.instance].image
         self._around.record("container.started", fields | {
-            "process.pid": message["pid"], "image": image, "start_s": message["start_s"],
+            "process.pid": message["pid"], "process.start_time": message["start_time"],
+            "image": image, "start_s": message["start_s"],
         })  # fmt: skip
         for limit, requested, effective, file in message["applied"]:
             self._around.record("limit.applied", fields | {

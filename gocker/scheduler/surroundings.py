@@ -34,6 +34,12 @@ class Surroundings(Protocol):
     ) -> None:
         """Take what is wanted of a container's files; `record` adds the container's names."""
 
+    def quiet_s(self) -> float | None:
+        """Return how long nothing has to happen before `quiet` is wanted; None: it is not."""
+
+    def quiet(self) -> None:
+        """Do what can wait."""
+
     @property
     def sinks(self) -> Sequence[Queue]:
         """Return the writers to the terminal, which never wait for their readers."""

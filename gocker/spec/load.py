@@ -157,6 +157,16 @@ def load(options: LoadOptions) -> Loaded:
             gc.enable()
 
 
+def name_of(options: LoadOptions) -> str:
+    """Return the name of a project, reading no more of its files than that takes.
+
+    Raises:
+        SpecError: if a file cannot be read.
+        UsageError: no file, an invalid project name on the command line.
+    """
+    return Loading(options).name()
+
+
 class Loading:
     """One load: its options, its variables and the problems found."""
 
@@ -165,6 +175,14 @@ class Loading:
         self.problems = Problems()
         self.environment = dict(options.environ)
         self.environment.setdefault("PWD", options.cwd)
+
+    def name(self) -> str:
+        """Return the project's name."""
+        names, directory = find_files(self.options, self.environment, self.problems)
+        settings = Settings(
+            self.problems, home=self.environment.get("HOME"), interpolate=True, resolve_paths=True
+        )
+        return project_name(self.options, names, directory, self.environment, settings)
 
     def run(self) -> Loaded:
         """Load the project."""

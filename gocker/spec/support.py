@@ -21,7 +21,7 @@ HONOURED = {
         group_add healthcheck hostname image init label_file labels mem_limit mem_reservation
         memswap_limit network_mode oom_score_adj pids_limit platform profiles
         pull_policy read_only restart scale secrets security_opt shm_size
-        stop_grace_period stop_signal sysctls tmpfs ulimits user volumes working_dir
+        stop_grace_period stop_signal sysctls tmpfs ulimits user userns_mode volumes working_dir
         x-gocker""",
     "services.*.blkio_config": """
         weight weight_device device_read_bps device_write_bps device_read_iops
@@ -68,10 +68,10 @@ HONOURED = {
     "jobs": "*",
     "jobs.*": "triggers",
     "jobs.*.triggers": "manual",
-    "x-gocker": "timeout parallel fail_fast keep admission mask",
+    "x-gocker": "timeout parallel fail_fast keep admission mask userns",
     "services.*.x-gocker": """
         role timeout retry allow_failure success_codes when matrix artifacts reports ready
-        limits rootfs mask""",
+        limits rootfs mask userns""",
     "services.*.x-gocker.retry": "max when delay backoff",
     "services.*.x-gocker.allow_failure": "any exit_codes",
     "services.*.x-gocker.matrix": "include exclude max_parallel fail_fast *",
@@ -163,7 +163,6 @@ LATER = {
     "services.*.pull_refresh_after": "pulling of images",
     "services.*.storage_opt": "quotas of the root file system",
     "services.*.tty": "terminals",
-    "services.*.userns_mode": "user namespaces",
     "services.*.uts": "sharing of UTS namespaces",
     "services.*.volumes_from": "mounts of other services",
     "services.*.volumes[].bind.selinux": "SELinux labels",
@@ -199,7 +198,6 @@ HARMLESS: dict[str, frozenset[Any]] = {
     "services.*.isolation": frozenset({"default"}),
     "services.*.pid": frozenset({"private"}),
     "services.*.runtime": frozenset({"gocker"}),
-    "services.*.userns_mode": frozenset({"host"}),
     "services.*.x-gocker.profile": frozenset({"default"}),
     "networks.*.driver": frozenset({"bridge", "default"}),
     "networks.*.enable_ipv4": frozenset({True}),

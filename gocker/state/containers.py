@@ -31,6 +31,8 @@ class ContainerState:
     status: Status
     image: str = ""
     pid: int | None = None
+    # In clock ticks since boot; None in records of versions that did not tell.
+    start_time: int | None = None
     started: str = ""
     health: str | None = None
     verdict: str | None = None
@@ -96,6 +98,7 @@ def _new(container_id: str, record: dict[str, Any]) -> ContainerState:
 def _started(container: ContainerState, record: dict[str, Any]) -> None:
     container.image = record["image"]
     container.pid = record["process.pid"]
+    container.start_time = record.get("process.start_time")
     container.started = record["time"]
 
 

@@ -26,7 +26,7 @@ BEFORE = (
     ("launcher", v2_group.Cgroup, "dir_fd"),
 )
 IN_PREPARE = (
-    ("init", init, "_die_with_launcher"),
+    ("init", init, "die_with_launcher"),
     ("init", init, "join"),
     ("init", program, "_identity"),
     ("init", program, "_environment"),
@@ -110,9 +110,10 @@ def attach(probe: Probe) -> None:
     for where, owner, name in BEFORE:
         _wrap(probe, where, owner, name)
     clone = probe.column("init", CLONE)
-    init.SET_UP = tuple(
-        probe.timed(step, probe.column("init", step.__name__)) for step in init.SET_UP
-    )
+    for name in ("OUTSIDE", "INSIDE"):
+        steps = getattr(init, name)
+        timed = [probe.timed(step, probe.column("init", step.__name__)) for step in steps]
+        setattr(init, name, tuple(timed))
     for where, owner, name in IN_PREPARE:
         _wrap(probe, where, owner, name)
     calls = probe.column("init", CALLS)

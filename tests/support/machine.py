@@ -216,6 +216,11 @@ class Nest:
         for fd in self._tasks:
             os.write(fd, b"0")
 
+    def add(self, pid: int) -> None:
+        """Move a process in that has one thread."""
+        for fd in self._tasks:
+            os.write(fd, str(pid).encode())
+
     def content(self) -> list[str]:
         """Return every cgroup below, parents first."""
         found = []

@@ -150,6 +150,9 @@ class Container(Model):
     security_opt: Strings = Field((), description="confinement")
     sysctls: dict[str, str] = Field({}, description="kernel parameters of the namespaces")
 
+    userns_mode: Literal["host", "auto"] | None = Field(
+        None, description="auto: ids of the host that only this project has"
+    )
     network_mode: str | None = Field(None, description="where its network is from")
     networks: Networks = Field({}, description="networks to join")
     ports: Ports = Field((), description="ports to publish")

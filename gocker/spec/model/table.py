@@ -114,6 +114,10 @@ TABLE: dict[str, Any] = (
                 'cap_drop': ('cap_drop', ('list', ('str',), 0), (), False),
                 'security_opt': ('security_opt', ('list', ('str',), 0), (), False),
                 'sysctls': ('sysctls', ('map', ('str',), ('str',)), {}, False),
+                'userns_mode': ('userns_mode',
+                                ('optional', ('words', 'host', 'auto')),
+                                None,
+                                False),
                 'network_mode': ('network_mode', ('optional', ('str',)), None, False),
                 'networks': ('networks',
                              ('map', ('str',), ('model', 'ServiceNetwork')),
@@ -359,6 +363,7 @@ TABLE: dict[str, Any] = (
                        'limits': ('limits', ('optional', ('model', 'LimitPolicy')), None, False),
                        'rootfs': ('rootfs', ('optional', ('str',)), None, False),
                        'profile': ('profile', ('optional', ('words', 'default')), None, False),
+                       'userns': ('userns', ('optional', ('words', 'host', 'auto')), None, False),
                        'mask': ('mask',
                                 ('forms', 'one_or_more', ('list', ('str',), 0)),
                                 (),
@@ -557,6 +562,7 @@ TABLE: dict[str, Any] = (
                             ('optional', ('words', 'never', 'on_failure', 'always')),
                             None,
                             False),
+                   'userns': ('userns', ('optional', ('words', 'host', 'auto')), None, False),
                    'admission': ('admission', ('optional', ('words', 'reserve')), None, False),
                    'mask': ('mask', ('forms', 'one_or_more', ('list', ('str',), 0)), (), False)})}
 )

@@ -105,6 +105,9 @@ class ServiceExtension(Model):
     limits: LimitPolicy | None = Field(None, description="policy for limits")
     rootfs: str | None = Field(None, description="directory to run from instead of an image")
     profile: Literal["default"] | None = Field(None, description="security profile")
+    userns: Literal["auto", "host"] | None = Field(
+        None, description="user namespace; userns_mode wins"
+    )
     mask: Paths = Field((), description="variables whose values are printed as ***")
 
 
@@ -116,6 +119,9 @@ class TopExtension(Model):
     fail_fast: bool = Field(False, description="cancel the rest at the first failed job")
     keep: Literal["never", "on_failure", "always"] | None = Field(
         None, description="whose root file systems to keep for post-mortem"
+    )
+    userns: Literal["auto", "host"] | None = Field(
+        None, description="user namespaces of services that do not say"
     )
     admission: Literal["reserve"] | None = Field(
         None, description="reserve: a job waits until its reservations fit"

@@ -1,0 +1,158 @@
+"""``gocker exec``: another program in a running container, confined as its first one.
+
+Needs no supervisor: the container is found by its record and entered by a launcher of this
+command's own, which ends with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from gocker.cli.options import parser as new_parser
+from gocker.cli.project import project_name
+from gocker.errors import ContainerError, HostError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gocker import oci
+    from gocker.plan.model import Container
+    from gocker.scheduler.launcher import Launcher
+    from gocker.state.living import Living
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    made = new_parser("exec", "Run a program in a running container; the exit code is its own.")
+    add = made.add_argument
+    add("-d", "--detach", action="store_true", help="do not wait for it")
+    add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]")
+    add("-i", "--interactive", action="store_true", help="accepted: input is always passed on")
+    add("-t", "--tty", action="store_true", help="a terminal, also where there is none here")
+    add("-T", "--no-tty", action="store_true", help="no terminal")
+    add("-u", "--user", metavar="USER[:GROUP]")
+    add("-w", "--workdir", metavar="DIR")
+    add("--index", type=int, metavar="N", help="of the service's containers, from 1")
+    add("--privileged", action="store_true", help="refused: it would leave the confinement")
+    add("service", metavar="SERVICE")
+    add("command", nargs=argparse.REMAINDER, metavar="COMMAND")
+    return made
+
+
+def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
+    """Run the command; 125 if gocker failed, 126 cannot execute, 127 not found."""
+    from gocker.cli.execution import Execution
+    from gocker.state.living import choose, running
+    from gocker.state.roots import Roots
+
+    arguments.command = arguments.command[arguments.command[:1] == ["--"] :]
+    _check(arguments)
+    name = project_name(arguments)
+    with Roots.open(os.environ) as roots:
+        try:
+            living = choose(running(roots, name), arguments.service, arguments.index)
+            made, withheld = living.made()
+        except HostError as error:
+            raise ContainerError(error.message, hint=error.hint, phase="exec") from None
+    request = process(made, arguments, withheld_values(living, withheld))
+    execution = Execution(launcher, living, made, request, detach=arguments.detach)
+    return execution.run()
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.privileged:
+        raise UsageError(
+            "gocker exec: --privileged is refused: a program in a container never gets more than "
+            "the container has",
+            hint="give the service what it needs (cap_add), or use nsenter(1) on the host",
+        )
+    if not arguments.command:
+        raise UsageError("gocker exec: no command", hint="gocker exec SERVICE COMMAND [ARGUMENT]")
+
+
+def process(
+    made: Container, arguments: argparse.Namespace, values: Iterable[str] = ()
+) -> oci.Process:
+    """Return OCI's process for a program beside the container's own one.
+
+    Args:
+        made: how the container was made.
+        arguments: with ``command``, ``env``, ``user`` and ``workdir``.
+        values: variables (``NAME=value``) that are not in `made`.
+    """
+    own = made.config["process"]
+    env = [*own.get("env", ()), *values, *variables(arguments.env)]
+    found: oci.Process = {**own, "args": arguments.command, "env": env, "terminal": False}
+    if arguments.workdir is not None:
+        found["cwd"] = arguments.workdir
+    if arguments.user is not None:
+        found["user"] = _user(arguments.user, own)
+        found["capabilities"] = _capabilities(found["user"], own)
+    return found
+
+
+def _user(text: str, own: oci.Process) -> oci.User:
+    """Return a user to be looked up in the container; groups that the service adds stay."""
+    before = own.get("user", {})
+    extra = before.get("username", "").partition(" ")[2]
+    user: oci.User = {"username": f"{text} {extra}".strip()}
+    if "umask" in before:
+        user["umask"] = before["umask"]
+    return user
+
+
+def _capabilities(user: oci.User, own: oci.Process) -> oci.Capabilities:
+    """Return the sets for another user, by the rule of `plan.posture.capabilities`.
+
+    Root has what the service may have; others have what the service's own user has, if that is
+    not root either.
+    """
+    sets = own.get("capabilities", {})
+    bounding = sets.get("bounding", [])
+    none: list[str] = []
+    if _is_root(user):
+        held, ambient = bounding, none
+    elif _is_root(own.get("user", {})):
+        held, ambient = none, none
+    else:
+        held, ambient = sets.get("permitted", []), sets.get("ambient", [])
+    return {"bounding": bounding, "effective": held, "permitted": held,
+            "inheritable": ambient, "ambient": ambient}  # fmt: skip
+
+
+def _is_root(user: oci.User) -> bool:
+    if "username" not in user:
+        return user.get("uid", 0) == 0
+    name = user["username"].partition(" ")[0].partition(":")[0]
+    return name == "root" or (name.isdecimal() and int(name) == 0)
+
+
+def variables(words: Iterable[str]) -> list[str]:
+    """Return ``NAME=value`` for each word of -e; one without a value has the caller's."""
+    found = []
+    for word in words:
+        name, sign, _ = word.partition("=")
+        if not name:
+            raise UsageError(f"-e {word!r}: a variable without a name")
+        if sign:
+            found.append(word)
+        elif name in os.environ:
+            found.append(f"{name}={os.environ[name]}")
+        else:
+            print(f"gocker: -e {name}: not set here", file=sys.stderr)  # noqa: T201  # cli prints
+    return found
+
+
+def withheld_values(living: Living, names: list[str]) -> list[str]:
+    """Return variables that are kept from the disk, as the container's program got them."""
+    if not names:
+        return []
+    try:
+        with open(f"/proc/{living.pid}/environ", "rb") as file:
+            items = file.read().decode("utf-8", "surrogateescape").split("\0")
+    except OSError as error:
+        raise ContainerError(f"container {living.id} is not running", phase="exec") from error
+    return [item for item in items if item.partition("=")[0] in names]

@@ -1,0 +1,154 @@
+"""The launcher's requests about processes in running containers: join, exec, exec_signal.
+
+``join`` makes a container that another process started one that ``exec`` can name.
+"""
+
+from __future__ import annotations
+
+import binascii
+import time
+
+from gocker.errors import ContainerError
+from gocker.runtime import prepare, seccomp
+from gocker.runtime.exec import Execution
+from gocker.runtime.target import Target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gocker.cgroup.group import Cgroup
+    from gocker.runtime.container import Container
+    from gocker.wire import Message
+
+
+class Executions:
+    """What is executed in containers, own and joined ones.
+
+    Args:
+        containers: this launcher's own, by id.
+        watch: registers a descriptor with what is to be called when it can be read.
+        unwatch: takes that back.
+        emit: sends an event.
+    """
+
+    def __init__(
+        self, containers: Mapping[str, Container],
+        watch: Callable[[int, Callable[[], None]], None], unwatch: Callable[[int], None],
+        emit: Callable[..., None],
+    ) -> None:  # fmt: skip
+        self._containers = containers
+        self._targets: dict[str, Target] = {}
+        self._executions: dict[str, Execution] = {}
+        # Cgroups of executions that have ended while something of theirs had not.
+        self._stale: list[Cgroup] = []
+        self._watch = watch
+        self._unwatch = unwatch
+        self._emit = emit
+
+    def seconds_to_deadline(self) -> float | None:
+        """Return how long until the first timeout, or None."""
+        deadlines = [item.deadline for item in self._executions.values() if item.deadline]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def time_out(self) -> None:
+        """Kill what has had its time."""
+        now = time.monotonic()
+        for execution in self._executions.values():
+            if execution.deadline and execution.deadline <= now:
+                execution.time_out()
+
+    def busy(self) -> bool:
+        """Return whether something runs that ends with this process, and is to be reaped."""
+        return any(not item.detach for item in self._executions.values())
+
+    def client_gone(self) -> None:
+        """Kill what may not outlive the front."""
+        for execution in self._executions.values():
+            execution.client_gone()
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def join(self, message: Message, _: list[int]) -> None:
+        """Look a container up that was started by another process, for `exec`.
+
+        ``id``, ``pid``, ``start_time``, ``cgroups_path``; ``seccomp``: the profile as in OCI, or
+        ``seccomp_program``: base64 and flags.
+        """
+        compiled: tuple[bytes, int] | None = None
+        if "seccomp_program" in message:
+            text, flags = message["seccomp_program"]
+            compiled = binascii.a2b_base64(text), flags
+        elif message.get("seccomp") is not None:
+            compiled = seccomp.program(message["seccomp"])
+        target = Target.find(
+            message["id"], message["pid"], message["start_time"], message["cgroups_path"], compiled
+        )
+        prepare.forget_imports()
+        before = self._targets.pop(target.id, None)
+        if before is not None:
+            before.close()
+        self._targets[target.id] = target
+        self._emit("joined", id=target.id)
+
+    def exec(self, message: Message, fds: list[int]) -> None:
+        """Execute a process in a container; its ``exec_exited`` always comes.
+
+        ``exec_id``, ``id``, ``process``, ``timeout_s``; with ``report`` also ``exec_started``,
+        once the program was executed. ``orphan``: it is left to the container, and
+        ``exec_started`` is all that is told.
+        """
+        container = self._containers.get(message["id"])
+        target = self._targets.get(message["id"]) if container is None else Target.own(container)
+        if target is None:
+            raise ContainerError(f"container {message['id']} is not running", phase="exec")
+        self._remove_stale()
+        exec_id = message["exec_id"]
+        execution = Execution(
+            message["process"], target, fds,
+            timeout_s=message.get("timeout_s"), orphan=message.get("orphan", False),
+        )  # fmt: skip
+        self._executions[exec_id] = execution
+        self._watch(execution.pidfd, lambda: self._exited(exec_id))
+        if message.get("report"):
+            self._watch(execution.status_fd, lambda: self._executed(exec_id))
+
+    def signal(self, message: Message, _: list[int]) -> None:
+        """Send ``signal`` to what ``exec_id`` executes; none if it has ended."""
+        execution = self._executions.get(message["exec_id"])
+        if execution is not None:
+            execution.signal(message["signal"])
+
+    # -- events --------------------------------------------------------------------------------
+
+    def _executed(self, exec_id: str) -> None:
+        """The status pipe has something: the error, or its end."""
+        execution = self._executions[exec_id]
+        self._unwatch(execution.status_fd)
+        error = execution.error()
+        if error is None:
+            self._emit("exec_started", exec_id=exec_id, pid=execution.pid)
+        else:
+            self._forget(exec_id)
+            execution.wait()
+            self._emit("exec_exited", exec_id=exec_id, error=error)
+
+    def _exited(self, exec_id: str) -> None:
+        execution = self._executions[exec_id]
+        if execution.status_fd >= 0:
+            self._unwatch(execution.status_fd)
+        self._forget(exec_id)
+        fields = execution.wait()
+        if execution.orphan and "error" not in fields:
+            self._emit("exec_started", exec_id=exec_id, pid=None)
+            return
+        self._emit("exec_exited", exec_id=exec_id, **fields)
+        if execution.group is not None:
+            self._stale.append(execution.group)
+        self._remove_stale()
+
+    def _remove_stale(self) -> None:
+        self._stale = [group for group in self._stale if not group.remove()]
+
+    def _forget(self, exec_id: str) -> None:
+        self._unwatch(self._executions.pop(exec_id).pidfd)

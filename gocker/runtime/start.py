@@ -1,0 +1,120 @@
+"""The ``start`` request: from a message to a started container, or to nothing at all."""
+
+from __future__ import annotations
+
+import os
+
+from gocker.runtime import init, seccomp, userns
+from gocker.runtime.container import Container
+from gocker.runtime.namespaces import Namespaces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gocker.cgroup.base import Manager
+    from gocker.cgroup.group import Cgroup
+    from gocker.linux.vfork import Spawner
+    from gocker.runtime.layers import Layer, Layers
+    from gocker.runtime.userns import User
+    from gocker.wire import Message
+
+
+class Starter:
+    """Makes containers. Holds what they share, and the parts of configurations sent once.
+
+    Args:
+        own_pidns: the launcher's PID namespace.
+    """
+
+    def __init__(
+        self, manager: Manager, layers: Layers, scratch: str,
+        spawners: tuple[Spawner, Spawner] | None, own_pidns: int,
+    ) -> None:  # fmt: skip
+        self._manager = manager
+        self._layers = layers
+        self._scratch = scratch
+        self._spawners = spawners
+        self._own_pidns = own_pidns
+        self._self_pidfd = os.pidfd_open(os.getpid())
+        self._shared: dict[int, Any] = {}
+
+    def define(self, key: int, name: str, value: Any) -> None:
+        """Keep a part of many configurations; compile it if it is a seccomp profile."""
+        self._shared[key] = seccomp.program(value) if name == "seccomp" else value
+
+    def start(self, message: Message, fds: list[int]) -> Container:
+        """Start a container.
+
+        Raises:
+            GockerError: nothing is left of it then.
+        """
+        linux = message["config"]["linux"]
+        program = self._program(message)
+        spaces = Namespaces(linux)
+        user = userns.of(linux, spaces)
+        try:
+            group = self._manager.create(
+                linux["cgroupsPath"], linux.get("resources", {}),
+                best_effort=message.get("best_effort", False),
+            )  # fmt: skip
+            try:
+                return self._in(group, message, fds, program, spaces, user)
+            except BaseException:
+                group.remove()
+                raise
+            finally:
+                group.close_fds()
+        finally:
+            if user is not None:
+                user.close()
+
+    def _in(  # what a container is made of, each part by its name
+        self, group: Cgroup, message: Message, fds: list[int],
+        program: tuple[bytes, int] | None, spaces: Namespaces, user: User | None,
+    ) -> Container:  # fmt: skip
+        layer: Layer | None = None
+        layer_fd = -1
+        if "overlay" in message:
+            layer, layer_fd = self._layers.take(**message["overlay"], user=user)
+        setup = init.Setup(
+            config=message["config"],
+            root_fd=layer_fd,
+            scratch=self._scratch,
+            spaces=spaces,
+            user=user,
+            join_fds=group.fds(),
+            cgroup_mounts=group.mounts(),
+            stdio=fds[:3],
+            launcher_pidfd=self._self_pidfd,
+            seccomp=program,
+            init=message.get("init", False),
+            files=message.get("files", []),
+            grants=message.get("grants", []),
+        )
+        try:
+            made = Container(message["id"], setup, group, layer, self._spawners, self._own_pidns)
+        except BaseException:
+            if layer is not None:
+                layer.remove()
+            raise
+        finally:
+            if layer_fd >= 0:
+                os.close(layer_fd)
+        made.directories = message.get("directories", [])
+        made.keep = message.get("keep", False)
+        return made
+
+    def _program(self, message: Message) -> tuple[bytes, int] | None:
+        """Put the shared parts into the configuration; return the seccomp program."""
+        config = message["config"]
+        program: tuple[bytes, int] | None = None
+        for name, key in message.get("shared", {}).items():
+            if name == "seccomp":
+                program = self._shared[key]
+            else:
+                part = config if name == "mounts" else config["linux"]
+                part[name] = self._shared[key]
+        if "seccomp" in config["linux"]:
+            program = seccomp.program(config["linux"]["seccomp"])
+        return program
