@@ -7,6 +7,7 @@ launcher's socket, into the JSON log: ``to_wire`` and ``from_wire`` are inverse.
 from __future__ import annotations
 
 import os
+from errno import EAGAIN, EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 
 # The launcher imports this module: `typing` and `dataclasses` would cost it milliseconds.
 TYPE_CHECKING = False
@@ -165,6 +166,58 @@ class SyscallError(GockerError, OSError):
         if self.filename is not None:
             wire["path"] = self.filename
         return wire
+
+
+# What a shortage is called by who can do something about it.
+_SHORTAGES = {
+    ENOSPC: "free some space, or use another file system",
+    EDQUOT: "free some space, or ask for a larger quota",
+    EMFILE: "raise the limit of open files: ulimit -n",
+    ENFILE: "the host has no file descriptors left: sysctl fs.file-max",
+    ENOMEM: "free some memory, or raise the limit of the cgroup that gocker is in",
+    EAGAIN: "raise the limit of processes: ulimit -u, pids.max, sysctl kernel.pid_max",
+    EIO: "see the kernel's log (dmesg): the disk does not answer",
+    EROFS: "the file system is read-only: mount it read-write, or use another one",
+}
+
+
+def unforeseen(error: BaseException) -> GockerError:
+    """Return an error that nobody gave a meaning, with the function that it came from.
+
+    A refusal by the kernel is the host's; everything else is a bug.
+    """
+    if isinstance(error, GockerError):
+        return error
+    where = _origin(error)
+    if isinstance(error, OSError):
+        path = f"{error.filename!r}: " if error.filename else ""
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        made: GockerError = HostError(
+            f"{where}: {path}{reason}", hint=_SHORTAGES.get(error.errno or 0)
+        )
+    elif isinstance(error, MemoryError):
+        made = HostError(f"{where}: out of memory", hint=_SHORTAGES[ENOMEM])
+    else:
+        made = InternalError(
+            f"internal error in {where}: {type(error).__name__}: {error}",
+            hint="this is a bug of gocker's; with GOCKER_DEBUG=1 it shows where",
+        )
+    made.__cause__ = error
+    return made
+
+
+def _origin(error: BaseException) -> str:
+    """Return module and function of ours in which an error was raised."""
+    top = os.path.dirname(__file__)
+    found = "gocker"
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        path = os.path.relpath(code.co_filename, top)
+        if not path.startswith("..") and path != "failpoints.py":
+            found = f"{path.removesuffix('.py').replace('/', '.')}.{code.co_qualname}"
+        trace = trace.tb_next
+    return found
 
 
 _TYPES: dict[str, type[GockerError]] = {

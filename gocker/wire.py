@@ -20,7 +20,8 @@ Requests (front to launcher), each with ``op``:
 ``exec_signal``  ``exec_id``, ``signal``
 ``freeze``   ``id``, ``frozen``
 ``check``    ``resources``, a list: whether this host has what they need
-``sweep``    ``names``, ``unknown``, ``directories``: remove what dead runs left
+``sweep``    ``names``, ``unknown``, ``directories``: remove what dead runs left; with
+             ``dry_run`` only tell
 
 Events (launcher to front), each with ``event``, ``t`` (CLOCK_MONOTONIC, seconds) and, for a
 container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``joined``,

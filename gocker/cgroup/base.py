@@ -10,6 +10,7 @@ import os
 from errno import EBUSY, ENOENT, ENOTEMPTY
 
 from gocker.cgroup import tree
+from gocker.cgroup.processes import are_orphans
 from gocker.errors import HostError, SyscallError
 
 TYPE_CHECKING = False
@@ -171,23 +172,28 @@ class Manager:
         return sorted(found)
 
     def sweep(
-        self, dead: Callable[[str], bool], unknown: Callable[[str], bool] | None = None
-    ) -> list[str]:
+        self, dead: Callable[[str], bool], unknown: Callable[[str], bool] | None = None,
+        *, dry_run: bool = False,
+    ) -> list[str]:  # fmt: skip
         """Remove the cgroups directly below the parent whose name is `dead`; kill what is inside.
 
-        Those that are `unknown` are removed only if nobody is in them. Reads the kernel alone,
-        no state on disk. Returns the names removed completely.
+        Those that are `unknown` are removed only if nobody is in them, or orphans alone: see
+        `processes.are_orphans`. Reads the kernel alone, no state on disk. Returns the names removed
+        completely; with `dry_run` those that would be tried.
         """
         present = self._present()
         removed = []
-        for name in filter(dead, self.names()):
+        for name in self.names():
             group = self.group(name, present)
+            if not dead(name) and not (
+                unknown is not None and unknown(name) and are_orphans(group.pids())
+            ):
+                continue
+            if dry_run:
+                removed.append(name)
+                continue
             group.kill()
             if group.wait_empty(KILL_TIMEOUT_S) and group.remove():
-                removed.append(name)
-        for name in filter(unknown, self.names()) if unknown is not None else ():
-            group = self.group(name, present)
-            if not group.pids() and group.remove():
                 removed.append(name)
         return removed
 

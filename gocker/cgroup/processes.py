@@ -1,4 +1,4 @@
-"""Killing every process of a cgroup without ever signalling a stranger."""
+"""Killing every process of a cgroup without ever signalling a stranger; who started them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 # So that a fork bomb does not eat our descriptors (RLIMIT_NOFILE is often 1024).
 _BATCH = 256
+_LAUNCHER = "gocker-launcher"  # TASK_COMM_LEN leaves 15 characters
 
 
 def kill_all(list_pids: Callable[[], list[int]], *, until: float) -> None:
@@ -91,3 +92,36 @@ def signal_once(list_pids: Callable[[], list[int]], signum: int) -> None:
     candidates = list_pids()
     for start in range(0, len(candidates), _BATCH):
         _signal_members(candidates[start : start + _BATCH], list_pids, signum)
+
+
+def are_orphans(pids: Iterable[int]) -> bool:
+    """Return whether no process has a launcher above it; True for none at all.
+
+    The kernel alone is asked. What a container's processes are called is theirs to choose, so
+    only their first ancestor outside of the cgroup counts: the launcher, or whoever adopts
+    orphans. A process that cannot be looked at counts as a launcher's: it may be.
+    """
+    inside = set(pids)
+    return all(_is_orphan(pid, inside) for pid in inside)
+
+
+def _is_orphan(pid: int, inside: set[int]) -> bool:
+    while pid in inside:
+        status = _status(pid)
+        if status is None:
+            return False
+        pid = int(status["PPid"])
+    status = _status(pid) if pid else None
+    return pid == 0 or (status is not None and status["Name"] != _LAUNCHER)
+
+
+def _status(pid: int) -> dict[str, str] | None:
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            return {
+                key: value.strip()
+                for key, _, value in (line.partition(":") for line in file)
+                if key in ("Name", "PPid")
+            }
+    except OSError:
+        return None

@@ -51,9 +51,13 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
         for name in removed:
             say(f"removed {name}")
         found = runs(roots, project)
+        newer = None
         for run in found:
+            if run.newer:
+                newer = run
+                continue
             run.remove()
-            say(f"removed run {run.id}")
+            say(f"{'kept aside' if run.damaged else 'removed'} run {run.id}")
         forget(roots, project)
         if arguments.volumes:
             for volume in volumes.volumes(roots, project):
@@ -61,6 +65,8 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
                 say(f"removed volume {volume.name}")
         if not found and not removed:
             say(f"project {project!r} has nothing to bring down")
+        if newer is not None:
+            newer.remove()  # which says why not
     return 0
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 
 from gocker.cli import timings
-from gocker.errors import GockerError, InternalError
+from gocker.errors import GockerError, unforeseen
 from gocker.scheduler import signals
 
 TYPE_CHECKING = False
@@ -23,6 +23,7 @@ COMMANDS = {
     "exec": ("exec", True, "run a program in a running container"),
     "demo": ("demo", True, "run the demonstration spec"),
     "down": ("down", True, "stop a project's containers and remove what they left"),
+    "gc": ("gc", True, "remove what dead runs of all projects left"),
     "ps": ("ps", False, "list containers"),
     "logs": ("logs", False, "show containers' output"),
     "config": ("config", False, "print the spec as gocker understands it"),
@@ -54,6 +55,10 @@ def run(argv: list[str]) -> int:
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
     try:
+        if "GOCKER_FAILPOINTS" in os.environ:
+            from gocker import failpoints
+
+            failpoints.arm(failpoints.parse(os.environ[failpoints.VARIABLE]), back=False)
         own = set() if name in _WITH_COMMAND else {"-h", "--help", "--dry-run"}
         if needs_launcher and not own & set(argv):
             signals.hold()
@@ -74,11 +79,9 @@ def run(argv: list[str]) -> int:
     except Exception as error:
         if os.environ.get("GOCKER_DEBUG"):
             raise
-        _print_error(InternalError(
-            f"internal error: {type(error).__name__}: {error}",
-            hint="this is a bug of gocker's; with GOCKER_DEBUG=1 it shows where",
-        ))  # fmt: skip
-        return InternalError.exit_code
+        known = unforeseen(error)
+        _print_error(known)
+        return known.exit_code
     finally:
         if launcher is not None:
             launcher.close()

@@ -283,12 +283,14 @@ def check_limits(launcher: Launcher, plan: Plan) -> None:
         launcher.call({"op": "check", "resources": chunk})
 
 
-def sweep(launcher: Launcher, roots: Roots, cgroups: list[str]) -> list[str]:
+def sweep(
+    launcher: Launcher, roots: Roots, cgroups: list[str], *, dry_run: bool = False
+) -> list[str]:
     """Remove what dead runs left, found in the kernel and on disk; return the names.
 
     A run identifier is never used again and its lock is held before its first cgroup is made:
     what was found before and is not alive now is dead for good. Of a run that left no trace on
-    disk nobody knows that; its cgroups are removed only if they are empty.
+    disk only the kernel can tell: its cgroups go if no launcher lives above what is in them.
     """
     known = {run.id: run.alive() for run in runs(roots)}
     unknown = [name for name in cgroups if run_of(name) not in known]
@@ -298,7 +300,10 @@ def sweep(launcher: Launcher, roots: Roots, cgroups: list[str]) -> list[str]:
     ]
     if not dead and not unknown and not directories:
         return []
-    message = {"op": "sweep", "names": dead, "unknown": unknown, "directories": directories}
+    message = {
+        "op": "sweep", "names": dead, "unknown": unknown, "directories": directories,
+        "dry_run": dry_run,
+    }  # fmt: skip
     removed: list[str] = launcher.call(message)["removed"]
     return removed
 

@@ -11,6 +11,7 @@ from errno import ESRCH
 from gocker.errors import SyscallError
 from gocker.linux import process, syscall_table
 from gocker.runtime import clone, init
+from gocker.tree import remove_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from gocker.cgroup.group import Cgroup
     from gocker.linux.vfork import Spawner
-    from gocker.runtime.layers import Layer
+    from gocker.runtime.layers import Layer, Layers
+
+REMOVE_TIMEOUT_S = 1.0
 
 
 class Container:
@@ -146,6 +149,24 @@ class Container:
         if result.si_code == os.CLD_EXITED:
             return result.si_status, None
         return None, result.si_status
+
+    def remove(self, layers: Layers) -> None:
+        """Remove what a dead container left; whatever fails, the rest is tried.
+
+        Raises:
+            OSError, GockerError: for the last thing that could not be removed.
+        """
+        try:
+            # Busy for a moment if a process that was executed in it is not reaped yet.
+            if not self.cgroup.remove() and self.cgroup.wait_empty(REMOVE_TIMEOUT_S):
+                self.cgroup.remove()
+        finally:
+            try:
+                for directory in self.directories:
+                    remove_path(directory)
+            finally:
+                if self.layer is not None:
+                    layers.give_back(self.layer, private=self.shares_nothing())
 
     def shares_nothing(self) -> bool:
         """Return whether no other container could have got a descriptor from this one."""

@@ -29,9 +29,9 @@ import sys
 import time
 
 from gocker import cgroup
-from gocker.errors import ConfigError, GockerError, InternalError
+from gocker.errors import ConfigError, GockerError, unforeseen
 from gocker.linux import process
-from gocker.runtime import prepare, rootfs
+from gocker.runtime import prepare, report, rootfs
 from gocker.runtime.executions import Executions
 from gocker.runtime.layers import Layers
 from gocker.runtime.start import Starter
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 # Dead containers that may wait for their removal while others keep the launcher busy.
 MAX_GARBAGE = 32
-REMOVE_TIMEOUT_S = 1.0
 
 
 class Launcher:
@@ -91,7 +90,7 @@ class Launcher:
             for fd, _ in ready:
                 callback = self._callbacks.get(fd)
                 if callback is not None:
-                    callback()
+                    self._call(callback)
             if not ready:
                 self._idle()
             elif len(self._garbage) > MAX_GARBAGE:
@@ -100,11 +99,19 @@ class Launcher:
         while self._garbage:
             self._collect()
         if self._scratch:
-            self._layers.close()
-            for manager in self._managers:
-                manager.close()
+            for close in (self._layers.close, *(manager.close for manager in self._managers)):
+                report.attempt("clean-up", close)
 
     # -- the loop's own ------------------------------------------------------------------------
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception as error:  # of ours, and nobody to refuse: end in order
+            if self._closing:
+                raise
+            report.complain("event", error)
+            self._close()
 
     def _watch(self, fd: int, callback: Callable[[], None]) -> None:
         self._callbacks[fd] = callback
@@ -130,17 +137,7 @@ class Launcher:
     def _collect(self) -> None:
         """Remove one dead container's traces, when nothing else is to be done."""
         container = self._garbage.pop()
-        try:
-            # Busy for a moment if a process that was executed in it is not reaped yet.
-            if not container.cgroup.remove() and container.cgroup.wait_empty(REMOVE_TIMEOUT_S):
-                container.cgroup.remove()
-            for directory in container.directories:
-                remove_path(directory)
-            if container.layer is not None:
-                self._layers.give_back(container.layer, private=container.shares_nothing())
-        except (OSError, GockerError) as error:
-            # Best effort: `gocker down` and the next `up` find it again.
-            print(f"gocker launcher: {container.id}: {error}", file=sys.stderr)  # noqa: T201  # no log here
+        report.attempt(container.id, lambda: container.remove(self._layers))
 
     def _receive(self) -> None:
         received = None
@@ -156,8 +153,8 @@ class Launcher:
             self._handlers[message["op"]](message, fds)
         except GockerError as error:
             self._refuse(message, error)
-        except Exception as error:  # a bug must reach the front, not end every container
-            self._refuse(message, InternalError(f"launcher: {type(error).__name__}: {error}"))
+        except Exception as error:  # whatever it is must reach the front, not end every container
+            self._refuse(message, unforeseen(error))
         finally:
             for fd in fds:
                 os.close(fd)
@@ -224,12 +221,7 @@ class Launcher:
         if container.error is not None:
             self._emit("failed", id=container.id, error=container.error)
             return
-        start_s = (container.started or 0.0) - container.requested
-        applied = [[a.limit, a.requested, a.effective, a.file] for a in container.cgroup.applied]
-        skipped = [[s.limit, s.requested, s.reason] for s in container.cgroup.skipped]
-        self._emit("started", id=container.id, pid=container.pid, start_s=round(start_s, 6),
-                   start_time=process.start_time(container.pid), applied=applied,
-                   skipped=skipped)  # fmt: skip
+        self._emit("started", **report.started(container))
 
     def _exited(self, container: Container) -> None:
         if container.status_fd >= 0:
@@ -237,8 +229,8 @@ class Launcher:
         self._unwatch(container.pidfd)
         code, number = container.wait()
         now = time.monotonic()
-        stats = container.cgroup.stats()
         del self._containers[container.id]
+        stats = report.stats(container)
         if container.started is None:
             self._garbage.append(container)
             return
@@ -284,15 +276,17 @@ class Launcher:
     def _sweep(self, message: Message, _: list[int]) -> None:
         """Remove what dead runs left: cgroups by their ``names``, ``directories``.
 
-        Cgroups of ``unknown`` runs are removed if they are empty.
+        Cgroups of ``unknown`` runs are removed if no launcher lives that could have made them.
         """
         names, unknown = set(message["names"]), set(message["unknown"])
+        dry_run = message.get("dry_run", False)
         removed: list[str] = []
         for manager in self._managers:
-            removed += manager.sweep(names.__contains__, unknown.__contains__)
+            removed += manager.sweep(names.__contains__, unknown.__contains__, dry_run=dry_run)
         removed = sorted(set(removed))
         for directory in message["directories"]:
-            remove_path(directory)
+            if not dry_run:
+                remove_path(directory)
             removed.append(directory)
         self._emit("swept", removed=removed)
 
@@ -317,4 +311,8 @@ def main() -> None:
     # is still reading its spec: nobody waits for this.
     gc.collect()
     gc.freeze()
-    Launcher(Connection(_socket.socket(fileno=fd))).serve()
+    try:
+        Launcher(Connection(_socket.socket(fileno=fd))).serve()
+    except Exception as error:  # its children die with it
+        report.complain("end", error)
+        sys.exit(70)

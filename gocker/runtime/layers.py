@@ -143,7 +143,11 @@ class Layers:
             owner = (0, 0) if user is None else (user.host_uid(0), user.host_gid(0))
             hiding = self._hide(key[1], owner)
             layer = Layer(key, hiding, path, self._mountpoint, user)
-        fd = layer.clone()
+        try:
+            fd = layer.clone()
+        except BaseException:
+            layer.remove()
+            raise
         return layer, layer.original() if fd is None else fd
 
     def _hide(self, hidden: Hidden, owner: tuple[int, int]) -> list[str]:
@@ -153,7 +157,11 @@ class Layers:
         key = (hidden, owner)
         if key not in self._hiding:
             path = os.path.abspath(f"{self._mountpoint}-hiding-{len(self._hiding)}")
-            _make_hiding(path, hidden, owner)
+            try:
+                _make_hiding(path, hidden, owner)
+            except BaseException:
+                remove_path(path)  # or the next container would find half of it in its way
+                raise
             self._hiding[key] = path
         return [self._hiding[key]]
 
@@ -166,11 +174,21 @@ class Layers:
             layer.remove()
 
     def close(self) -> None:
-        """Remove all idle layers."""
+        """Remove all idle layers; one that cannot be removed keeps no other.
+
+        Raises:
+            OSError, GockerError: for the last one.
+        """
+        failure: Exception | None = None
         for layers in self._idle.values():
             for layer in layers:
-                layer.remove()
+                try:
+                    layer.remove()
+                except Exception as error:
+                    failure = error
         self._idle.clear()
+        if failure is not None:
+            raise failure
 
 
 def _make_hiding(top: str, hidden: Hidden, owner: tuple[int, int]) -> None:

@@ -77,22 +77,22 @@ class Starter:
         layer_fd = -1
         if "overlay" in message:
             layer, layer_fd = self._layers.take(**message["overlay"], user=user)
-        setup = init.Setup(
-            config=message["config"],
-            root_fd=layer_fd,
-            scratch=self._scratch,
-            spaces=spaces,
-            user=user,
-            join_fds=group.fds(),
-            cgroup_mounts=group.mounts(),
-            stdio=fds[:3],
-            launcher_pidfd=self._self_pidfd,
-            seccomp=program,
-            init=message.get("init", False),
-            files=message.get("files", []),
-            grants=message.get("grants", []),
-        )
         try:
+            setup = init.Setup(
+                config=message["config"],
+                root_fd=layer_fd,
+                scratch=self._scratch,
+                spaces=spaces,
+                user=user,
+                join_fds=group.fds(),
+                cgroup_mounts=group.mounts(),
+                stdio=fds[:3],
+                launcher_pidfd=self._self_pidfd,
+                seccomp=program,
+                init=message.get("init", False),
+                files=message.get("files", []),
+                grants=message.get("grants", []),
+            )
             made = Container(message["id"], setup, group, layer, self._spawners, self._own_pidns)
         except BaseException:
             if layer is not None:

@@ -15,7 +15,7 @@ import time
 from collections import deque
 
 from gocker import events
-from gocker.errors import GockerError, HostError
+from gocker.errors import unforeseen
 from gocker.scheduler import signals
 from gocker.scheduler.launcher import lost
 from gocker.scheduler.links import Link, Links
@@ -92,7 +92,7 @@ class Attempt:
         self.link = link
         self.instance = instance
         self.number = number
-        self.streams: Streams
+        self.streams: Streams | None = None
         self.ended: dict[str, Any] | None = None
         self.connecting: socket.socket | None = None
         self.anonymous: dict[str, str] = {}
@@ -195,35 +195,44 @@ class Loop:
     # -- commands ------------------------------------------------------------------------------
 
     def _start(self, command: Start) -> None:
-        try:
-            self._request_start(command)
-        except (GockerError, OSError) as error:
-            attempt = self._current[command.unit, command.attempt]
-            attempt.ended = {"error": _wire_error(error)}
-            self._failures.append(
-                StartFailed(command.unit, command.attempt, attempt.ended["error"])
-            )
-
-    def _request_start(self, command: Start) -> None:
-        unit = self._plan.units[command.unit]
-        made = self._plan.containers[command.unit]
         self._serial += 1
         container_id = f"{self._run_id}-{self._serial}"
         attempt = Attempt(container_id, command.unit, command.attempt, self._links.least_busy())
         self._attempts[attempt.id] = attempt
         self._current[command.unit, command.attempt] = attempt
+        try:
+            self._request_start(command, attempt)
+        except Exception as error:  # one container's failure, whatever it is
+            if attempt.streams is not None:
+                attempt.streams.abandon()
+            attempt.ended = {"error": unforeseen(error).to_wire()}
+            self._failures.append(
+                StartFailed(command.unit, command.attempt, attempt.ended["error"])
+            )
+
+    def _request_start(self, command: Start, attempt: Attempt) -> None:
+        unit = self._plan.units[command.unit]
+        made = self._plan.containers[command.unit]
         anonymous = attempt.anonymous = self._around.prepare(made, attempt.id)
-        attempt.streams = Streams(
+        attempt.streams = streams = Streams(
             self._selector,
             lambda: self._around.open_log(command.unit, command.attempt),
             lambda: self._around.feed(command.unit) if made.attach else None,
             lambda: self._complete(attempt),
         )
         if unit.ready is not None and unit.ready.log is not None:
-            attempt.streams.watch = Watch(unit.ready.log, lambda line: self._ready(attempt, line))
-        fds = (self._around.stdin(command.unit), attempt.streams.pipe(1), attempt.streams.pipe(2))
+            streams.watch = Watch(unit.ready.log, lambda line: self._ready(attempt, line))
+        fds: list[int] = []
+        try:
+            fds.append(self._around.stdin(command.unit))
+            fds.append(streams.pipe(1))
+            fds.append(streams.pipe(2))
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
         attempt.link.start(
-            made, attempt.id, fds, anonymous, best_effort=unit.best_effort,
+            made, attempt.id, tuple(fds), anonymous, best_effort=unit.best_effort,
             keep=made.artifacts is not None or self._plan.keep != "never",
         )  # fmt: skip
 
@@ -356,7 +365,8 @@ class Loop:
 
     def _on_lost(self) -> None:
         for attempt in list(self._attempts.values()):
-            attempt.streams.drain()
+            if attempt.streams is not None:
+                attempt.streams.drain()
         self._tell(LauncherLost(lost().to_wire()))
 
     def _on_started(self, message: dict[str, Any]) -> None:
@@ -383,7 +393,7 @@ class Loop:
         if attempt is None:
             return
         attempt.ended = message
-        if attempt.streams.ended:
+        if attempt.streams is None or attempt.streams.ended:
             self._complete(attempt)
         else:
             attempt.streams.drain()
@@ -417,11 +427,3 @@ class Loop:
 
     def _interrupted(self, number: int) -> None:
         self._tell(Interrupted(number))
-
-
-def _wire_error(error: GockerError | OSError) -> dict[str, Any]:
-    """Return an error of ours or the kernel's as it goes into the log."""
-    if isinstance(error, GockerError):
-        return error.to_wire()
-    where = f"{error.filename!r}: " if error.filename else ""
-    return HostError(f"cannot prepare a container: {where}{error.strerror}").to_wire()

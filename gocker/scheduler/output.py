@@ -84,10 +84,22 @@ class Streams:
     def pipe(self, stream: int) -> int:
         """Make the pipe of a stream (1 or 2); return its write end, which the caller owns."""
         read, write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(read, False)
+        try:
+            os.set_blocking(read, False)
+            self._selector.register(read, selectors.EVENT_READ, lambda: self._read(read))
+        except BaseException:
+            os.close(read)
+            os.close(write)
+            raise
         self._open[read] = stream
-        self._selector.register(read, selectors.EVENT_READ, lambda: self._read(read))
         return write
+
+    def abandon(self) -> None:
+        """Close the pipes: the container could not be started, nobody writes to them."""
+        for fd in self._open:
+            self._selector.unregister(fd)
+            os.close(fd)
+        self._open.clear()
 
     @property
     def ended(self) -> bool:

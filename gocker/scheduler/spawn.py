@@ -7,7 +7,11 @@ import _socket
 import os
 import sys
 
-_CODE = "import sys; sys.path.insert(0, {root!r}); from gocker.runtime.launcher import main; main()"
+_CODE = (
+    "import sys; sys.path.insert(0, {root!r}); "
+    "{arm}from gocker.runtime.launcher import main; main()"
+)
+_ARM = "from gocker.runtime import failpoints; failpoints.arm({text!r}); "
 
 
 def spawn() -> tuple[int, _socket.socket]:
@@ -19,7 +23,10 @@ def spawn() -> tuple[int, _socket.socket]:
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     os.set_inheritable(theirs.fileno(), True)
-    command = [sys.executable, "-I", "-S", "-c", _CODE.format(root=root), str(theirs.fileno())]
+    # What tests want to fail there; said here, since the launcher's environment is empty.
+    faults = os.environ.get("GOCKER_FAILPOINTS")
+    code = _CODE.format(root=root, arm=_ARM.format(text=faults) if faults else "")
+    command = [sys.executable, "-I", "-S", "-c", code, str(theirs.fileno())]
     # Nothing of the caller's environment: it would be readable in /proc/PID/environ of a
     # process that enters containers.
     try:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+import time
 
 from gocker.errors import HostError
 
@@ -17,6 +19,8 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Nothing of ours but logs is larger; a bigger file is not ours.
 _MAX_FILE = 1 << 20
+_TEMPORARY = r"\..+\.[0-9a-f]{8}"
+_TEMPORARY_S = 60.0
 # These say nothing about the file, so it is not called damaged because of them.
 _SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -130,6 +134,24 @@ def write_atomic(dir_fd: int, name: str, content: bytes) -> None:
             raise
     except OSError as err:
         raise HostError(f"cannot write {name!r}: {err.strerror}") from err
+
+
+def temporaries(fd: int, names: list[str]) -> list[str]:
+    """Return those of `names` in a directory that `write_atomic` began long ago and never ended.
+
+    Its writer needs milliseconds. One that slept for a minute finds its file gone, and says so.
+    """
+    limit = time.time() - _TEMPORARY_S
+    found = []
+    for name in names:
+        try:
+            if re.fullmatch(_TEMPORARY, name) and (
+                os.stat(name, dir_fd=fd, follow_symlinks=False).st_mtime < limit
+            ):
+                found.append(name)
+        except FileNotFoundError:
+            pass  # renamed by now
+    return found
 
 
 def read_small(dir_fd: int, name: str) -> bytes | None:

@@ -35,7 +35,7 @@ def stale_containers(roots: Roots) -> list[str]:
         names = [name for name in list_names(fd) if is_run_id(run_of(name))]
     finally:
         os.close(fd)
-    alive = {run_id: Run(roots, run_id, None).alive() for run_id in set(map(run_of, names))}
+    alive = {run_id: Run(roots, run_id).alive() for run_id in set(map(run_of, names))}
     return [name for name in names if not alive[run_of(name)]]
 
 

@@ -31,6 +31,14 @@ def is_run_id(name: str) -> bool:
     return len(name) == _RUN_ID_LENGTH and not set(name) - set(_DIGITS)
 
 
+def created_of(run_id: str) -> float:
+    """Return when a run was made, in seconds since 1970, as its identifier tells."""
+    number = 0
+    for digit in run_id[:-4]:
+        number = number << 5 | _DIGITS.index(digit)
+    return number / 1000
+
+
 def run_of(container_id: str) -> str:
     """Return the run of a container, whose identifier is ``<run id>-<anything>``."""
     return container_id.partition("-")[0]

@@ -6,11 +6,11 @@ listed, says why, and can be removed.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from contextlib import contextmanager
+from signal import SIGKILL
 
 import gocker
 from gocker.errors import HostError
@@ -18,6 +18,7 @@ from gocker.state.directory import DIRECTORY, list_names, open_private, read_sma
 from gocker.state.holder import Holder
 from gocker.state.locks import acquire, is_held
 from gocker.state.names import checked, is_run_id, log_name, new_run_id
+from gocker.state.record import NOT_READABLE, seal, unseal
 from gocker.tree import remove_tree
 
 TYPE_CHECKING = False
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from gocker.state.roots import Roots
 
 
-SCHEMA_VERSION = 1
 KEEP = 20  # finished runs per project
 _LOCK_TIMEOUT_S = 10.0
 _POLL_S = 0.02
@@ -42,18 +42,24 @@ _UNFINISHED = ".new-"
 class Run:
     """One run as its directory tells it. `damaged` is the reason, or None.
 
-    Attributes of a damaged run are empty but for `id`; `created` is seconds since 1970.
+    Attributes of a damaged run are what its log tells, and empty otherwise; `created` is seconds
+    since 1970. `newer`: a later gocker wrote it; nothing of it is changed or removed.
     """
 
-    def __init__(self, roots: Roots, run_id: str, facts: dict[str, Any] | None) -> None:
+    def __init__(
+        self, roots: Roots, run_id: str, facts: dict[str, Any] | None = None,
+        damaged: str | None = None, newer: bool = False,
+    ) -> None:  # fmt: skip
         self.id = run_id
         self.path = os.path.join(roots.data, "runs", run_id)
         self._roots = roots
         self._lock: Lock | None = None
-        holder = Holder.from_json(facts.get("holder")) if facts else None
-        facts = facts if facts and holder else {}
-        self.damaged = None if facts else "run.json is missing or not readable"
-        self.holder = holder
+        facts = facts or {}
+        self.newer = newer
+        self.holder = Holder.from_json(facts.get("holder")) if damaged is None else None
+        if damaged is None and self.holder is None:
+            damaged = f"run.json {NOT_READABLE}"
+        self.damaged = damaged
         self.project: str = facts.get("project", "")
         self.files: tuple[str, ...] = tuple(facts.get("files", ()))
         self.command: tuple[str, ...] = tuple(facts.get("command", ()))
@@ -74,7 +80,6 @@ class Run:
         """
         created = time.time()
         facts = {
-            "schema": SCHEMA_VERSION,
             "project": checked(project, "project"),
             "files": list(files),
             "command": sys.argv,
@@ -95,7 +100,7 @@ class Run:
                 with _opened(hidden, runs_fd) as fd:
                     os.close(open_private("logs", dir_fd=fd))
                     run._lock = acquire("lock", dir_fd=fd, what=f"run {run_id}")
-                    write_atomic(fd, "run.json", json.dumps(facts | {"id": run_id}).encode())
+                    write_atomic(fd, "run.json", seal(facts | {"id": run_id}))
                 os.rename(hidden, run_id, src_dir_fd=runs_fd, dst_dir_fd=runs_fd)
             except BaseException:
                 run.close()  # the directory goes with the next `prune`
@@ -112,7 +117,7 @@ class Run:
         with _runs(roots) as runs_fd:
             if not is_run_id(run_id) or not _exists(run_id, runs_fd):
                 raise HostError(f"no run {run_id!r}", hint="gocker ps --all lists them")
-            return cls(roots, run_id, _facts(run_id, runs_fd))
+            return cls(roots, run_id, *_facts(run_id, runs_fd))
 
     @property
     def lock_fd(self) -> int:
@@ -158,9 +163,17 @@ class Run:
 
         "gone" if it ended, or its pid is another process's by now, or another boot's: a launcher
         left behind has then read end of file and is cleaning up, so `wait` is all there is to do.
+        SIGKILL goes to such a launcher, too, and where run.json is damaged, the processes that
+        have the lock open are asked for: they are the run, whatever the disk says.
         """
         if self.holder is not None and self.alive() and self.holder.signal(signal):
             return "signalled"
+        if (self.damaged or signal == SIGKILL) and self.alive():
+            from gocker.state.lockholders import signal_holders
+
+            with self.opened() as fd:
+                if signal_holders("lock", signal, dir_fd=fd):
+                    return "signalled"
         return "gone"
 
     def wait(self, timeout_s: float | None) -> bool:
@@ -218,20 +231,32 @@ class Run:
     def remove(self) -> None:
         """Remove the directory of a run that has ended; a missing one is fine.
 
+        A damaged one is kept aside.
+
         Raises:
-            HostError: if the run is alive, or a mount is in its directory.
+            HostError: if the run is alive, a newer gocker's, or a mount is in its directory.
         """
+        if self.newer:
+            raise HostError(f"run {self.id}: {self.damaged}", hint="remove it by the newer gocker")
         with _runs(self._roots) as runs_fd, _changing(runs_fd):
             if self.alive():
                 raise HostError(f"run {self.id} is still running", hint="gocker down stops it")
-            remove_tree(runs_fd, self.id)
+            if self.damaged and _exists(self.id, runs_fd):
+                from gocker.state import aside
+
+                aside.put(self._roots, self.id, runs_fd)
+            else:
+                remove_tree(runs_fd, self.id)
 
 
 def runs(roots: Roots, project: str | None = None) -> list[Run]:
-    """Return the runs of a project, or all, oldest first. Damaged ones are in "all" only."""
+    """Return the runs of a project, or all, oldest first.
+
+    Damaged ones whose log does not tell their project are in "all" only.
+    """
     with _runs(roots) as runs_fd:
         names = [name for name in list_names(runs_fd) if is_run_id(name)]
-        found = [Run(roots, name, _facts(name, runs_fd)) for name in names]
+        found = [Run(roots, name, *_facts(name, runs_fd)) for name in names]
     return [run for run in found if project is None or run.project == project]
 
 
@@ -241,15 +266,29 @@ def prune(roots: Roots, project: str, keep: int = KEEP) -> list[str]:
     Returns:
         the identifiers removed.
     """
-    with _runs(roots) as runs_fd, _changing(runs_fd):
-        for name in list_names(runs_fd):
-            if name.startswith(_UNFINISHED) and is_run_id(name.removeprefix(_UNFINISHED)):
-                remove_tree(runs_fd, name)
-    finished = [run for run in runs(roots, project) if not run.alive()]
+    remove_unfinished(roots)
+    finished = [run for run in runs(roots, project) if not run.newer and not run.alive()]
     old = finished[: max(0, len(finished) - keep)]
     for run in old:
         run.remove()
     return [run.id for run in old]
+
+
+def remove_unfinished(roots: Roots) -> list[str]:
+    """Remove what killed creations of runs left; return the names."""
+    with _runs(roots) as runs_fd, _changing(runs_fd):
+        found = unfinished(runs_fd)
+        for name in found:
+            remove_tree(runs_fd, name)
+    return found
+
+
+def unfinished(runs_fd: int) -> list[str]:
+    """Return the names of directories that a killed creation left, if nobody creates now."""
+    return [
+        name for name in list_names(runs_fd)
+        if name.startswith(_UNFINISHED) and is_run_id(name.removeprefix(_UNFINISHED))
+    ]  # fmt: skip
 
 
 @contextmanager
@@ -301,27 +340,40 @@ def _exists(name: str, dir_fd: int) -> bool:
     return os.access(name, os.F_OK, dir_fd=dir_fd, follow_symlinks=False)
 
 
-def _facts(run_id: str, runs_fd: int) -> dict[str, Any] | None:
-    """Return run.json if every value has its type, else None."""
+def _facts(run_id: str, runs_fd: int) -> tuple[dict[str, Any] | None, str | None, bool]:
+    """Return (facts, damage, whether a newer gocker wrote it) of a run.
+
+    Facts of a damaged run come from its log, as far as they are there: never its holder.
+    """
     try:
         with _opened(run_id, runs_fd) as fd:
-            facts = json.loads(read_small(fd, "run.json") or b"")
-    except (ValueError, RecursionError):
-        return None
+            facts, reason = unseal(read_small(fd, "run.json"))
+            if facts is not None and reason is not None:
+                named = isinstance(facts.get("project"), str)
+                return facts if named else None, f"run.json {reason}", True
+            if facts is not None and _is_whole(facts):
+                return facts, None, False
+            from gocker.state.facts import from_log
+
+            return from_log(run_id, fd), f"run.json {reason or NOT_READABLE}", False
     except HostError as err:
         if isinstance(err.__cause__, FileNotFoundError | NotADirectoryError):
-            return None
+            return None, f"run.json {NOT_READABLE}", False
         raise
+
+
+def _is_whole(facts: dict[str, Any]) -> bool:
+    """Return whether every value has its type."""
     match facts:
         case {
             "project": str(),
             "files": [*files],
             "command": [*command],
-            "created": float(),
+            "created": float(created),
             "gocker.version": str(),
             "cgroup.parent": str(),
-        } if all(isinstance(item, str) for item in [*files, *command]) and (
-            0 <= facts["created"] < _YEAR_10000
-        ):
-            return facts if isinstance(facts, dict) else None
-    return None
+        }:
+            return all(isinstance(item, str) for item in [*files, *command]) and (
+                0 <= created < _YEAR_10000
+            )
+    return False

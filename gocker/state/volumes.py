@@ -6,13 +6,13 @@ beside it in ``.owner/``: one project cannot remove or use another's data by its
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import contextmanager
 
 from gocker.errors import HostError
 from gocker.state.directory import list_names, open_private, read_small, write_atomic
 from gocker.state.names import checked
+from gocker.state.record import seal, unseal
 from gocker.tree import remove_tree
 from gocker.values import dataclass
 
@@ -63,7 +63,7 @@ def create(roots: Roots, project: str, name: str) -> tuple[Volume, bool]:
             return volume, False
         # First the owner, then the directory: a volume without an owner is never made.
         facts = {"project": project, "name": name}
-        write_atomic(owners_fd, directory, json.dumps(facts).encode())
+        write_atomic(owners_fd, directory, seal(facts))
         os.mkdir(directory, dir_fd=volumes_fd)
         os.chmod(directory, 0o755, dir_fd=volumes_fd)  # noqa: S103  # below a root of mode 0700
     return volume, True
@@ -115,10 +115,9 @@ def _opened(roots: Roots) -> Iterator[tuple[int, int]]:
 
 
 def _owner(owners_fd: int, directory: str) -> tuple[str, str] | None:
-    try:
-        facts = json.loads(read_small(owners_fd, directory) or b"")
-    except (ValueError, RecursionError):
-        return None
+    facts, reason = unseal(read_small(owners_fd, directory))
+    if reason is not None:
+        return None  # nobody's for us: neither used nor removed
     match facts:
         case {"project": str(project), "name": str(name)}:
             return project, name

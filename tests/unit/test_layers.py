@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "gocker").rglob("*.py"))
 
-GROUND = {"digest", "errors", "events", "oci", "tree", "values", "wire"}
+GROUND = {"digest", "errors", "events", "failpoints", "oci", "tree", "values", "wire"}
 BACK = ("linux", "cgroup", "runtime")
 FRONT = {"spec", "plan", "scheduler", "image", "network", "state", "report", "log", "cli", "api"}
 # Third-party and costly modules with the only parts that may import them.
