@@ -36,6 +36,8 @@ class Manager:
 
     # Last component of the parents' names when it is gocker's own choice (`open_manager`).
     name: str | None = None
+    # Whether a container may take a cgroup that is there already and empty: its caller made it.
+    reuse = False
 
     def __init__(self, directories: dict[str, str], always: Iterable[str], mode: str) -> None:
         self.mode = mode

@@ -131,6 +131,9 @@ class Cgroup:
         except SyscallError as err:
             hint = "run as root, or in a cgroup delegated to you"
             if err.errno == EEXIST:
+                if self.manager.reuse and not self._pids_in(directory):
+                    self.directories.append(directory)
+                    return
                 hint = "a container of this name runs, or its gocker died: run gocker down"
             raise ContainerError(
                 f"{self.path}: cannot make a cgroup in {directory!r}: {err.message}",

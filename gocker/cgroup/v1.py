@@ -52,6 +52,12 @@ class Manager(base.Manager):
             controller=controller,
         )
 
+    def mkdir(self, directory: str, path: str) -> None:
+        """Make a container's cgroup, with CPUs in it even below a parent that is not ours."""
+        super().mkdir(directory, path)
+        if self.reuse:
+            self.prepare(directory, f"{directory}/{path}")
+
     def prepare(self, directory: str, path: str) -> None:
         """Fill a new parent in the hierarchies whose children start empty or unbound."""
         is_cpuset = directory == self.directories.get("cpuset")

@@ -26,11 +26,15 @@ COMMANDS = {
     "gc": ("gc", True, "remove what dead runs of all projects left"),
     "ps": ("ps", False, "list containers"),
     "logs": ("logs", False, "show containers' output"),
+    "pull": ("pull", False, "pull the images of a spec, or images by name"),
+    "image": ("image", False, "list, pull, push, remove, save and load images"),
+    "images": ("image_ls", False, "list images"),
     "config": ("config", False, "print the spec as gocker understands it"),
     "validate": ("validate", False, "tell everything that is wrong with a spec"),
     "graph": ("graph", False, "draw what waits for what"),
     "schema": ("schema", False, "print the JSON Schema of specs, for editors"),
     "doctor": ("doctor", True, "tell what this host can do and what is missing"),
+    "oci": ("oci", False, "the OCI runtime's command line, also installed as gocker-oci"),
     "version": ("version", False, "print the version"),
 }
 # Options before the command that take a value of their own.
@@ -51,6 +55,10 @@ def run(argv: list[str]) -> int:
     name = _command(argv)
     if name not in COMMANDS:
         return _no_command(name, argv)
+    if argv[0] == "oci":
+        from gocker.cli.oci import become
+
+        become(argv[1:])
     timings.mark("python started")
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None

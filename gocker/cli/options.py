@@ -143,6 +143,7 @@ def make_plan(
     from gocker.cli.host import host
     from gocker.plan.build import build
 
+    _bring_images(project, loaded, roots)
     inferred, matrices = _instances(loaded, project, job)
     try:
         found = host(roots, loaded, {} if images is None else images)
@@ -152,6 +153,17 @@ def make_plan(
             raise
         message = f"{loaded.place(error.context['path'])}: {error.context['path']}: {error.message}"
         raise PlanError(message, hint=error.hint) from error
+
+
+def _bring_images(project: Project, loaded: Loaded, roots: Roots) -> None:
+    """Have the images that the plan takes from the store; most plans take none."""
+    from gocker.plan.container import image
+
+    services = (*project.services.values(), *project.jobs.values())
+    if not all(image(service).startswith(("host:", "bins:")) for service in services):
+        from gocker.cli.images import bring
+
+        bring(services, loaded, roots)
 
 
 def make_outline(loaded: Loaded, project: Project) -> Plan:

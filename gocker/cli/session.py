@@ -187,14 +187,17 @@ class Session:
                 if not os.path.lexists(item.path):
                     os.makedirs(item.path, 0o755)
             elif item.kind == "volume":
-                self._volume(item.name, item.path)
+                if self._volume(item.name, item.path) and item.copy:
+                    _copy_up(container, item.copy, item.path)
             else:
                 path = leftovers.container_path(self._roots, f"{container_id}-V{number}")
                 os.mkdir(path, 0o755)
+                if item.copy:
+                    _copy_up(container, item.copy, path)
                 anonymous[ANONYMOUS + item.path] = path
         return anonymous
 
-    def _volume(self, name: str, path: str) -> None:
+    def _volume(self, name: str, path: str) -> bool:
         project = self._plan.project
         from gocker.state import volumes
 
@@ -203,6 +206,7 @@ class Session:
             self.record("volume.created", {"volume": name, "path": volume.path})
         if path != volume.path:
             os.makedirs(path, 0o755, exist_ok=True)  # a subpath, checked by the plan
+        return made
 
     @property
     def sinks(self) -> tuple[QueueSink, ...]:
@@ -264,6 +268,12 @@ class Session:
         if self._stdin is not None and instance == self._only:
             return os.dup(self._stdin)
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _copy_up(container: Container, path: str, target: str) -> None:
+    from gocker.image.unpacking import copy_up
+
+    copy_up(container.lower, path, target)
 
 
 def check_limits(launcher: Launcher, plan: Plan) -> None:

@@ -1,4 +1,8 @@
-"""Image references to root file systems: ``host:/``, ``rootfs:PATH`` and ``bins:sh,cat``."""
+"""Image references to root file systems: what a plan takes of an image.
+
+``host:/``, ``bins:`` and directories are made here; images of the store have been pulled or
+imported before (`gocker.image.acquire`), and are looked up.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +16,17 @@ from gocker.values import dataclass
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Literal
+    from typing import Any
 
+    from gocker.image.reference import Reference
+    from gocker.image.unpacked import Record
     from gocker.state.roots import Roots
 
 
 DEFAULT = "host:/"
-_HINT = (
-    "use host:/ (this host's files), bins:sh,cat (some of its programs) or rootfs:DIRECTORY; "
-    "images from registries are not supported yet"
-)
 # What of the host no container needs to see. Others' temporary files are theirs.
 _HIDDEN = ("/root", "/home", "/run", "/tmp", "/var/tmp")  # noqa: S108  # hidden, not used
 HIDDEN_MODES: Mapping[str, int] = {"/root": 0o700, "/tmp": 0o1777, "/var/tmp": 0o1777}  # noqa: S108  # modes of the empty ones
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A parsed reference; `value` is the path, or the programs with commas."""
-
-    kind: Literal["host", "rootfs", "bins"]
-    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,39 +34,23 @@ class RootFs:
     """What an image gives a container.
 
     `lower`: directories for an overlay, topmost first. `hidden`: paths to cover with an empty
-    tmpfs (mode in `HIDDEN_MODES`, else 0755). `env`, `command`, `working_dir` and `user` are
-    defaults that the service overrides.
+    tmpfs (mode in `HIDDEN_MODES`, else 0755). `root`: mode and owner of the root directory, if
+    they are not 0755 and root's. `digest`: of the image's manifest. The rest are defaults that
+    the service overrides; `healthcheck` is OCI's object.
     """
 
     lower: tuple[str, ...]
     hidden: tuple[str, ...] = ()
     env: Mapping[str, str] = MappingProxyType({"PATH": PATH})
+    entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     working_dir: str = "/"
     user: str = ""
-
-
-def parse(ref: str) -> Reference:
-    """Return the parts of a reference.
-
-    Raises:
-        PlanError: if it is of no kind that gocker knows; the hint names those.
-    """
-    kind, colon, value = ref.partition(":")
-    if colon and kind == "host":
-        if value != "/":
-            raise PlanError(f"image {ref!r}: only host:/ is supported", hint=_HINT)
-        return Reference("host", value)
-    if colon and kind == "rootfs":
-        if not value:
-            raise PlanError(f"image {ref!r} names no directory", hint="rootfs:DIRECTORY")
-        return Reference("rootfs", value)
-    if colon and kind == "bins":
-        names = [name.strip() for name in value.split(",")]
-        if not all(names):
-            raise PlanError(f"image {ref!r}: a program's name is empty", hint="bins:sh,cat,sleep")
-        return Reference("bins", ",".join(names))
-    raise PlanError(f"image {ref!r} cannot be used", hint=_HINT)
+    stop_signal: str = ""
+    volumes: tuple[str, ...] = ()
+    healthcheck: Mapping[str, Any] = MappingProxyType({})
+    root: tuple[int, ...] = ()
+    digest: str = ""
 
 
 def resolve(ref: str, roots: Roots, project_dir: str) -> RootFs:
@@ -85,18 +63,73 @@ def resolve(ref: str, roots: Roots, project_dir: str) -> RootFs:
 
     Raises:
         PlanError: if the reference is not one of ours.
-        HostError: if the directory, a program or a library is not on this host.
+        HostError: if the image, the directory, a program or a library is not here.
     """
-    reference = parse(ref)
-    if reference.kind == "host":
+    if ref == DEFAULT:
         return RootFs(("/",), hidden=_hidden(roots))
-    if reference.kind == "rootfs":
+    from gocker.image.reference import parse  # most plans have no other image
+
+    reference = parse(ref)
+    if reference.kind == "rootfs" and not _is_file(reference.value, project_dir):
         return RootFs((_directory(reference.value, project_dir),))
+    if reference.kind != "bins":
+        return _stored(ref, reference, roots, project_dir)
     # Here and not above: hashlib, struct and the rest are 8 ms that host:/ can do without.
     from gocker.image.bins import bins
 
     names = tuple(sorted(set(reference.value.split(","))))
     return RootFs((bins(names, roots),))
+
+
+def _is_file(value: str, project_dir: str) -> bool:
+    return os.path.isfile(os.path.join(project_dir, value))
+
+
+def _stored(ref: str, reference: Reference, roots: Roots, project_dir: str) -> RootFs:
+    """Return what the store has; it stays locked as long as the roots are open."""
+    from gocker.image import unpacked
+    from gocker.image.reference import absolute
+
+    if reference.kind == "id":
+        record = unpacked.by_id(roots, reference.value)
+    else:
+        is_name = reference.kind == "docker"
+        found = unpacked.find_ref(
+            roots, str(reference.name) if is_name else absolute(reference, project_dir)
+        )
+        path = os.path.join(project_dir, reference.value)
+        if found is not None and not is_name and found.source != unpacked.source_of(path):
+            found = None
+        record = unpacked.hold(roots, found.manifest) if found is not None else None
+    if record is None:
+        raise unpacked.missing(ref)
+    return _root_fs(record, roots)
+
+
+def _root_fs(record: Record, roots: Roots) -> RootFs:
+    from gocker.image.unpacked import layer_path
+
+    config = record.config
+    # An image without a layer is an empty directory.
+    layers = [layer_path(roots, name) for name in record.layers] or [_empty(roots)]
+    return RootFs(
+        tuple(layers),
+        env=config["env"],
+        entrypoint=tuple(config["entrypoint"]),
+        command=tuple(config["command"]),
+        working_dir=config["working_dir"],
+        user=config["user"],
+        stop_signal=config["stop_signal"],
+        volumes=tuple(config["volumes"]),
+        healthcheck=config["healthcheck"],
+        root=record.root or (),
+        digest=record.manifest,
+    )
+
+
+def _empty(roots: Roots) -> str:
+    os.close(roots.open_data("images", "empty"))
+    return os.path.join(roots.data, "images", "empty")
 
 
 def _hidden(roots: Roots) -> tuple[str, ...]:

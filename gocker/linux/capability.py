@@ -8,9 +8,12 @@ include/uapi/linux/{capability,prctl}.h.
 
 from __future__ import annotations
 
+import ctypes
 import struct
 
 from gocker.errors import ConfigError
+from gocker.linux.libc import PTR, failed, syscall
+from gocker.linux.process import PR_SET_NO_NEW_PRIVS, prctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 _WORD = 0xFFFFFFFF
 _PHASE = "capabilities"
+
+_capget = syscall("capget", PTR, PTR)
+_capset = syscall("capset", PTR, PTR)
 
 
 def mask(names: Iterable[str]) -> int:
@@ -100,3 +106,26 @@ def add_apply(calls: Calls, capabilities: oci.Capabilities) -> None:
         if ambient >> number & 1:
             calls.add("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, phase=_PHASE)
     calls.add("prctl", _PR_SET_KEEPCAPS, 0, phase=_PHASE)
+
+
+def drop_to(names: Iterable[str]) -> None:
+    """Keep only these capabilities in the calling process, for good: nothing gives others back.
+
+    Raises:
+        ConfigError: for a name that is unknown.
+        SyscallError: without CAP_SETPCAP.
+    """
+    keep = mask(names)
+    for number in range(_LAST + 1):
+        if not keep >> number & 1:
+            prctl(_PR_CAPBSET_DROP, number)
+    header = ctypes.create_string_buffer(struct.pack("Ii", _LINUX_CAPABILITY_VERSION_3, 0))
+    data = ctypes.create_string_buffer(24)
+    if _capget(ctypes.addressof(header), ctypes.addressof(data)) < 0:
+        raise failed("capget")
+    _, permitted_low, _, _, permitted_high, _ = struct.unpack("6I", data.raw)
+    low, high = permitted_low & keep & _WORD, permitted_high & keep >> 32
+    data.raw = struct.pack("6I", low, low, 0, high, high, 0)
+    if _capset(ctypes.addressof(header), ctypes.addressof(data)) < 0:
+        raise failed("capset")
+    prctl(PR_SET_NO_NEW_PRIVS, 1)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from gocker.image.resolve import RootFs
     from gocker.plan.container import Host
     from gocker.plan.instances import Made
     from gocker.plan.model import Container, Role
@@ -72,7 +73,7 @@ def build(
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
             containers[instance] = replace(found, artifacts=_artifacts(service))
-            unit = _unit(service, name, instance, role, names)
+            unit = _unit(service, name, instance, role, names, host.rootfs(image(service)))
             known = limits(found.config["linux"]["resources"])
             units[instance] = replace(unit, limits=known, matrix=groups.get(name))
             notes += _relaxed(service, name, instance)
@@ -118,8 +119,9 @@ def outline(
 
 
 def _unit(
-    service: Service, name: str, instance: str, role: Role, instances: Mapping[str, list[str]]
-) -> Unit:
+    service: Service, name: str, instance: str, role: Role, instances: Mapping[str, list[str]],
+    root: RootFs | None = None,
+) -> Unit:  # fmt: skip
     depends = tuple(
         Dependency(unit, wanted.condition, wanted.required, wanted.restart)
         for other, wanted in service.depends_on.items()
@@ -132,9 +134,9 @@ def _unit(
         role=role,
         depends=depends,
         restart=_restart(service),
-        stop_signal=stop_signal(service.stop_signal),
+        stop_signal=stop_signal(service.stop_signal or (root.stop_signal if root else "") or None),
         stop_grace_s=10.0 if service.stop_grace_period is None else service.stop_grace_period,
-        health=_health(service),
+        health=_health(service, root),
         reserve=reservation(service),
     )
     extension = service.x_gocker
@@ -219,13 +221,16 @@ def _restart(service: Service) -> Restart:
     return Restart(condition, int(attempts) if attempts else None)  # type: ignore[arg-type]  # the model has checked the word
 
 
-def _health(service: Service) -> Healthcheck | None:
+def _health(service: Service, root: RootFs | None) -> Healthcheck | None:
+    """Return the service's check; what it leaves out is the image's (as docker merges them)."""
     check = service.healthcheck
-    if check is None or not check.enabled or check.test is None:
+    own = _image_health(root) if root is not None and root.healthcheck else None
+    if check is None:
+        return own
+    if not check.enabled or (check.test is None and own is None):
         return None
-    kind, *argv = check.test
-    test = ("/bin/sh", "-c", argv[0]) if kind == "CMD-SHELL" else tuple(argv)
-    default = Healthcheck(test)
+    default = own or Healthcheck(())
+    test = default.test if check.test is None else _probe(check.test)
     # 0 is Compose's word for the default here.
     return Healthcheck(
         test,
@@ -234,6 +239,28 @@ def _health(service: Service) -> Healthcheck | None:
         retries=check.retries or default.retries,
         start_period_s=check.start_period or default.start_period_s,
         start_interval_s=check.start_interval or default.start_interval_s,
+    )
+
+
+def _probe(test: Sequence[str]) -> tuple[str, ...]:
+    kind, *argv = test
+    return ("/bin/sh", "-c", argv[0]) if kind == "CMD-SHELL" else tuple(argv)
+
+
+def _image_health(root: RootFs) -> Healthcheck | None:
+    """Return an image's check, whose times are nanoseconds; 0 is the default."""
+    found = root.healthcheck
+    test = found.get("Test") or ("NONE",)
+    if test[0] == "NONE":
+        return None
+    default = Healthcheck(_probe(test))
+    return Healthcheck(
+        default.test,
+        interval_s=found.get("Interval", 0) / 1e9 or default.interval_s,
+        timeout_s=found.get("Timeout", 0) / 1e9 or default.timeout_s,
+        retries=found.get("Retries", 0) or default.retries,
+        start_period_s=found.get("StartPeriod", 0) / 1e9 or default.start_period_s,
+        start_interval_s=found.get("StartInterval", 0) / 1e9 or default.start_interval_s,
     )
 
 

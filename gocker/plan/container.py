@@ -61,7 +61,7 @@ def container(
     own_user = userns.is_auto(service, project)
     hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
     ids = userns.mappings(userns.wanted_range(project.name)) if own_user else None
-    mounts, prepare = files.mounts(service, project, host.volumes_root, idmap=own_user)
+    mounts, prepare = files.mounts(service, project, host.volumes_root, root, idmap=own_user)
     config: oci.Config = {
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": service.read_only},
@@ -84,6 +84,7 @@ def container(
         init=bool(service.init),
         attach=service.attach,
         prepare=tuple(prepare),
+        root=tuple(root.root),
     )
 
 
@@ -97,11 +98,11 @@ def image(service: Service) -> str:
 def _process(
     service: Service, root: RootFs, hostname: str, host: Host, variables: Mapping[str, str]
 ) -> oci.Process:
-    user = _user(service)
+    user = _user(service, root.user)
     is_root = user.get("uid") == 0 or user.get("username", "").split(":")[0] == "root"
     process: oci.Process = {
         "args": _args(service, root),
-        "cwd": service.working_dir or "/",
+        "cwd": service.working_dir or root.working_dir,
         "user": user,
         "env": _environment(service, root, hostname, variables),
         "rlimits": _rlimits(service, host),
@@ -114,10 +115,12 @@ def _process(
 
 
 def _args(service: Service, root: RootFs) -> list[str]:
-    command = service.command
-    if command is None and service.entrypoint is None:
-        command = root.command
-    args = [*(service.entrypoint or ()), *(command or ())]
+    entrypoint, command = service.entrypoint, service.command
+    if entrypoint is None:
+        entrypoint = root.entrypoint
+        # An entrypoint of the service clears the image's command.
+        command = root.command if command is None else command
+    args = [*entrypoint, *(command or ())]
     if not args:
         raise PlanError(
             "no command: neither the spec nor the image names one",
@@ -126,13 +129,14 @@ def _args(service: Service, root: RootFs) -> list[str]:
     return args
 
 
-def _user(service: Service) -> oci.User:
+def _user(service: Service, default: str) -> oci.User:
     """Return numbers where the spec has numbers; names are looked up in the container."""
-    user, _, group = (service.user or "0").partition(":")
+    wanted = service.user or default
+    user, _, group = (wanted or "0").partition(":")
     numeric = user.isdecimal() and (group.isdecimal() or not group)
-    if service.user is None or (numeric and group and not service.group_add):
+    if not wanted or (numeric and group and not service.group_add):
         return {"uid": int(user), "gid": int(group or 0), "umask": posture.UMASK}
-    name = " ".join([service.user, *service.group_add])
+    name = " ".join([wanted, *service.group_add])
     return {"username": name, "umask": posture.UMASK}
 
 

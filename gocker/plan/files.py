@@ -8,12 +8,14 @@ from functools import lru_cache
 from gocker.errors import PlanError
 from gocker.plan import posture
 from gocker.plan.model import ANONYMOUS, Prepare
+from gocker.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gocker import oci
+    from gocker.image.resolve import RootFs
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
     from gocker.spec.model.service import FileGrant
@@ -35,14 +37,14 @@ _default_mounts = lru_cache(posture.default_mounts)
 
 
 def mounts(
-    service: Service, project: Project, volumes_root: str, *, idmap: bool = False
+    service: Service, project: Project, volumes_root: str, image: RootFs, *, idmap: bool = False
 ) -> tuple[list[oci.Mount], list[Prepare]]:
     """Return the mounts in their order, and the directories that must exist before.
 
     `idmap`: whether binds and volumes are shown with the ids of the user namespace.
     """
     default = _default_mounts(service.shm_size or posture.SHM_SIZE)
-    if not service.tmpfs and not service.volumes:
+    if not service.tmpfs and not service.volumes and not image.volumes:
         return default, []
     found = list(default)
     prepare: list[Prepare] = []
@@ -53,11 +55,32 @@ def mounts(
             entry["options"].append("ridmap" if "rbind" in entry["options"] else "idmap")
         found.append(entry)
         if needs is not None:
-            prepare.append(needs)
+            prepare.append(_with_content(needs, mount, image))
+    taken = {entry["destination"].rstrip("/") for entry in found}
+    for path in image.volumes:
+        if path not in taken:
+            options = ["rbind", "rprivate", "rw", *(["ridmap"] if idmap else [])]
+            found.append(_bound(path, f"{ANONYMOUS}{path}", options))
+            prepare.append(Prepare("anonymous", path, copy=path))
     # A parent's mount comes before its children's, whatever the order in the spec; the default
     # mounts stay first. Sorting by depth is stable.
     first = len(default)
     return found[:first] + sorted(found[first:], key=_depth), prepare
+
+
+def _with_content(needs: Prepare, mount: Mount, image: RootFs) -> Prepare:
+    """Have a new volume begin with what the image has there, but not with the host's files."""
+    nocopy = mount.volume is not None and (mount.volume.nocopy or mount.volume.subpath)
+    if needs.kind == "bind" or nocopy or not image.digest:
+        return needs
+    return replace(needs, copy=mount.target)
+
+
+def _bound(target: str, source: str, options: list[str]) -> oci.Mount:
+    return {
+        "destination": target, "type": "bind", "source": source,
+        "options": [*options, "nosuid", "nodev"],
+    }  # fmt: skip
 
 
 def _depth(entry: oci.Mount) -> int:

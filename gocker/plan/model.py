@@ -145,11 +145,13 @@ class Prepare:
 
     `kind`: ``volume`` is a named volume, ``bind`` a bind mount's source that the spec allows
     to be created, ``anonymous`` a volume of one container only, `path` being its target.
+    `copy`: path in the image whose content a new volume begins with; empty for none.
     """
 
     kind: Literal["volume", "bind", "anonymous"]
     path: str
     name: str = ""
+    copy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,8 @@ class Container:
     `config` has no linux.cgroupsPath; the executor adds it with the container's id. `lower`:
     directories of the root's overlay, topmost first; `hidden`: paths in it that are shown as
     empty directories, with their modes. `files` and `grants` (secrets and configs, which the
-    container cannot write) are bound from a private tmpfs.
+    container cannot write) are bound from a private tmpfs. `root`: mode and owner of the root
+    directory, if not the usual ones.
     """
 
     config: oci.Config
@@ -171,6 +174,7 @@ class Container:
     attach: bool = True
     prepare: tuple[Prepare, ...] = ()
     artifacts: Artifacts | None = None
+    root: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

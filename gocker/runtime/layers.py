@@ -16,6 +16,7 @@ import os
 from errno import EINVAL, EPERM
 
 from gocker.errors import SyscallError
+from gocker.linux import fsmount
 from gocker.linux import mount as m
 from gocker.runtime import sources
 from gocker.tree import remove_path
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
     from gocker.runtime.userns import User
 
     Hidden = tuple[tuple[str, int], ...]
-    # lower, hidden, mapping
-    Key = tuple[tuple[str, ...], Hidden, tuple[tuple[int, int, int], ...]]
+    # lower, hidden, mapping, root
+    Key = tuple[tuple[str, ...], Hidden, tuple[tuple[int, int, int], ...], tuple[int, ...]]
 
 # Idle layers kept: enough for what starts at once, and bounded on disk and in mounts.
 MAX_IDLE = 64
+# More do not fit into the page of text that mount(2) takes.
+_MOST_IN_A_PAGE = 128
 _OPAQUE = "trusted.overlay.opaque"
 _STAMP = ("st_ctime_ns", "st_mtime_ns", "st_mode", "st_uid", "st_gid", "st_nlink", "st_ino")
 
@@ -48,7 +51,7 @@ class Layer:
         self.directory = directory
         os.mkdir(directory, 0o700)
         try:
-            _mount(hiding, key[0], directory, mountpoint, user)
+            _mount(hiding, key[0], directory, mountpoint, user, key[3])
             try:
                 self._mount_fd = m.open_tree(m.AT_FDCWD, mountpoint, m.OPEN_TREE_CLONE)
             finally:
@@ -118,7 +121,7 @@ class Layers:
 
     def take(
         self, lower: Sequence[str], hidden: Sequence[tuple[str, int]] = (),
-        user: User | None = None,
+        user: User | None = None, root: Sequence[int] = (),
     ) -> tuple[Layer, int]:  # fmt: skip
         """Return a layer and its mount's descriptor for a container.
 
@@ -126,13 +129,14 @@ class Layers:
             lower: directories, topmost first.
             hidden: paths in them to show as empty directories, with their modes.
             user: the namespace whose ids the files are shown with.
+            root: mode, user and group of the root directory; without, 0755 and root's.
 
         Raises:
             SyscallError: a lower directory is missing, the disk is full ...
             ContainerError: a lower directory's file system cannot show other ids.
         """
         ids = () if user is None else user.key
-        key = (tuple(lower), tuple((path, mode) for path, mode in hidden), ids)
+        key = (tuple(lower), tuple((path, mode) for path, mode in hidden), ids, tuple(root))
         idle = self._idle.get(key)
         if idle:
             self._idle_count -= 1
@@ -215,8 +219,9 @@ def _make_hiding(top: str, hidden: Hidden, owner: tuple[int, int]) -> None:
 
 
 def _mount(
-    hiding: list[str], lower: tuple[str, ...], directory: str, mountpoint: str, user: User | None
-) -> None:
+    hiding: list[str], lower: tuple[str, ...], directory: str, mountpoint: str, user: User | None,
+    root: tuple[int, ...],
+) -> None:  # fmt: skip
     """Mount the overlay. Paths go through descriptors.
 
     So no character of a path can become an option, and no container sees a path of the host
@@ -234,6 +239,11 @@ def _mount(
             # The root's own owner is the upper layer's, which is written with the ids outside.
             os.chown("upper", user.host_uid(0), user.host_gid(0), dir_fd=fds[0])
             fds.extend(_open_mapped(path, flags, user) for path in lower)
+        if root:
+            _set_root(fds[0], root, user)
+        if len(fds) > _MOST_IN_A_PAGE:
+            _mount_many(fds, mountpoint)
+            return
         lowers = ":".join(f"/proc/self/fd/{fd}" for fd in fds[1:])
         layers = f"/proc/self/fd/{fds[0]}"
         # volatile: the upper layer is thrown away, so umount need not write it to disk.
@@ -242,6 +252,29 @@ def _mount(
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def _set_root(directory: int, root: tuple[int, ...], user: User | None) -> None:
+    mode, uid, gid = root
+    if user is not None:
+        uid, gid = user.host_uid(uid), user.host_gid(gid)
+    os.chown("upper", uid, gid, dir_fd=directory)
+    os.chmod("upper", mode, dir_fd=directory)
+
+
+def _mount_many(fds: list[int], mountpoint: str) -> None:
+    """Mount an overlay of any number of layers; `fds`: the upper's directory, then the lowers."""
+    target = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        made = fsmount.overlay(
+            fds[1:], upper=fds[0], attributes=m.MOUNT_ATTR_NODEV, options=("volatile",)
+        )
+        try:
+            m.move_mount(made, target)
+        finally:
+            os.close(made)
+    finally:
+        os.close(target)
 
 
 def _open_mapped(path: str, flags: int, user: User) -> int:

@@ -133,3 +133,8 @@ def parse(options: tuple[str, ...]) -> MountOptions:
             data.append(option)
     parsed.data = ",".join(data)
     return parsed
+
+
+def names() -> list[str]:
+    """Return every option that is not data for a file system."""
+    return sorted({*_FLAGS, *_PROPAGATION, *_RECURSIVE})

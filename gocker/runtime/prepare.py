@@ -47,6 +47,11 @@ def scratch(path: str) -> None:
     """
     process.unshare(process.CLONE_NEWNS)
     mount.mount(None, "/", None, mount.MS_PRIVATE | mount.MS_REC)
+    fill_scratch(path)
+
+
+def fill_scratch(path: str) -> None:
+    """Mount the scratch directory, make what `rootfs` looks for in it, and enter it."""
     flags = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC
     # Searchable for roots of user namespaces; its parent is not.
     mount.mount("tmpfs", path, "tmpfs", flags, "mode=711,size=64k")

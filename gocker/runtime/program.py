@@ -151,6 +151,7 @@ def _program(root_fd: int, cwd: str, args: list[str], environment: dict[str, str
     if not found:
         raise CommandNotFound(
             f"no program {name!r} in the container",
+            program=name,
             hint=None if "/" in name else "see the image, PATH and the spelling of command",
             phase="execve",
         )

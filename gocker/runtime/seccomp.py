@@ -58,6 +58,15 @@ def cache_key(seccomp: oci.Seccomp, machine: str | None = None) -> str:
     return machine + json.dumps(seccomp, sort_keys=True, separators=(",", ":"))
 
 
+def known() -> dict[str, list[str]]:
+    """Return the names of actions, operators and flags, by their properties in features.md."""
+    flags = sorted(_FLAGS)
+    return {
+        "actions": sorted(_ACTIONS), "operators": sorted(_OPERATORS), "knownFlags": flags,
+        "supportedFlags": flags,
+    }  # fmt: skip
+
+
 def program(
     seccomp: oci.Seccomp, machine: str | None = None, foreign: int = RET_KILL_PROCESS
 ) -> tuple[bytes, int]:

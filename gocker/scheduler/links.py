@@ -168,6 +168,8 @@ def _configuration(made: Container, container_id: str) -> dict[str, Any]:
         "overlay": {"lower": made.lower, "hidden": made.hidden},
         "files": made.files,
     }
+    if made.root:
+        parts["overlay"]["root"] = made.root
     if made.grants:
         parts["grants"] = made.grants
     if made.init:

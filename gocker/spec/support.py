@@ -160,7 +160,7 @@ LATER = {
     "services.*.pre_start": _HOOK,
     "services.*.pre_stop": _HOOK,
     "services.*.privileged": "use cap_add and devices",
-    "services.*.pull_refresh_after": "pulling of images",
+    "services.*.pull_refresh_after": "the pull policy refresh; use every_TIME",
     "services.*.storage_opt": "quotas of the root file system",
     "services.*.tty": "terminals",
     "services.*.uts": "sharing of UTS namespaces",
@@ -180,7 +180,7 @@ LATER = {
 CHECKED = {
     "services.*.network_mode": "none and host; bridge and service: not yet, container: refused",
     "services.*.security_opt": "no-new-privileges, seccomp=unconfined; the rest not yet",
-    "services.*.pull_policy": "never, missing, if_not_present; the rest not yet",
+    "services.*.pull_policy": "refresh: not yet; use every_TIME",
     "services.*.platform": "the host's own only",
     "services.*.devices": "CDI names are refused",
     "services.*.x-gocker.ready": "port only with network_mode: host",

@@ -25,13 +25,16 @@ _TEMPORARY_S = 60.0
 _SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
-def open_private(name: str, *, dir_fd: int | None = None, shown: str | None = None) -> int:
+def open_private(
+    name: str, *, dir_fd: int | None = None, shown: str | None = None, make: bool = True
+) -> int:
     """Open a directory, making it with mode 0700 if it is missing, and verify it.
 
     Args:
         name: of the directory; its parent exists.
         dir_fd: the parent, if `name` is relative.
         shown: path for messages.
+        make: whether it is made; else FileNotFoundError says that it is missing.
 
     Raises:
         HostError: if it is a link or no directory, belongs to someone else, or is open to
@@ -39,7 +42,7 @@ def open_private(name: str, *, dir_fd: int | None = None, shown: str | None = No
     """
     shown = shown or name
     try:
-        made = _make(name, dir_fd)
+        made = make and _make(name, dir_fd)
         fd = os.open(name, DIRECTORY, dir_fd=dir_fd)
     except NotADirectoryError as err:
         raise HostError(
@@ -47,6 +50,8 @@ def open_private(name: str, *, dir_fd: int | None = None, shown: str | None = No
             hint=f"remove it, or set another root (GOCKER_DATA_ROOT, GOCKER_RUN_ROOT): rm {shown}",
         ) from err
     except OSError as err:
+        if not make and err.errno == errno.ENOENT:
+            raise
         raise HostError(f"cannot open {shown!r}: {err.strerror}") from err
     try:
         if made:

@@ -30,6 +30,7 @@ class Roots:
 
     def __init__(self, data: str, live: str) -> None:
         self.data = data
+        self._kept: list[int] = []
         self.live = os.path.join(live, boot_id())
         self.data_fd = _open_root(data)
         try:
@@ -68,8 +69,15 @@ class Roots:
 
     def close(self) -> None:
         """Close the descriptors."""
+        for fd in self._kept:
+            os.close(fd)
+        self._kept.clear()
         os.close(self.data_fd)
         os.close(self.live_fd)
+
+    def keep(self, fd: int) -> None:
+        """Own a descriptor, as of a lock on what is used, until the roots are closed."""
+        self._kept.append(fd)
 
     def open_data(self, *names: str) -> int:
         """Return a descriptor of a private directory below *data*, made if missing."""

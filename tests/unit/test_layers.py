@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "gocker").rglob("*.py"))
 
-GROUND = {"digest", "errors", "events", "failpoints", "oci", "tree", "values", "wire"}
+GROUND = {"digest", "errors", "events", "failpoints", "oci", "tar", "tree", "values", "wire"}
 BACK = ("linux", "cgroup", "runtime")
 FRONT = {"spec", "plan", "scheduler", "image", "network", "state", "report", "log", "cli", "api"}
 # Third-party and costly modules with the only parts that may import them.
@@ -24,6 +24,8 @@ ONLY_IN = {
     "ruamel": {"spec"},
     "_ruamel_yaml": {"spec"},  # ruamel.yaml.clib's module
     "structlog": {"log"},
+    "urllib3": {"image"},  # the extra "images"
+    "zstandard": {"image"},  # same
     "_sha2": {"digest"},  # the standard library since 3.12; older ones do not list it
 }
 
@@ -104,3 +106,16 @@ def test_the_launcher_stays_small() -> None:
     }  # fmt: skip
     assert loaded & refused == set()
     assert len([name for name in loaded if not name.startswith("gocker")]) <= 80
+
+
+def test_the_oci_runtime_imports_nothing_of_the_front_and_little_else() -> None:
+    commands = ["lifecycle", "listing", "execute", "resources", "template"]
+    code = "; ".join(f"import gocker.runtime.oci.{name}" for name in ["main", *commands])
+    loaded = modules_after(code)
+    refused = {
+        "argparse", "pydantic", "structlog", "ruamel", "asyncio", "threading", "subprocess",
+        "logging", "typing", "dataclasses", "inspect", "tempfile", "shutil",
+    }  # fmt: skip
+    assert loaded & refused == set()
+    parts = {name.split(".")[1] for name in loaded if name.startswith("gocker.")}
+    assert parts <= GROUND | set(BACK)

@@ -33,7 +33,6 @@ _SECURITY = frozenset(
      "seccomp=unconfined", "seccomp:unconfined"}
 )  # fmt: skip
 _FOREIGN = {"npipe": "Windows only", "cluster": "swarm only"}
-_PULL = frozenset({"never", "missing", "if_not_present"})
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
@@ -73,9 +72,8 @@ def _names(path: str, it: Container) -> Iterator[Found]:
         full = name if name.startswith("SIG") else f"SIG{name}"
         if full not in signals and not (name.isdecimal() and 1 <= int(name) <= 64):
             yield _unknown(f"{path}.stop_signal", "signal", it.stop_signal, full, signals)
-    if it.pull_policy is not None and it.pull_policy not in _PULL:
-        at = f"{path}.pull_policy"
-        yield at, f"not built yet: {it.pull_policy!r}", "never, missing or if_not_present"
+    if it.pull_policy == "refresh":
+        yield f"{path}.pull_policy", "not built yet: 'refresh'", "every_TIME, as every_12h"
     if it.platform is not None and not _is_host(it.platform):
         yield f"{path}.platform", f"{it.platform!r} is not this host's, and nothing emulates", None
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gocker.errors import HostError, PlanError
-from gocker.image.resolve import parse, resolve
+from gocker.image.reference import parse
+from gocker.image.resolve import resolve
 from gocker.state.roots import Roots
 
 
@@ -40,13 +41,21 @@ def test_rootfs_is_a_directory_of_the_project_or_an_absolute_one(
     assert root.hidden == ()
 
 
-@pytest.mark.parametrize(("name", "what"), [("none", "does not exist"), ("file", "not a dir")])
+@pytest.mark.parametrize(("name", "what"), [("none", "does not exist"), ("fifo", "not a dir")])
 def test_a_rootfs_that_is_no_directory_is_refused(
     name: str, what: str, roots: Roots, tmp_path: Path
 ) -> None:
-    (tmp_path / "file").write_text("")
+    os.mkfifo(tmp_path / "fifo")
     with pytest.raises(HostError, match=what):
         resolve(f"rootfs:{name}", roots, str(tmp_path))
+
+
+def test_an_image_that_is_not_in_the_store_is_missing(roots: Roots, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for ref in ("debian:12", "rootfs:file", "oci:layout"):
+        with pytest.raises(HostError, match="is not here") as caught:
+            resolve(ref, roots, str(tmp_path))
+        assert caught.value.hint == f"gocker pull {ref}"
 
 
 def test_rootfs_of_the_hosts_root_is_refused(roots: Roots) -> None:
@@ -63,7 +72,7 @@ def test_bins_in_any_order_are_one_root(make_elf: Any, roots: Roots, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "ref", ["busybox", "docker.io/library/busybox:1.36", "", "host:", "host:/etc", "host"]
+    "ref", ["Busybox", "a//b", "", "host:", "host:/etc", "a:b c", "../../etc", "-rm"]
 )
 def test_other_images_are_refused_with_what_there_is(ref: str) -> None:
     with pytest.raises(PlanError) as caught:

@@ -196,9 +196,10 @@ def test_security_options_that_are_built() -> None:
     assert one(security_opt=["label=disable"])[0] == "security_opt[0]"
 
 
-def test_pulling_is_not_built() -> None:
-    load({"a": {"pull_policy": "missing"}})
-    assert one(pull_policy="always") == ("pull_policy", "not built yet: 'always'")
+def test_a_pull_policy_may_be_any_but_refresh() -> None:
+    for policy in ("missing", "always", "never", "build", "daily", "weekly", "every_12h"):
+        load({"a": {"pull_policy": policy}})
+    assert one(pull_policy="refresh") == ("pull_policy", "not built yet: 'refresh'")
 
 
 def test_the_platform_is_the_hosts() -> None:

@@ -1,0 +1,1 @@
+"""The OCI runtime command line, ``gocker-oci``. Imports nothing of the front."""
