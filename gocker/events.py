@@ -96,6 +96,19 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "volume": Field("str", "name of the volume"),
         "path": Field("str", "its directory"),
     }),
+    "network.created": ("A network of the project is there.", {
+        "network": Field("str", "its real name"),
+        "driver": Field("str", "bridge or macvlan"),
+        "subnets": Field("list", "its subnets"),
+        "internal": Field("bool", "whether it leads nowhere outside"),
+    }),
+    "port.published": ("A port of the host leads to a container.", {
+        **_UNIT,
+        "protocol": Field("str", "tcp or udp"),
+        "host": Field("str", "address on the host; 127.0.0.1 unless the spec names one"),
+        "published": Field("int", "port on the host"),
+        "target": Field("int", "port of the container"),
+    }),
     "container.started": ("The container's program was executed.", {
         **_CONTAINER,
         "process.pid": Field("int", "PID of the container's first process, as the host sees it"),

@@ -20,6 +20,7 @@ Requests (front to launcher), each with ``op``:
 ``exec_signal``  ``exec_id``, ``signal``
 ``freeze``   ``id``, ``frozen``
 ``check``    ``resources``, a list: whether this host has what they need
+``network``  starts the project's network (runtime/network.py); fds: its socket, its resolver's
 ``sweep``    ``names``, ``unknown``, ``directories``: remove what dead runs left; with
              ``dry_run`` only tell
 

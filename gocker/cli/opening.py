@@ -29,6 +29,10 @@ def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
     run = None
     try:
         run = Run.create(roots, plan.project, plan.files)
+        if plan.network is not None:
+            from gocker.scheduler.network import ProjectNetwork
+
+            launcher.network = ProjectNetwork(plan, run.id, launcher)
         ids_fd = _claim_ids(plan, roots)
         ask_launcher(launcher, roots, run, locks=ids_fd)
         for fd in ids_fd:

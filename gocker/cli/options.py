@@ -147,12 +147,24 @@ def make_plan(
     inferred, matrices = _instances(loaded, project, job)
     try:
         found = host(roots, loaded, {} if images is None else images)
-        return build(project, inferred, found, loaded.files, matrices, loaded.working_dir)
+        plan = build(project, inferred, found, loaded.files, matrices, loaded.working_dir)
+        return plan if plan.network is None else _placed(plan, loaded)
     except PlanError as error:
         if "path" not in error.context:
             raise
         message = f"{loaded.place(error.context['path'])}: {error.context['path']}: {error.message}"
         raise PlanError(message, hint=error.hint) from error
+
+
+def _placed(plan: Plan, loaded: Loaded) -> Plan:
+    """Return the plan with the places of its ports: only a start tells which are taken."""
+    from gocker.values import replace
+
+    assert plan.network is not None  # noqa: S101  # the caller has looked
+    ports = tuple(
+        replace(it, path=f"{loaded.place(it.path)}: {it.path}") for it in plan.network.publications
+    )
+    return replace(plan, network=replace(plan.network, publications=ports))
 
 
 def _bring_images(project: Project, loaded: Loaded, roots: Roots) -> None:

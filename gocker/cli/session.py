@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gocker.plan.model import Container, Plan
     from gocker.scheduler.loop import Ended
     from gocker.scheduler.messages import Options, Result, Verdict
+    from gocker.scheduler.network import ProjectNetwork
     from gocker.scheduler.output import Feed
     from gocker.state.roots import Roots
     from gocker.state.run import Run
@@ -128,12 +129,32 @@ class Session:
             self.record(event, fields)
         try:
             check_limits(self._launcher, self._plan)
+            if self._launcher.network is not None:
+                self._network_ready(self._launcher.network)
         except GockerError as error:
             self.record("run.finished", {
                 "exit_code": error.exit_code, "reason": "error", "duration_s": 0.0,
                 "totals": {}, "error": error.to_wire(),
             })  # fmt: skip
             raise
+
+    def _network_ready(self, network: ProjectNetwork) -> None:
+        answer = network.ready()
+        wanted = self._plan.network
+        assert wanted is not None  # noqa: S101  # the network is this plan's
+        for it in wanted.networks:
+            self.record("network.created", {
+                "network": it.name, "driver": it.driver, "subnets": list(it.subnets),
+                "internal": it.internal,
+            })  # fmt: skip
+        for publication, (protocol, host, port, _, target) in zip(
+            wanted.publications, answer["ports"], strict=True
+        ):
+            self.record("port.published", {
+                "service": self._plan.units[publication.unit].service,
+                "instance": publication.unit, "protocol": protocol, "host": host,
+                "published": port, "target": target,
+            })  # fmt: skip
 
     # -- what the loop asks for ----------------------------------------------------------------
 

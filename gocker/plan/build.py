@@ -21,6 +21,7 @@ from gocker.plan.model import (
     Unit,
 )
 from gocker.plan.resources import limits, reservation
+from gocker.spec.model.roles import network_mode, uses_networks
 from gocker.values import replace
 
 TYPE_CHECKING = False
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker.image.resolve import RootFs
+    from gocker.network.model import Attachment, NetworkPlan
     from gocker.plan.container import Host
     from gocker.plan.instances import Made
     from gocker.plan.model import Container, Role
@@ -59,6 +61,7 @@ def build(
     made = instances(project, matrices)
     names = {name: [item.name for item in items] for name, items in made.items()}
     groups = {name: name for name in matrices or ()}
+    network, attachments = _network(project, roles, made)
     units: dict[str, Unit] = {}
     containers: dict[str, Container] = {}
     notes: list[tuple[str, dict[str, Any]]] = [
@@ -69,14 +72,23 @@ def build(
         role = roles.get(name, "job")
         for instance, service, variables, owner in items:
             try:
-                found = container(service, instance, owner, host, variables, job=role == "job")
+                found = container(
+                    service,
+                    instance,
+                    owner,
+                    host,
+                    variables,
+                    job=role == "job",
+                    attachment=attachments.get(instance),
+                    network=network,
+                )
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
             containers[instance] = replace(found, artifacts=_artifacts(service))
             unit = _unit(service, name, instance, role, names, host.rootfs(image(service)))
             known = limits(found.config["linux"]["resources"])
             units[instance] = replace(unit, limits=known, matrix=groups.get(name))
-            notes += _relaxed(service, name, instance)
+            notes += _relaxed(service, name, instance, project)
     top = project.x_gocker
     capacity = None
     if top is not None and top.admission == "reserve":
@@ -96,7 +108,21 @@ def build(
         mask=_masked(project, made, containers, host),
         notes=tuple(notes),
         matrices=matrix_groups(project, groups),
+        network=network,
     )
+
+
+def _network(
+    project: Project, roles: Mapping[str, Role], made: Mapping[str, list[Made]]
+) -> tuple[NetworkPlan | None, Mapping[str, Attachment]]:
+    """Return the project's networks, if it uses some, and each instance's part of them."""
+    if not uses_networks(project, roles):
+        return None, {}
+    from gocker.network.plan import Planner
+
+    planner = Planner(project, made)
+    network = planner.plan()
+    return network if planner.attachments else None, planner.attachments
 
 
 def outline(
@@ -284,7 +310,9 @@ def stop_signal(name: str | None) -> int:
     raise PlanError(f"unknown stop_signal {name!r}", hint="a name as SIGTERM, or a number 1..64")
 
 
-def _relaxed(service: Service, name: str, instance: str) -> list[tuple[str, dict[str, Any]]]:
+def _relaxed(
+    service: Service, name: str, instance: str, project: Project
+) -> list[tuple[str, dict[str, Any]]]:
     """Return a note for everything that weakens the default confinement."""
     found: list[tuple[str, str, str]] = []
     if service.cap_add:
@@ -294,7 +322,7 @@ def _relaxed(service: Service, name: str, instance: str) -> list[tuple[str, dict
         found.append(("no_new_privileges", "false", "true"))
     if seccomp_unconfined(service):
         found.append(("seccomp", "unconfined", "gocker's allow-list"))
-    if service.network_mode == "host":
+    if network_mode(service, project) == "host":
         found.append(("network_mode", "host", "a network namespace of its own"))
     if service.devices:
         found.append(("devices", " ".join(device.source for device in service.devices), "none"))

@@ -21,6 +21,7 @@ _CLASSES = {
     for name, item in vars(model).items()
     if isinstance(item, type) and item.__module__ == model.__name__
 }
+_NETWORK = "gocker.network.model"
 
 
 def encode(plan: model.Plan) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class _Encoder:
             return ["[]", *map(self.value, value)]
         if kind is dict:
             return [":", {_text(key): self.value(item) for key, item in value.items()}]
-        if kind.__name__ in _CLASSES:
+        if kind.__name__ in _CLASSES or kind.__module__ == _NETWORK:
             return [kind.__name__, *(self.value(getattr(value, n)) for n in value.__match_args__)]
         raise TypeError(f"{kind.__name__} has no JSON form")
 
@@ -124,7 +125,19 @@ def _decode(value: Any, shared: list[Any]) -> Any:
         return tuple(found)
     if tag == "[]":
         return found
-    return frozenset(found) if tag == "{}" else _CLASSES[tag](*found)
+    return frozenset(found) if tag == "{}" else _class(tag)(*found)
+
+
+def _class(name: str) -> Any:
+    """Return a class of the plan; that of its networks is imported when there are some."""
+    if name in _CLASSES:
+        return _CLASSES[name]
+    from gocker.network import model as network
+
+    found = vars(network)[name]
+    if getattr(found, "__module__", "") != _NETWORK:
+        raise KeyError(name)
+    return found
 
 
 def _joined(config: Any, places: list[list[Any]], shared: list[Any]) -> Any:

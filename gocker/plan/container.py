@@ -10,6 +10,7 @@ from gocker.image.resolve import HIDDEN_MODES
 from gocker.plan import files, posture, userns
 from gocker.plan.model import Container
 from gocker.plan.resources import device_number, resources
+from gocker.spec.model.roles import network_mode
 from gocker.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from gocker import oci
     from gocker.image.resolve import RootFs
+    from gocker.network.model import Attachment, NetworkPlan
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 
@@ -51,8 +53,11 @@ class Host:
 def container(
     service: Service, instance: str, project: Project, host: Host,
     variables: Mapping[str, str] | None = None, *, job: bool,
+    attachment: Attachment | None = None, network: NetworkPlan | None = None,
 ) -> Container:  # fmt: skip
     """Return how to make the container of `instance`; `variables` are its own.
+
+    `attachment`: to which of the `network`'s networks.
 
     Raises:
         PlanError: what is wrong with the service and cannot be seen in the spec alone.
@@ -68,7 +73,9 @@ def container(
         "hostname": hostname,
         "process": _process(service, root, hostname, host, variables or {}),
         "mounts": mounts,
-        "linux": _linux(service, host, ids, job=job),
+        "linux": _linux(
+            service, host, ids, job=job, network=_network_of(service, project, attachment)
+        ),
     }
     if service.domainname:
         config["domainname"] = service.domainname
@@ -79,13 +86,30 @@ def container(
         config=config,
         lower=tuple(root.lower),
         hidden=tuple((path, HIDDEN_MODES.get(path, 0o755)) for path in sorted(root.hidden)),
-        files=files.generated(service, hostname, host.resolv_conf),
+        files=files.generated(service, hostname, host.resolv_conf, attachment,
+                              _servers(attachment, network)),
         grants=files.grants(service, project, host.environ),
         init=bool(service.init),
         attach=service.attach,
         prepare=tuple(prepare),
+        network=attachment,
         root=tuple(root.root),
-    )
+    )  # fmt: skip
+
+
+def _network_of(service: Service, project: Project, attachment: Attachment | None) -> str:
+    """Return whose network namespace a container has: ``own``, ``shared`` or ``host``."""
+    if attachment is not None:
+        return "shared" if attachment.share else "own"
+    return "host" if network_mode(service, project) == "host" else "own"
+
+
+def _servers(attachment: Attachment | None, network: NetworkPlan | None) -> list[str]:
+    if attachment is None or network is None:
+        return []
+    from gocker.network.hosts import nameservers
+
+    return nameservers(attachment, {it.key: it for it in network.networks})
 
 
 def image(service: Service) -> str:
@@ -226,10 +250,9 @@ def _default_sysctl(ipv6: bool, own_user: bool) -> dict[str, str]:
 
 
 def _linux(
-    service: Service, host: Host, ids: list[oci.IDMapping] | None, *, job: bool
+    service: Service, host: Host, ids: list[oci.IDMapping] | None, *, job: bool, network: str
 ) -> oci.Linux:
-    own_network = service.network_mode != "host"
-    kinds = ["mount", "uts", "ipc", "pid", "cgroup", *(["network"] if own_network else [])]
+    kinds = ["mount", "uts", "ipc", "pid", "cgroup", *(["network"] if network != "host" else [])]
     linux: oci.Linux = {
         "namespaces": [{"type": kind} for kind in kinds],
         "resources": resources(service, job=job),
@@ -240,7 +263,7 @@ def _linux(
     if ids is not None:
         linux["namespaces"].append({"type": "user"})
         linux["uidMappings"] = linux["gidMappings"] = ids
-    sysctl = _sysctl(service, host, own_network=own_network, own_user=ids is not None)
+    sysctl = _sysctl(service, host, network, own_user=ids is not None)
     if sysctl:
         linux["sysctl"] = sysctl
     if not seccomp_unconfined(service):
@@ -255,8 +278,8 @@ def _linux(
     return linux
 
 
-def _sysctl(service: Service, host: Host, *, own_network: bool, own_user: bool) -> dict[str, str]:
-    found = _default_sysctl(host.ipv6, own_user) if own_network else {}
+def _sysctl(service: Service, host: Host, network: str, *, own_user: bool) -> dict[str, str]:
+    found = _default_sysctl(host.ipv6, own_user) if network == "own" else {}
     if service.sysctls:
         found = dict(found)
     for name, value in service.sysctls.items():
@@ -266,8 +289,9 @@ def _sysctl(service: Service, host: Host, *, own_network: bool, own_user: bool) 
                 f"sysctl {name!r} does not belong to a namespace of the container",
                 hint="net.*, kernel.msg*, kernel.sem, kernel.shm* and fs.mqueue.* can be set",
             )
-        if dotted.startswith("net.") and not own_network:
-            raise PlanError(f"sysctl {name!r} would change the host: network_mode is host")
+        if dotted.startswith("net.") and network != "own":
+            whose = "the host" if network == "host" else "another container"
+            raise PlanError(f"sysctl {name!r} would change {whose}: its network is shared")
         found[dotted] = value
     return found
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gocker import oci
     from gocker.image.resolve import RootFs
+    from gocker.network.model import Attachment
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
     from gocker.spec.model.service import FileGrant
@@ -154,22 +155,46 @@ def _named(mount: Mount, project: Project, volumes_root: str) -> tuple[str, Prep
     return path, Prepare("volume", path, name)
 
 
-def generated(service: Service, hostname: str, host_resolv_conf: str) -> tuple[oci.File, ...]:
-    """Return /etc/hosts, /etc/hostname and /etc/resolv.conf."""
-    hosts = [*_HOST_LINES, f"127.0.1.1\t{hostname}"]
-    for name, addresses in service.extra_hosts.items():
+def generated(
+    service: Service, hostname: str, host_resolv_conf: str, attachment: Attachment | None = None,
+    servers: list[str] | None = None,
+) -> tuple[oci.File, ...]:  # fmt: skip
+    """Return /etc/hosts, /etc/hostname and /etc/resolv.conf.
+
+    Args:
+        service: whose files these are.
+        hostname: its host name.
+        host_resolv_conf: the host's.
+        attachment: its networks.
+        servers: the resolvers of its networks.
+    """
+    if attachment is not None and attachment.endpoints:
+        from gocker.network.hosts import own_lines
+
+        hosts = [*_HOST_LINES, *own_lines(hostname, attachment)]
+    else:
+        hosts = [*_HOST_LINES, f"127.0.1.1\t{hostname}"]
+    for name, given in service.extra_hosts.items():
+        addresses = given
+        if "host-gateway" in given:
+            from gocker.network.hosts import host_gateway
+
+            addresses = tuple(host_gateway(given, attachment))
         hosts += [f"{_one_line(address)}\t{_one_line(name)}" for address in addresses]
     return (
         {"path": "/etc/hosts", "content": "\n".join(hosts) + "\n", "mode": 0o644},
         {"path": "/etc/hostname", "content": f"{hostname}\n", "mode": 0o644},
-        {"path": "/etc/resolv.conf", "content": _resolv_conf(service, host_resolv_conf),
-         "mode": 0o644},
+        {"path": "/etc/resolv.conf",
+         "content": _resolv_conf(service, host_resolv_conf, servers or []), "mode": 0o644},
     )  # fmt: skip
 
 
-def _resolv_conf(service: Service, host: str) -> str:
-    """Return resolv.conf(5): the spec's own lines, or the host's where its network is shared."""
-    lines = [f"nameserver {_one_line(address)}" for address in service.dns]
+def _resolv_conf(service: Service, host: str, servers: list[str]) -> str:
+    """Return resolv.conf(5): the spec's own lines, or the host's where its network is shared.
+
+    A project's resolver knows of the spec's servers and asks them itself.
+    """
+    lines = [f"nameserver {_one_line(address)}" for address in servers or service.dns]
     if service.dns_search:
         lines.append("search " + " ".join(_one_line(name) for name in service.dns_search))
     if service.dns_opt:

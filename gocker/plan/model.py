@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal
 
     from gocker import oci
+    from gocker.network.model import Attachment, NetworkPlan
 
     Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
     When = Literal["on_success", "on_failure", "always"]
@@ -162,7 +163,8 @@ class Container:
     directories of the root's overlay, topmost first; `hidden`: paths in it that are shown as
     empty directories, with their modes. `files` and `grants` (secrets and configs, which the
     container cannot write) are bound from a private tmpfs. `root`: mode and owner of the root
-    directory, if not the usual ones.
+    directory, if not the usual ones. `network`: None is a namespace of its own
+    with `lo`, or the host's.
     """
 
     config: oci.Config
@@ -175,6 +177,7 @@ class Container:
     prepare: tuple[Prepare, ...] = ()
     artifacts: Artifacts | None = None
     root: tuple[int, ...] = ()
+    network: Attachment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,3 +210,5 @@ class Plan:
     mask: tuple[str, ...] = ()
     # Events for the log's head: security.relaxed and key.ignored, as (name, fields).
     notes: tuple[tuple[str, dict[str, Any]], ...] = ()
+    # None: the project uses no networks.
+    network: NetworkPlan | None = None

@@ -29,7 +29,7 @@ class Container:
 
     __slots__ = (
         "cgroup", "config", "directories", "entered", "error", "id", "keep", "layer", "namespaces",
-        "pid", "pidfd", "program", "requested", "started", "status_fd",
+        "own_network", "pid", "pidfd", "program", "requested", "started", "status_fd",
     )  # fmt: skip
 
     def __init__(  # the container's parts, put together in one place
@@ -51,6 +51,8 @@ class Container:
         self.directories: list[str] = []
         # Whether its files are wanted after its end.
         self.keep = False
+        # Whether its network namespace was made for it alone, though not by it.
+        self.own_network = False
         self.cgroup = cgroup
         self.program = setup.seccomp
         # CLONE_NEW* of those made for it, and of all that a further process has to enter.
@@ -170,6 +172,7 @@ class Container:
 
     def shares_nothing(self) -> bool:
         """Return whether no other container could have got a descriptor from this one."""
-        own = process.CLONE_NEWNS | process.CLONE_NEWPID | process.CLONE_NEWNET
+        own = process.CLONE_NEWNS | process.CLONE_NEWPID
+        own |= 0 if self.own_network else process.CLONE_NEWNET
         binds = any(entry.get("type") == "bind" for entry in self.config.get("mounts", ()))
         return self.namespaces & own == own and not binds

@@ -192,6 +192,8 @@ def _join(setup: Setup) -> None:
     if setup.spaces.paths:
         namespaces.join(setup.spaces)
     if setup.user is not None:
+        if process.CLONE_NEWNET in setup.spaces.paths:
+            sources.add_sysfs(setup.config, setup.trees)
         userns.enter(setup.user)
 
 

@@ -31,7 +31,7 @@ import time
 from gocker import cgroup
 from gocker.errors import ConfigError, GockerError, unforeseen
 from gocker.linux import process
-from gocker.runtime import prepare, report, rootfs
+from gocker.runtime import netfork, prepare, report, rootfs
 from gocker.runtime.executions import Executions
 from gocker.runtime.layers import Layers
 from gocker.runtime.start import Starter
@@ -72,13 +72,14 @@ class Launcher:
         self._layers: Layers
         self._kept_fds: list[int] = []
         self._closing = False
+        self._network_fd = -1
         self._starter: Starter
         self._handlers = {
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
             "join": self._executions.join, "exec": self._executions.exec,
             "exec_signal": self._executions.signal, "sweep": self._sweep, "release": self._release,
-            "check": self._check,
+            "check": self._check, "network": self._network,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -98,6 +99,8 @@ class Launcher:
         self._garbage += self._kept.values()
         while self._garbage:
             self._collect()
+        if self._network_fd >= 0:
+            self._network_ended()
         if self._scratch:
             for close in (self._layers.close, *(manager.close for manager in self._managers)):
                 report.attempt("clean-up", close)
@@ -197,6 +200,16 @@ class Launcher:
         gc.freeze()
         names = {name for manager in self._managers for name in manager.names()}
         self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode, cgroups=sorted(names))
+
+    def _network(self, _: Message, fds: list[int]) -> None:
+        """Start the project's network; it answers on the first of its sockets, ``fds``."""
+        self._network_fd = netfork.fork(fds)
+        self._watch(self._network_fd, self._network_ended)
+
+    def _network_ended(self) -> None:
+        self._unwatch(self._network_fd)
+        netfork.reap(self._network_fd)
+        self._network_fd = -1
 
     def _define(self, message: Message, _: list[int]) -> None:
         """Keep a ``value`` that many requests name by its ``key``; compile a seccomp profile."""

@@ -44,6 +44,18 @@ def open_all(config: oci.Config, user_fd: int, ids: Ids) -> dict[int, int]:
     return trees
 
 
+def add_sysfs(config: oci.Config, trees: dict[int, int]) -> None:
+    """Add the mounts of sysfs to `trees`, made as the host's root in the container's network.
+
+    Who made that network decides who may mount a sysfs that shows it, and a container's user
+    namespace made none that was ready before.
+    """
+    for number, entry in enumerate(config.get("mounts", ())):
+        if entry.get("type") == "sysfs" and number not in trees:
+            options = parse(tuple(entry.get("options") or ()))
+            trees[number] = m.new_mount("sysfs", (), options.bind_attributes)
+
+
 def is_bind(entry: oci.Mount) -> bool:
     """Return whether an existing tree is mounted: "bind" is a type or an option."""
     return entry.get("type") == "bind" or bool(

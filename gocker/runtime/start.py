@@ -51,6 +51,8 @@ class Starter:
         """
         linux = message["config"]["linux"]
         program = self._program(message)
+        if "netns" in message:
+            _use_network(linux, fds[3])
         spaces = Namespaces(linux)
         user = userns.of(linux, spaces)
         try:
@@ -103,6 +105,7 @@ class Starter:
                 os.close(layer_fd)
         made.directories = message.get("directories", [])
         made.keep = message.get("keep", False)
+        made.own_network = message.get("netns") == "own"
         return made
 
     def _program(self, message: Message) -> tuple[bytes, int] | None:
@@ -118,3 +121,12 @@ class Starter:
         if "seccomp" in config["linux"]:
             program = seccomp.program(config["linux"]["seccomp"])
         return program
+
+
+def _use_network(linux: Any, fd: int) -> None:
+    """Have the container join the network namespace that was made for it, sysctls and all."""
+    sysctls = linux.get("sysctl", {})
+    linux["sysctl"] = {name: sysctls[name] for name in sysctls if not name.startswith("net.")}
+    for entry in linux["namespaces"]:
+        if entry["type"] == "network":
+            entry["path"] = f"/proc/self/fd/{fd}"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Iterable
 
+    from gocker.scheduler.network import ProjectNetwork
     from gocker.wire import Message
 
 
@@ -28,6 +29,8 @@ class Launcher:
         self._socket = sock
         # Keys of the parts of configurations that the launcher has: `gocker.wire`, "define".
         self.defined: set[int] = set()
+        # The project's network, whose process this launcher has started.
+        self.network: ProjectNetwork | None = None
         self._outgoing: deque[tuple[bytes, tuple[int, ...], tuple[int, ...]]] = deque()
 
     def fileno(self) -> int:
@@ -134,6 +137,9 @@ class Launcher:
 
     def hang_up(self) -> None:
         """Close the connection: the launcher kills, cleans up and ends."""
+        if self.network is not None:
+            self.network.close()
+            self.network = None
         self.connection.close()
         for _, _, close in self._outgoing:
             for fd in close:

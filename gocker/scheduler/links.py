@@ -63,7 +63,8 @@ class Link:
 
     def start(
         self, made: Container, container_id: str, fds: tuple[int, ...],
-        anonymous: dict[str, str], *, best_effort: bool, keep: bool,
+        anonymous: dict[str, str], *, best_effort: bool, keep: bool, netns: int = -1,
+        shared: bool = False,
     ) -> None:  # fmt: skip
         """Send the request to start a container; the descriptors are closed after it.
 
@@ -74,6 +75,8 @@ class Link:
             anonymous: the directories of its anonymous volumes by mount source.
             best_effort: start in spite of limits that cannot be set.
             keep: keep the container's files until a `release`.
+            netns: descriptor of its network namespace, closed with the others; -1: a new one.
+            shared: whether others are in that namespace, too.
 
         Raises:
             HostError: if the request is too long.
@@ -88,6 +91,9 @@ class Link:
             message["keep"] = True
         if best_effort:
             message["best_effort"] = True
+        if netns >= 0:
+            message["netns"] = "shared" if shared else "own"
+            fds = (*fds, netns)
         self.send(message, fds)
         self.starting += 1
 

@@ -13,9 +13,10 @@ import os
 import selectors
 import time
 from collections import deque
+from functools import partial
 
 from gocker import events
-from gocker.errors import unforeseen
+from gocker.errors import GockerError, unforeseen
 from gocker.scheduler import signals
 from gocker.scheduler.launcher import lost
 from gocker.scheduler.links import Link, Links
@@ -112,6 +113,7 @@ class Loop:
         self._plan = plan
         self._machine = machine
         self._launchers = launchers
+        self._network = launchers[0].network
         self._around = around
         self._run_id = run_id
         self._selector = selectors.DefaultSelector()
@@ -142,6 +144,8 @@ class Loop:
             Link(launcher, self._selector, self._on_message, self._on_lost, ready=number == 0)
             for number, launcher in enumerate(self._launchers)
         )
+        if self._network is not None:
+            self._network.watch(self._selector, self._network_lost, partial(self._obey, []))
         with signals.Events(self._selector, self._interrupted):
             self._obey(self._machine.begin(time.monotonic()))
             while not self._machine.done:
@@ -203,12 +207,7 @@ class Loop:
         try:
             self._request_start(command, attempt)
         except Exception as error:  # one container's failure, whatever it is
-            if attempt.streams is not None:
-                attempt.streams.abandon()
-            attempt.ended = {"error": unforeseen(error).to_wire()}
-            self._failures.append(
-                StartFailed(command.unit, command.attempt, attempt.ended["error"])
-            )
+            self._failed(attempt, unforeseen(error))
 
     def _request_start(self, command: Start, attempt: Attempt) -> None:
         unit = self._plan.units[command.unit]
@@ -231,10 +230,37 @@ class Loop:
             for fd in fds:
                 os.close(fd)
             raise
-        attempt.link.start(
-            made, attempt.id, tuple(fds), anonymous, best_effort=unit.best_effort,
-            keep=made.artifacts is not None or self._plan.keep != "never",
+        keep = made.artifacts is not None or self._plan.keep != "never"
+        start = partial(
+            attempt.link.start, made, attempt.id, tuple(fds), anonymous,
+            best_effort=unit.best_effort, keep=keep,
         )  # fmt: skip
+        if made.network is None or self._network is None:
+            start()
+        else:
+            self._network.attach(
+                command.unit, attempt.id, partial(self._connected, attempt, start, tuple(fds))
+            )
+
+    def _connected(
+        self, attempt: Attempt, start: Callable[..., None], fds: tuple[int, ...],
+        netns: int, error: GockerError | None, *, shared: bool = False,
+    ) -> None:  # fmt: skip
+        """The container's network namespace is ready, or cannot be had."""
+        try:
+            if error is not None:
+                for fd in fds:
+                    os.close(fd)
+                raise error
+            start(netns=netns, shared=shared)
+        except Exception as failure:  # one container's failure, whatever it is
+            self._failed(attempt, unforeseen(failure))
+
+    def _failed(self, attempt: Attempt, error: GockerError) -> None:
+        if attempt.streams is not None:
+            attempt.streams.abandon()
+        attempt.ended = {"error": error.to_wire()}
+        self._failures.append(StartFailed(attempt.instance, attempt.number, attempt.ended["error"]))
 
     def _stop(self, command: Stop) -> None:
         attempt = self._current[command.unit, command.attempt]
@@ -295,6 +321,8 @@ class Loop:
 
     def _verdict(self, command: Verdict) -> None:
         attempt = self._current.pop((command.unit, command.attempt))
+        if self._network is not None:
+            self._network.ended(attempt.id)
         ended = attempt.ended
         self._disconnect(attempt)
         del self._attempts[attempt.id]
@@ -369,8 +397,17 @@ class Loop:
                 attempt.streams.drain()
         self._tell(LauncherLost(lost().to_wire()))
 
+    def _network_lost(self) -> None:
+        """Without its network the project is over, as without a launcher."""
+        from gocker.scheduler.network import lost as network_lost
+
+        if not self._machine.done:
+            self._tell(LauncherLost(network_lost().to_wire()))
+
     def _on_started(self, message: dict[str, Any]) -> None:
         attempt = self._attempts[message["id"]]
+        if self._network is not None:
+            self._network.started(attempt.id)
         fields = self._fields(attempt)
         image = self._plan.units[attempt.instance].image
         self._around.record("container.started", fields | {

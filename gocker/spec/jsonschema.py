@@ -109,6 +109,7 @@ SHORT: dict[str, Any] = {
     "Service.deploy": _or({"type": "null"}),
     "Project.volumes": _values("null"),
     "Project.networks": _values("null"),
+    "Network.external": _instead(EXTERNAL),
     "Volume.external": _instead(EXTERNAL),
     "ServiceExtension.retry": _or({"type": ["integer", "string"]}),
     "ServiceExtension.allow_failure": _or({"type": ["boolean", "string"]}),

@@ -18,9 +18,9 @@ HONOURED = {
         annotations attach blkio_config cap_add cap_drop command configs container_name
         cpu_period cpu_quota cpu_shares cpus cpuset depends_on deploy devices dns dns_opt
         dns_search domainname entrypoint env_file environment expose extends extra_hosts
-        group_add healthcheck hostname image init label_file labels mem_limit mem_reservation
-        memswap_limit network_mode oom_score_adj pids_limit platform profiles
-        pull_policy read_only restart scale secrets security_opt shm_size
+        group_add healthcheck hostname image init label_file labels links mac_address mem_limit
+        mem_reservation memswap_limit network_mode networks oom_score_adj pids_limit platform
+        ports profiles pull_policy read_only restart scale secrets security_opt shm_size
         stop_grace_period stop_signal sysctls tmpfs ulimits user userns_mode volumes working_dir
         x-gocker""",
     "services.*.blkio_config": """
@@ -47,7 +47,8 @@ HONOURED = {
         disable interval retries test timeout start_period start_interval""",
     "services.*.networks": "*",
     "services.*.networks.*": """
-        aliases interface_name ipv4_address ipv6_address mac_address priority gw_priority""",
+        aliases driver_opts gw_priority interface_name ipv4_address ipv6_address link_local_ips
+        mac_address priority""",
     "services.*.ports[]": "name mode host_ip target published protocol app_protocol",
     "services.*.ulimits": "*",
     "services.*.ulimits.*": "soft hard",
@@ -59,8 +60,11 @@ HONOURED = {
     "volumes.*": "name external labels",
     "volumes.*.external": "name",
     "networks": "*",
-    "networks.*": "name labels",
+    "networks.*": """
+        name labels driver driver_opts internal external enable_ipv4 enable_ipv6 ipam""",
     "networks.*.external": "name",
+    "networks.*.ipam": "config",
+    "networks.*.ipam.config[]": "subnet ip_range gateway aux_addresses",
     "secrets": "*",
     "secrets.*": "file environment labels name",
     "configs": "*",
@@ -101,8 +105,6 @@ REFUSED = {
     "services.*.use_api_socket": "there is no daemon and no socket",
     "services.*.deploy.mode": _SWARM,
     "services.*.deploy.resources.reservations.generic_resources": _SWARM,
-    "services.*.networks.*.link_local_ips": "it has no meaning on gocker's bridges",
-    "services.*.networks.*.driver_opts": "it has no meaning on gocker's bridges",
     "networks.*.ipam.driver": "there are no IPAM plugins",
     "networks.*.ipam.options": "there are no IPAM plugins",
     "volumes.*.driver": "there are no volume plugins",
@@ -129,10 +131,9 @@ WARNED = {
     "services.*.deploy.endpoint_mode": _ORCHESTRATOR,
     "services.*.stdin_open": "nothing is typed into a batch; `gocker run` passes its input on",
     "services.*.volumes[].consistency": "for macOS only",
-    "networks.*.attachable": "swarm only",
+    "networks.*.attachable": "swarm only; `gocker network connect` takes every network",
 }
 
-NO_NETWORKS = "there are no networks between containers"
 _GPU = "device requests"
 _V1 = "cgroup v1 has it, v2 does not"
 _HOOK = "hooks"
@@ -148,14 +149,10 @@ LATER = {
     "services.*.device_cgroup_rules": "rules need an eBPF program on cgroup v2",
     "services.*.gpus": _GPU,
     "services.*.ipc": "sharing of IPC namespaces",
-    "services.*.links": NO_NETWORKS,
     "services.*.logging": "log drivers; gocker always writes one log file per container",
-    "services.*.mac_address": NO_NETWORKS,
     "services.*.mem_swappiness": _V1,
-    "services.*.networks": f"{NO_NETWORKS}; only the implicit default is accepted",
     "services.*.oom_kill_disable": _V1,
     "services.*.pid": "sharing of PID namespaces",
-    "services.*.ports": NO_NETWORKS,
     "services.*.post_start": _HOOK,
     "services.*.pre_start": _HOOK,
     "services.*.pre_stop": _HOOK,
@@ -169,16 +166,14 @@ LATER = {
     "services.*.volumes[].image": "image mounts",
     "services.*.x-gocker.profile": "security profiles",
     "volumes.*.driver_opts": "volumes other than directories",
-    **{f"networks.*.{key}": NO_NETWORKS for key in (
-        "driver", "driver_opts", "internal", "external", "enable_ipv4", "enable_ipv6",
-    )},
-    "networks.*.ipam.config": NO_NETWORKS,
-}  # fmt: skip
+}
 
 # Parts of honoured keys that `gocker.spec.model.checks` refuses, because it takes other keys
 # or the value to decide. Documentation only.
 CHECKED = {
-    "services.*.network_mode": "none and host; bridge and service: not yet, container: refused",
+    "services.*.network_mode": "none, host, bridge, service:NAME, container:NAME of this project",
+    "networks.*.driver": "bridge, none, host, macvlan; others are refused",
+    "networks.*.driver_opts": "mtu, com.docker.network.* and macvlan's; others are refused",
     "services.*.security_opt": "no-new-privileges, seccomp=unconfined; the rest not yet",
     "services.*.pull_policy": "refresh: not yet; use every_TIME",
     "services.*.platform": "the host's own only",
@@ -199,14 +194,12 @@ HARMLESS: dict[str, frozenset[Any]] = {
     "services.*.pid": frozenset({"private"}),
     "services.*.runtime": frozenset({"gocker"}),
     "services.*.x-gocker.profile": frozenset({"default"}),
-    "networks.*.driver": frozenset({"bridge", "default"}),
-    "networks.*.enable_ipv4": frozenset({True}),
     "networks.*.ipam.driver": frozenset({"default"}),
     "volumes.*.driver": frozenset({"local"}),
 }
 
 # Not built yet, but typed: `gocker.spec.model.checks` refuses them by their values.
-TYPED = frozenset({"services.*.networks", "services.*.ports"})
+TYPED: frozenset[str] = frozenset()
 
 # The loader has used them up; no model has them.
 CONSUMED = frozenset(

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support import machine
+from gocker.linux import mount, process
+from tests.support import machine, netns
 
 ROOT = Path(__file__).parents[2]
 Spec = dict[str, Any]
@@ -164,6 +165,10 @@ class Gocker:
         self.data = self.root / "data"
         self.live = self.root / "live"
         self.image = image
+        # The network namespace to run in; None: a new one with nothing but `lo` each time.
+        self.netns: int | None = None
+        # Files of the host that it sees others in place of: target -> source.
+        self.binds: dict[str, str] = {}
         self.run_ids: set[str] = set()
         self.nest = machine.Nest(self.root.name)
         self.environ = {
@@ -210,6 +215,19 @@ class Gocker:
         """Run one job called ``job`` that is a shell script."""
         return self.job("sh", "-c", script, **service)
 
+    def _enter(self) -> None:
+        """Be in this test's cgroups and network, in the child that is about to be gocker."""
+        if self.binds:
+            process.unshare(process.CLONE_NEWNS)
+            mount.mount(None, "/", None, mount.MS_PRIVATE | mount.MS_REC)
+        for target, source in self.binds.items():
+            mount.mount(source, target, None, mount.MS_BIND)
+        self.nest.enter()
+        if self.netns is None:
+            netns.enter_new()
+        else:
+            netns.enter(self.netns)
+
     def popen(
         self, *argv: str, wrapper: Sequence[str] = (), environ: dict[str, str] | None = None,
         enter: Callable[[], None] | None = None, **how: Any,
@@ -219,7 +237,7 @@ class Gocker:
             [*wrapper, sys.executable, "-m", "gocker", *argv],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=self.environ | (environ or {}), cwd=self.root,
-            preexec_fn=enter or self.nest.enter, **how,  # noqa: PLW1509  # writes and signal calls only
+            preexec_fn=enter or self._enter, **how,  # noqa: PLW1509  # writes and signal calls only
         )  # fmt: skip
 
     def command(self, *argv: str, **how: Any) -> Result:

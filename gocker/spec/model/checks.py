@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from gocker.spec.model import values
-from gocker.spec.model.roles import roles
+from gocker.spec.model.roles import roles, uses_networks
 from gocker.spec.model.walk import Found
-from gocker.spec.support import NO_NETWORKS
 
 if TYPE_CHECKING:
-    from gocker.spec.model.network import ServiceNetwork
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container, Service
 
@@ -37,6 +35,10 @@ def problems(project: Project, without: frozenset[str]) -> list[Found]:
         found += _container(project, without, path, job)
         if job.x_gocker is not None and job.x_gocker.role == "support":
             found.append((f"{path}.x-gocker.role", "an entry of jobs is a job", None))
+    if uses_networks(project, kinds):
+        from gocker.network import check
+
+        found += check.problems(project)
     return found
 
 
@@ -44,7 +46,6 @@ def _container(
     project: Project, without: frozenset[str], path: str, it: Container
 ) -> Iterator[Found]:
     yield from _dependencies(project, without, path, it)
-    yield from _network(path, it)
     yield from _limits(path, it)
     yield from _grants(project, without, path, it)
     yield from _extension(path, it)
@@ -69,36 +70,6 @@ def _can_be_healthy(it: Container) -> bool:
     if it.healthcheck is not None:
         return it.healthcheck.enabled
     return it.x_gocker is not None and it.x_gocker.ready is not None
-
-
-def _network(path: str, it: Container) -> Iterator[Found]:
-    mode = it.network_mode
-    hint = "network_mode: none or host"
-    if mode in {"none", "host"}:
-        if it.ports:
-            yield f"{path}.ports", f"cannot publish ports with network_mode: {mode}", None
-        if it.networks:
-            yield f"{path}.networks", f"contradicts network_mode: {mode}", None
-        return
-    if mode is not None:
-        at = f"{path}.network_mode"
-        if mode.startswith("container:"):
-            yield at, "refused: there are no containers outside the project", hint
-        elif mode in {"bridge", "default"} or mode.startswith("service:"):
-            yield at, f"not built yet: {NO_NETWORKS}", hint
-        else:
-            yield at, f"unknown network mode {mode!r}", hint
-    if it.ports:
-        yield f"{path}.ports", f"not built yet: {NO_NETWORKS}", hint
-    for name, network in it.networks.items():
-        if name != "default" or not _is_plain(network):
-            yield f"{path}.networks.{name}", f"not built yet: {NO_NETWORKS}", hint
-
-
-def _is_plain(network: ServiceNetwork) -> bool:
-    addresses = network.ipv4_address or network.ipv6_address or network.mac_address
-    order = network.priority or network.gw_priority
-    return not (network.aliases or network.interface_name or addresses or order)
 
 
 def _limits(path: str, it: Container) -> Iterator[Found]:
@@ -143,7 +114,7 @@ def _extension(path: str, it: Container) -> Iterator[Found]:
         yield f"{at}.ready", "contradicts healthcheck", "remove one of the two"
     if extension.ready is not None and extension.ready.port and it.network_mode != "host":
         hint = "use ready.log or a healthcheck, or network_mode: host"
-        yield f"{at}.ready.port", f"nobody can connect: {NO_NETWORKS}", hint
+        yield f"{at}.ready.port", "asks on the host, where the container is not", hint
     wanted = extension.artifacts.paths if extension.artifacts is not None else ()
     reports = extension.reports.junit if extension.reports is not None else ()
     for key, globs in (("artifacts.paths", wanted), ("reports.junit", reports)):

@@ -29,15 +29,34 @@ class ServiceNetwork(Model):
     mac_address: str | None = Field(None, description="MAC address")
     priority: int = Field(0, description="order of connection, highest first")
     gw_priority: int = Field(0, description="the highest gives the default route")
+    link_local_ips: tuple[str, ...] = Field((), description="further addresses of the interface")
+    driver_opts: dict[str, str] = Field({}, description="options of the interface: sysctls")
+
+
+class Pool(Model):
+    """One entry of ``ipam.config``."""
+
+    subnet: str | None = Field(None, description="addresses of the network, as 10.1.2.0/24")
+    ip_range: str | None = Field(None, description="the part to give addresses from")
+    gateway: str | None = Field(None, description="the network's own address")
+    aux_addresses: dict[str, str] = Field({}, description="addresses not to give, by name")
 
 
 class Ipam(Model):
-    """``networks.*.ipam``; none of its keys is built."""
+    """``networks.*.ipam``."""
+
+    config: tuple[Pool, ...] = Field((), description="subnets")
 
 
 class Network(Model):
-    """A top-level network; only the implicit ``default`` is built: loopback and nothing else."""
+    """A top-level network: a bridge in the project's network namespace."""
 
     name: str | None = Field(None, description="real name; default PROJECT_KEY")
+    driver: str | None = Field(None, description="bridge, none, host or macvlan")
+    driver_opts: dict[str, str] = Field({}, description="options of the driver")
+    internal: bool = Field(False, description="leads nowhere outside")
+    external: bool = Field(False, description="made by `gocker network create`")
+    enable_ipv4: bool = Field(True, description="IPv4 addresses")
+    enable_ipv6: bool = Field(False, description="IPv6 addresses")
     ipam: Ipam | None = Field(None, description="address management")
     labels: dict[str, str] = Field({}, description="metadata")

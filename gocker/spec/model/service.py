@@ -156,6 +156,8 @@ class Container(Model):
     network_mode: str | None = Field(None, description="where its network is from")
     networks: Networks = Field({}, description="networks to join")
     ports: Ports = Field((), description="ports to publish")
+    links: Strings = Field((), description="SERVICE[:ALIAS], further names of services")
+    mac_address: str | None = Field(None, description="MAC address of the main interface")
     expose: Strings = Field((), description="ports it listens on; only documentation")
     extra_hosts: Hosts = Field({}, description="/etc/hosts: addresses by name")
     dns: Strings = Field((), description="name servers")

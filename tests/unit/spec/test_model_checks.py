@@ -61,7 +61,7 @@ def test_ready_stands_in_for_a_health_check() -> None:
 def test_a_port_can_be_ready_only_where_somebody_can_connect() -> None:
     path, message = one(**{"x-gocker": {"ready": {"port": 1}}})
     assert path == "x-gocker.ready.port"
-    assert message.startswith("nobody can connect")
+    assert message == "asks on the host, where the container is not"
 
 
 def test_ready_beside_a_health_check_is_a_contradiction() -> None:
@@ -102,38 +102,6 @@ def test_memswap_includes_the_memory() -> None:
 
 def test_cpus_and_cpu_quota_contradict() -> None:
     assert one(cpus=1, cpu_quota=50000) == ("cpu_quota", "contradicts cpus")
-
-
-@pytest.mark.parametrize("mode", ["none", "host"])
-def test_network_modes_that_are_built(mode: str) -> None:
-    assert load({"a": {"network_mode": mode}}).services["a"].network_mode == mode
-
-
-@pytest.mark.parametrize(
-    ("mode", "message"),
-    [
-        ("bridge", "not built yet: there are no networks between containers"),
-        ("service:b", "not built yet: there are no networks between containers"),
-        ("container:x", "refused: there are no containers outside the project"),
-        ("hosts", "unknown network mode 'hosts'"),
-    ],
-)
-def test_network_modes_that_are_not(mode: str, message: str) -> None:
-    path, text, hint = problem({"a": {"network_mode": mode}})
-    assert (path, text, hint) == ("services.a.network_mode", message, "network_mode: none or host")
-
-
-def test_ports_wait_for_networks() -> None:
-    assert one(ports=[{"target": 80}]) == (
-        "ports",
-        "not built yet: there are no networks between containers",
-    )
-    assert one(ports=[{"target": 80}], **HOST)[1] == "cannot publish ports with network_mode: host"
-
-
-def test_named_networks_wait_for_networks() -> None:
-    assert one(networks={"back": None})[0] == "networks.back"
-    assert one(networks={"default": {"aliases": ["x"]}})[0] == "networks.default"
 
 
 @pytest.mark.parametrize("kind", ["secrets", "configs"])
