@@ -102,7 +102,11 @@ class Launcher:
         if self._network_fd >= 0:
             self._network_ended()
         if self._scratch:
-            for close in (self._layers.close, *(manager.close for manager in self._managers)):
+            for close in (
+                self._layers.close,
+                self._starter.networks.close,
+                *(manager.close for manager in self._managers),
+            ):
                 report.attempt("clean-up", close)
 
     # -- the loop's own ------------------------------------------------------------------------
@@ -140,7 +144,7 @@ class Launcher:
     def _collect(self) -> None:
         """Remove one dead container's traces, when nothing else is to be done."""
         container = self._garbage.pop()
-        report.attempt(container.id, lambda: container.remove(self._layers))
+        report.attempt(container.id, lambda: container.remove(self._layers, self._starter.networks))
 
     def _receive(self) -> None:
         received = None

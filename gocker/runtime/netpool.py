@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import os
 
-from gocker.linux import process
-from gocker.runtime import loopback, sysctls
+from gocker.runtime import init, netspace, sysctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,44 +48,39 @@ def fits(config: oci.Config) -> bool:
     )
 
 
-def take_sysctls(linux: oci.Linux) -> Sysctls:
-    """Take the network's sysctls out of a configuration; they are the namespace's."""
-    found = linux.get("sysctl", {})
-    own = {name: value for name, value in found.items() if not name.startswith("net.")}
-    linux["sysctl"] = own
-    return tuple(sorted((name, found[name]) for name in found.keys() - own.keys()))
-
-
 class Network:
     """A network namespace. Owns descriptors of it and of its counters."""
 
     __slots__ = ("_counters", "_fresh", "fd", "key")
 
-    def __init__(self, key: Sysctls, own_fd: int) -> None:
-        """Make it; this process goes back to the namespace of `own_fd`.
+    def __init__(self, key: Sysctls, home: int) -> None:
+        """Make it and come back to the namespace `home`.
 
         Raises:
             OSError: nothing is left then.
         """
         self.key = key
+        self.fd = netspace.new()
         self._counters: list[int] = []
-        self.fd = -1
-        process.unshare(process.CLONE_NEWNET)
         try:
-            loopback.bring_up()
-            sysctls.write_host(key)
-            self._counters = [
-                os.open(f"/proc/thread-self/net/{name}", os.O_RDONLY | os.O_CLOEXEC)
-                for name in _COUNTERS
-                if name != "snmp6" or os.path.exists("/proc/thread-self/net/snmp6")
-            ]
-            self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            init.bring_up_loopback()
+            for name, value in key:
+                sysctl.write(name.replace(".", "/"), value)
+            self._open_counters()
             self._fresh = self._read()
         except BaseException:
             self.close()
             raise
         finally:
-            process.setns(own_fd, process.CLONE_NEWNET)
+            netspace.enter(home)
+
+    def _open_counters(self) -> None:
+        for name in _COUNTERS:
+            try:
+                fd = os.open(f"/proc/thread-self/net/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # a kernel without IPv6
+            self._counters.append(fd)
 
     def _read(self) -> list[bytes]:
         return [os.pread(fd, _MOST, 0) for fd in self._counters]
@@ -97,33 +91,31 @@ class Network:
 
     def close(self) -> None:
         """Let go of it; the kernel removes it when its last process is gone."""
-        for fd in self._counters:
+        for fd in (self.fd, *self._counters):
             os.close(fd)
-        self._counters = []
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
 
 
 class Pool:
     """The networks of one launcher that wait for a container."""
 
     def __init__(self) -> None:
-        self._own_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._home = netspace.current()
         self._idle: dict[Sysctls, list[Network]] = {}
         self._count = 0
 
-    def take(self, key: Sysctls) -> Network:
-        """Return a network with these sysctls, an idle one if there is one.
+    def take(self, linux: oci.Linux) -> Network:
+        """Return a network with a configuration's sysctls, an idle one if there is one.
 
         Raises:
             OSError: it cannot be made.
         """
+        sysctls = linux.get("sysctl", {})
+        key = tuple((name, sysctls[name]) for name in sorted(sysctls) if name.startswith("net."))
         idle = self._idle.get(key)
         if idle:
             self._count -= 1
             return idle.pop()
-        return Network(key, self._own_fd)
+        return Network(key, self._home)
 
     def give_back(self, network: Network, *, private: bool) -> None:
         """Keep a network whose container is gone if it can serve another one.

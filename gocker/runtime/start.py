@@ -7,6 +7,7 @@ import os
 from gocker.runtime import init, seccomp, userns
 from gocker.runtime.container import Container
 from gocker.runtime.namespaces import Namespaces
+from gocker.runtime.netpool import Pool, fits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Starter:
         self._scratch = scratch
         self._spawners = spawners
         self._own_pidns = own_pidns
+        self.networks = Pool()
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._shared: dict[int, Any] = {}
 
@@ -49,10 +51,26 @@ class Starter:
         Raises:
             GockerError: nothing is left of it then.
         """
-        linux = message["config"]["linux"]
         program = self._program(message)
         if "netns" in message:
-            _use_network(linux, fds[3])
+            return self._start(message, fds, program, fds[3])
+        if not fits(message["config"]):
+            return self._start(message, fds, program, -1)
+        network = self.networks.take(message["config"]["linux"])
+        try:
+            container = self._start(message, fds, program, network.fd)
+        except BaseException:
+            network.close()
+            raise
+        container.network = network
+        return container
+
+    def _start(
+        self, message: Message, fds: list[int], program: tuple[bytes, int] | None, network_fd: int
+    ) -> Container:
+        linux = message["config"]["linux"]
+        if network_fd >= 0:
+            _use_network(linux, network_fd)
         spaces = Namespaces(linux)
         user = userns.of(linux, spaces)
         try:
