@@ -193,7 +193,7 @@ def unforeseen(error: BaseException) -> GockerError:
         path = f"{error.filename!r}: " if error.filename else ""
         reason = os.strerror(error.errno) if error.errno else str(error)
         made: GockerError = HostError(
-            f"{where}: {path}{reason}", hint=_SHORTAGES.get(error.errno or 0)
+            f"{where}: {path}{reason}", hint=_SHORTAGES.get(error.errno or 0), errno=error.errno
         )
     elif isinstance(error, MemoryError):
         made = HostError(f"{where}: out of memory", hint=_SHORTAGES[ENOMEM])

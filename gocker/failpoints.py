@@ -61,6 +61,13 @@ STEPS: dict[str, tuple[str, ...]] = {
     "run.begin": ("cli.session:Session._begin",),
     "record.open": ("log:RunLog.__init__",),
     "record.append": ("log:RunLog._append",),
+    # Images.
+    "image.ingest": ("image.store:Ingest.commit",),
+    "image.write": ("image.store:Store.write",),
+    "image.publish": ("image.layers:Unpacker._publish",),
+    "image.sync": ("image.layers:Unpacker._sync",),
+    "image.collect": ("image.collect:collect",),
+    "image.copyup": ("image.unpacking:copy_up",),
     # The loop.
     "loop.start": ("scheduler.loop:Loop._request_start",),
     "loop.step": ("scheduler.loop:Loop._step",),

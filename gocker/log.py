@@ -13,6 +13,8 @@ import os
 import stat
 import sys
 import time
+from collections import deque
+from errno import EDQUOT, ENOSPC
 from functools import cache
 from math import isfinite
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from gocker.report.lines import Record
     from gocker.report.output import Sink
+    from gocker.state.sync import Syncer
 
     Format = Literal["text", "json", "none"]
 
@@ -39,6 +42,12 @@ _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_na
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 # The first container runs, or none will: from here on a console may take its time.
 _OPENERS = frozenset({"container.started", "run.interrupted", "run.finished"})
+# Whoever is told these relies on them. What follows them is told after them.
+_RESULTS = frozenset({
+    "container.exited", "container.failed", "artifact.saved", "job.finished", "run.finished",
+})  # fmt: skip
+# Bytes of records that may wait for room on a full disk.
+MOST_WAITING = 16 << 20
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _PAINT = {"info": "32", "warning": "33", "error": "1;31"}
 
@@ -160,14 +169,17 @@ class RunLog:
     Args:
         path: of the file; made with mode 0600, never through a link.
         dir_fd: directory that a relative `path` starts from.
+        durable: show what has become of a job only when it would survive a power cut; `settle`
+            and `settled` have to be called then. Needs `dir_fd`.
 
     Raises:
         HostError: if the file cannot be opened.
     """
 
     def __init__(
-        self, path: str, run_id: str, project: str, console: Console, *, dir_fd: int | None = None
-    ) -> None:
+        self, path: str, run_id: str, project: str, console: Console, *,
+        dir_fd: int | None = None, durable: bool = False,
+    ) -> None:  # fmt: skip
         try:
             self._fd = os.open(path, _FLAGS, 0o600, dir_fd=dir_fd)
         except OSError as err:
@@ -179,6 +191,17 @@ class RunLog:
         self._project = project
         self._console = console
         self._seq = 0
+        # Records to be shown, and how many of them the call under way will make durable.
+        self._unshown: deque[tuple[Record, bytes]] = deque()
+        self._syncing = 0
+        self._syncer: Syncer | None = None
+        if durable and dir_fd is not None:
+            from gocker.state.sync import Syncer
+
+            self._syncer = Syncer(self._fd, dir_fd)
+        # Lines that the disk has no room for, in their order.
+        self._waiting: deque[bytes] = deque()
+        self._waiting_size = 0
 
     def __enter__(self) -> RunLog:
         return self
@@ -187,18 +210,55 @@ class RunLog:
         self.close()
 
     def close(self) -> None:
-        """Close the file and show what the console still holds."""
+        """Close the file and show what the console still holds.
+
+        Raises:
+            HostError: if records are left that the disk has no room for.
+        """
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            try:
+                self._write_waiting()
+                if self._syncer is not None:
+                    self._syncer.close()
+                self._show(len(self._unshown))
+            finally:
+                os.close(self._fd)
+                self._fd = -1
+                self._console.open()
         self._console.open()
+
+    @property
+    def settled_fd(self) -> int:
+        """Descriptor that is readable when `settled` has something to do; -1 for none."""
+        return -1 if self._syncer is None else self._syncer.fd
+
+    def settle(self) -> None:
+        """Begin to make durable what waits to be shown; costs nothing if nothing does."""
+        if self._unshown and self._syncer is not None and not self._syncer.busy:
+            self._syncing = len(self._unshown)
+            self._syncer.begin()
+
+    def settled(self) -> None:
+        """Show what is durable now.
+
+        Raises:
+            HostError: if the disk refused.
+        """
+        if self._syncer is not None:
+            self._syncer.finish()
+            self._show(self._syncing)
+
+    def _show(self, count: int) -> None:
+        for _ in range(count):
+            self._console.show(*self._unshown.popleft())
 
     def record(self, event: str, fields: dict[str, Any]) -> Record:
         """Append one event, whole or not at all, show it, and return it with its envelope.
 
         Raises:
             ValueError: if the event is unknown or its fields are not the declared ones.
-            HostError: if the line cannot be written (a full disk); the file stays valid.
+            HostError: if the line cannot be written; the file stays valid. On a full disk only
+                when as much waits as may: until then a record waits for room, as all after it.
         """
         events.check(event, fields)
         record = {
@@ -214,10 +274,35 @@ class RunLog:
         line = _encode(record).encode() + b"\n"
         self._append(line)
         self._seq += 1
-        self._console.show(record, line)
+        if self._unshown or (event in _RESULTS and self._syncer is not None):
+            self._unshown.append((record, line))
+        else:
+            self._console.show(record, line)
         return record
 
     def _append(self, line: bytes) -> None:
+        if not self._waiting:
+            try:
+                self._write(line)
+                return
+            except HostError as err:
+                if not _is_full(err) or self._waiting_size > MOST_WAITING:
+                    raise
+        self._waiting.append(line)
+        self._waiting_size += len(line)
+        try:
+            self._write_waiting()
+        except HostError as err:
+            if not _is_full(err) or self._waiting_size > MOST_WAITING:
+                raise
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            self._write(self._waiting[0])
+            self._waiting_size -= len(self._waiting.popleft())
+
+    def _write(self, line: bytes) -> None:
+        """Write one line, whole or not at all."""
         try:
             written = os.write(self._fd, line)
             while written < len(line):
@@ -229,6 +314,10 @@ class RunLog:
                 hint="free some space; the run needs its log",
             ) from err
         self._size += len(line)
+
+
+def _is_full(error: HostError) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (ENOSPC, EDQUOT)
 
 
 def read(path: str, *, dir_fd: int | None = None) -> Iterator[Record]:

@@ -200,7 +200,7 @@ class Reader:
         member.major = member.minor = 0
         if pax:
             _apply(member, pax)
-        if kind in (b"\0", b"0") and member.name.endswith(b"/"):
+        if kind == b"\0" and member.name.endswith(b"/"):
             member.kind = DIRECTORY  # as before POSIX
         if member.kind not in _KINDS:
             raise bad(f"{member.name!r} is of unknown type {kind!r}")

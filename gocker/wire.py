@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 # net.core.wmem_max is 212,992 on an unconfigured kernel; a message has to fit the send buffer.
 MAX_MESSAGE = 180_000
 MAX_FDS = 16
+# In a message whose descriptors could not be received.
+LOST_FDS = "lost_fds"
 _ANCILLARY = socket.CMSG_SPACE(MAX_FDS * array("i").itemsize)
 _to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 
@@ -114,7 +116,10 @@ class Connection:
         if status & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             for fd in fds:
                 os.close(fd)
-            raise OSError("truncated message on the launcher's socket")
+            if status & socket.MSG_TRUNC:
+                raise OSError("truncated message on the launcher's socket")
+            # No descriptor was free for one of them (unix(7)): the message itself is whole.
+            return {**json.loads(data.decode("utf-8", "surrogateescape")), LOST_FDS: True}, []
         if not data:
             return None
         return json.loads(data.decode("utf-8", "surrogateescape")), list(fds)

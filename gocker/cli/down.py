@@ -36,7 +36,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     from gocker.cli.session import living, sweep
     from gocker.state import volumes
     from gocker.state.roots import Roots
-    from gocker.state.run import runs
+    from gocker.state.run import remove_unfinished, runs
 
     project = _project(arguments)
     with Roots.open(os.environ) as roots:
@@ -48,6 +48,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
                 if not run.wait(_MARGIN_S):
                     raise HostError(f"run {run.id} does not end", hint="see ps and dmesg")
         removed = sweep(launcher, roots, prepare_launcher(launcher, roots, None)["cgroups"])
+        removed += remove_unfinished(roots)
         for name in removed:
             say(f"removed {name}")
         found = runs(roots, project)

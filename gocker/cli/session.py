@@ -83,20 +83,26 @@ class Session:
     def execute(self, options: Options) -> Result:
         """Run the plan to its end; the launcher has cleaned up when this returns."""
         machine = Machine(self._plan, options)
+        in_order = False
         with self.run.opened() as directory:
             self._log = RunLog("run.jsonl", self.run.id, self._plan.project, self._console,
-                               dir_fd=directory)  # fmt: skip
+                               dir_fd=directory, durable=True)  # fmt: skip
         try:
             self._begin(options)
             launchers = self._all_launchers()
             result = Loop(self._plan, machine, launchers, self, self.run.id).run()
+            in_order = result.exit_code != HostError.exit_code
         finally:
             close_all([self._launcher, *self._further])
+            if not in_order:
+                leftovers.remove_of_run(self._roots, self.run.id)
             signals.release()
-            self._log.close()
-            for sink in self.sinks:
-                sink.flush()
-            self.run.close()
+            try:
+                self._log.close()
+            finally:
+                for sink in self.sinks:
+                    sink.flush()
+                self.run.close()
         prune(self._roots, self._plan.project)
         return result
 
@@ -104,7 +110,10 @@ class Session:
         """Return the launcher and as many more as the plan is worth; those are still loading."""
         count = wanted(len(self._plan.units), len(os.sched_getaffinity(0)))
         for number in range(1, count):
-            launcher = Launcher(*spawn())
+            try:
+                launcher = Launcher(*spawn())
+            except HostError:
+                break  # no process left for a second one: the first does it all
             self._further.append(launcher)
             ask_launcher(launcher, self._roots, self.run, number)
         return [self._launcher, *self._further]
@@ -184,6 +193,19 @@ class Session:
             planfile.write(self.run, self._plan)
         except HostError:
             pass  # a full disk: nobody may ever ask for it, and `gocker exec` says what is missing
+
+    @property
+    def settled_fd(self) -> int:
+        """Return a descriptor that is readable when `settled` is to be called."""
+        return self._log.settled_fd
+
+    def settle(self) -> None:
+        """Begin to make durable what was recorded."""
+        self._log.settle()
+
+    def settled(self) -> None:
+        """Show the records that are durable."""
+        self._log.settled()
 
     def open_log(self, instance: str, attempt: int) -> int:
         """Return a descriptor for a container's raw output."""

@@ -128,18 +128,19 @@ def get(roots: Roots, reference: Reference, options: Options, progress: Progress
 
 
 def _opened(store: Store, reference: Reference, path: str, stack: ExitStack) -> Source:
+    from gocker.image import files as files_of
     from gocker.image import source as sources
 
     shown = f"{reference.kind}:{path}"
     if reference.kind == "oci":
         if not os.path.isdir(path):
             raise HostError(f"{shown} is no directory", hint="oci-archive: is for files")
-        return sources.Layout(sources.Directory(path), shown, reference.selector)
+        return sources.Layout(files_of.Directory(path), shown, reference.selector)
     if reference.kind == "rootfs":
         root = sources.RootArchive(path)
         stack.callback(root.close)
         return root
-    files = sources.TarFiles(path, store.directory("partial"))
+    files = files_of.TarFiles(path, store.directory("partial"))
     stack.callback(files.close)
     if reference.kind == "oci-archive":
         return sources.Layout(files, shown, reference.selector)

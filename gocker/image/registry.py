@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _ACCEPT = ", ".join((*doc.MANIFESTS, *doc.INDEXES))
 _DOCKER_HUB = "registry-1.docker.io"
 _BUSY = (429, 500, 502, 503, 504)
-_TRIES = 5
+_TRIES = 4
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 CONNECT_S, READ_S = 15.0, 60.0
 # A registry may ask for patience, but not for all day.
@@ -66,7 +66,7 @@ class Client:
 
     def __init__(
         self, endpoint: Endpoint, name: Name, environ: Mapping[str, str], *,
-        authfile: str | None = None, wait_s: float = 0.5,
+        authfile: str | None = None, wait_s: float = 0.3,
     ) -> None:  # fmt: skip
         self.urllib3 = _urllib3()
         self.endpoint = endpoint

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zlib
 
-from gocker import tar
 from gocker.errors import HostError
 from gocker.image import document as doc
 from gocker.image.document import wrong
+from gocker.image.files import GZIP, copy_part, inflate, open_file
 from gocker.image.store import CHUNK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any, Protocol
 
     from gocker.image.document import Descriptor
+    from gocker.image.files import Files, TarFiles
     from gocker.image.store import Ingest
 
     Json = dict[str, Any]
@@ -47,191 +46,6 @@ if TYPE_CHECKING:
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _CONTAINERD_NAME = "io.containerd.image.name"
-_GZIP = b"\x1f\x8b"
-_MOST_NAMES = 100_000
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-
-
-def _open(path: str) -> int:
-    try:
-        return os.open(path, _READ)
-    except OSError as error:
-        raise HostError(f"cannot read {path!r}: {error.strerror}") from error
-
-
-def _copy(fd: int, start: int, size: int, ingest: Ingest) -> None:
-    """Write ``size`` bytes of a file from `start` on, less what is there."""
-    at, end = start + ingest.offset, start + size
-    while at < end:
-        data = os.pread(fd, min(CHUNK, end - at), at)
-        if not data:
-            raise wrong("a file of it is too short")
-        ingest.write(data)
-        at += len(data)
-
-
-class Files:
-    """Named files with their contents: a directory, or an archive read as one."""
-
-    def read(self, name: str, most: int = doc.MAX_DOCUMENT) -> bytes | None:
-        """Return a file's content, None if there is none."""
-        raise NotImplementedError
-
-    def copy(self, name: str, ingest: Ingest) -> None:
-        """Write a file's content into the store."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Close what is open."""
-
-
-class Directory(Files):
-    """The files of a directory. `read` and `copy` take only names without links in them."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def _open(self, name: str) -> int | None:
-        try:
-            return os.open(os.path.join(self._path, name), _READ | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise HostError(f"cannot read {name!r} in {self._path!r}: {error.strerror}") from error
-
-    def read(self, name: str, most: int = doc.MAX_DOCUMENT) -> bytes | None:
-        """Return a file's content, None if there is none."""
-        fd = self._open(name)
-        if fd is None:
-            return None
-        with open(fd, "rb") as file:
-            return file.read(most + 1)
-
-    def copy(self, name: str, ingest: Ingest) -> None:
-        """Write a file's content into the store."""
-        fd = self._open(name)
-        if fd is None:
-            raise wrong(f"{name!r} is missing")
-        try:
-            _copy(fd, 0, ingest.size or os.fstat(fd).st_size, ingest)
-        finally:
-            os.close(fd)
-
-
-class _FileStream:
-    """A file as the stream of `gocker.tar`, which knows where it is."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self.at = 0
-
-    def read(self, size: int) -> bytes:
-        data = os.pread(self._fd, size, self.at)
-        self.at += len(data)
-        return data
-
-    def skip(self, size: int) -> None:
-        self.at += size
-
-
-class TarFiles(Files):
-    """The regular files of a tar archive by name; of two with one name the last counts."""
-
-    def __init__(self, path: str, scratch_fd: int) -> None:
-        self._fd = _plain(_open(path), scratch_fd)
-        self._places: dict[bytes, tuple[int, int]] = {}
-        links: dict[bytes, bytes] = {}
-        stream = _FileStream(self._fd)
-        size = os.fstat(self._fd).st_size
-        for member in tar.Reader(stream):
-            name = b"/".join(tar.clean(member.name))
-            if member.kind == tar.REGULAR and member.sparse is None:
-                if stream.at + member.size > size:
-                    raise tar.bad("it ends inside a file")
-                self._places[name] = (stream.at, member.size)
-            elif member.kind in (tar.SYMLINK, tar.HARD_LINK):
-                links[name] = member.link
-            if len(self._places) + len(links) > _MOST_NAMES:
-                raise tar.bad(f"it has more than {_MOST_NAMES} files")
-        for name, link in links.items():
-            # Old versions of `docker save` write a layer once and link to it.
-            target = os.path.normpath(os.path.join(os.path.dirname(name), link))
-            if target in self._places:
-                self._places.setdefault(name, self._places[target])
-
-    def close(self) -> None:
-        """Close the archive."""
-        os.close(self._fd)
-
-    def place(self, name: str) -> tuple[int, int, int]:
-        """Return a descriptor of the archive, and where in it a file begins and its size."""
-        try:
-            at, size = self._places[name.encode("utf-8", "surrogateescape")]
-        except (KeyError, UnicodeError) as error:
-            raise wrong(f"{name[:80]!r} is missing") from error
-        return self._fd, at, size
-
-    def read(self, name: str, most: int = doc.MAX_DOCUMENT) -> bytes | None:
-        """Return a file's content, None if there is none."""
-        if name.encode("utf-8", "surrogateescape") not in self._places:
-            return None
-        fd, at, size = self.place(name)
-        return os.pread(fd, min(size, most + 1), at)
-
-    def copy(self, name: str, ingest: Ingest) -> None:
-        """Write a file's content into the store."""
-        fd, at, size = self.place(name)
-        _copy(fd, at, size, ingest)
-
-
-def _plain(fd: int, scratch_fd: int) -> int:
-    """Return a descriptor of an archive without its gzip, in a file without a name."""
-    if os.pread(fd, 2, 0) != _GZIP:
-        return fd
-    flags = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
-    plain = os.open(".", flags, 0o600, dir_fd=scratch_fd)
-    try:
-        for data in inflate(fd):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(plain, view) :]
-    except OSError as error:
-        os.close(plain)
-        raise HostError(f"cannot unpack an archive: {error.strerror}") from error
-    except BaseException:
-        os.close(plain)
-        raise
-    finally:
-        os.close(fd)
-    return plain
-
-
-def inflate(fd: int, ratio: int = 200) -> Iterator[bytes]:
-    """Yield the content of a gzip file; of any other, the file's own."""
-    at = total = 0
-    machine = zlib.decompressobj(31) if os.pread(fd, 2, 0) == _GZIP else None
-    while data := os.pread(fd, CHUNK, at):
-        at += len(data)
-        if machine is None:
-            yield data
-            continue
-        while data:
-            if machine.eof:
-                if not data.startswith(_GZIP):
-                    data = b""
-                    continue
-                machine = zlib.decompressobj(31)
-            try:
-                found = machine.decompress(data, CHUNK)
-            except zlib.error as error:
-                raise tar.bad(f"gzip: {error}") from error
-            data = machine.unconsumed_tail or machine.unused_data
-            total += len(found)
-            if total > max(64 << 20, at * ratio):
-                raise tar.bad(f"it unpacks to more than {ratio} times its size")
-            yield found
-    if machine is not None and not machine.eof:
-        raise tar.bad("the compressed data ends too early")
 
 
 class Layout:
@@ -239,7 +53,9 @@ class Layout:
 
     parallel = 2
 
-    def __init__(self, files: Files, shown: str, selector: str = "") -> None:
+    def __init__(
+        self, files: Files, shown: str, selector: str = "", entry: Json | None = None
+    ) -> None:
         self._files = files
         if doc.parse_json(self._files.read("oci-layout") or b"", "oci-layout").get(
             "imageLayoutVersion"
@@ -247,7 +63,7 @@ class Layout:
             raise HostError(f"{shown} is no OCI image layout of version 1.0.0")
         index = doc.parse_json(files.read("index.json") or b"", "index.json")
         self.entries = [it for it in index.get("manifests") or () if isinstance(it, dict)]
-        self._entry = self._selected(selector, shown)
+        self._entry = entry or self._selected(selector, shown)
 
     def _selected(self, selector: str, shown: str) -> Json:
         if not selector and len(self.entries) == 1:
@@ -305,7 +121,9 @@ class DockerArchive:
 
     parallel = 2
 
-    def __init__(self, files: TarFiles, shown: str, selector: str = "") -> None:
+    def __init__(
+        self, files: TarFiles, shown: str, selector: str = "", entry: Json | None = None
+    ) -> None:
         self._files = files
         data = files.read("manifest.json")
         if data is None:
@@ -313,7 +131,7 @@ class DockerArchive:
         wrapped = doc.parse_json(b'{"images":%s}' % data, "manifest.json")["images"]
         self.entries = [it for it in wrapped if isinstance(it, dict)] if wrapped else []
         self._layers: dict[str, str] = {}
-        self._config, layers = self._parts(_image_of(self.entries, selector, shown))
+        self._config, layers = self._parts(entry or _image_of(self.entries, selector, shown))
         self._manifest = self._make_manifest(layers)
 
     def _parts(self, entry: Json) -> tuple[bytes, list[str]]:
@@ -332,7 +150,7 @@ class DockerArchive:
         described = []
         for diff_id, name in zip(diff_ids, layers, strict=True):
             fd, at, size = self._files.place(name)
-            if os.pread(fd, 2, at) == _GZIP:
+            if os.pread(fd, 2, at) == GZIP:
                 kind, digest = doc.OCI_LAYER_GZIP, _hash(fd, at, size)
             else:
                 kind, digest = doc.OCI_LAYER, doc.checked_digest(diff_id)
@@ -389,9 +207,9 @@ class RootArchive:
     parallel = 1
 
     def __init__(self, path: str, config: Json | None = None) -> None:
-        self._fd = _open(path)
+        self._fd = open_file(path)
         size = os.fstat(self._fd).st_size
-        packed = os.pread(self._fd, 2, 0) == _GZIP
+        packed = os.pread(self._fd, 2, 0) == GZIP
         digest = hashlib.sha256()
         for data in inflate(self._fd):
             digest.update(data)
@@ -423,4 +241,4 @@ class RootArchive:
 
     def fetch(self, wanted: Descriptor, ingest: Ingest) -> None:
         """Write the layer into the store."""
-        _copy(self._fd, 0, wanted.size, ingest)
+        copy_part(self._fd, 0, wanted.size, ingest)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gocker.failpoints import Fault
 
+HELPERS = ("confine", "reaper")
 _PR_SET_SECCOMP, _SECCOMP_MODE_STRICT = 22, 1  # include/uapi/linux/prctl.h, seccomp.h
 _LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
 _RET_ERRNO, _RET_ALLOW, _RET_KILL_PROCESS = 0x00050000, 0x7FFF0000, 0x80000000
@@ -54,7 +55,8 @@ def _arm_calls(faults: dict[str, Fault]) -> None:
     original = Calls.add
 
     def add(calls: Calls, name: str, *arguments: int, **keywords: Any) -> None:
-        fault = faults.get(name)
+        # Helpers of the launcher's confine themselves by calls of their own.
+        fault = None if keywords["phase"] in HELPERS else faults.get(name)
         if fault is not None and fault.due():
             _spoil(calls, name, fault, original, keywords["phase"])
         original(calls, name, *arguments, **keywords)

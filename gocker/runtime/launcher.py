@@ -27,6 +27,7 @@ import select
 import signal
 import sys
 import time
+from errno import EMFILE
 
 from gocker import cgroup
 from gocker.errors import ConfigError, GockerError, unforeseen
@@ -36,7 +37,7 @@ from gocker.runtime.executions import Executions
 from gocker.runtime.layers import Layers
 from gocker.runtime.start import Starter
 from gocker.tree import remove_path
-from gocker.wire import Connection
+from gocker.wire import LOST_FDS, Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Launcher:
         if self._scratch:
             for close in (
                 self._layers.close,
-                self._starter.networks.close,
+                self._starter.networks.drop_idle,
                 *(manager.close for manager in self._managers),
             ):
                 report.attempt("clean-up", close)
@@ -157,6 +158,8 @@ class Launcher:
             return
         message, fds = received
         try:
+            if LOST_FDS in message:
+                raise OSError(EMFILE, "descriptors")
             self._handlers[message["op"]](message, fds)
         except GockerError as error:
             self._refuse(message, error)

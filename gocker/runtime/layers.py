@@ -177,6 +177,11 @@ class Layers:
         else:
             layer.remove()
 
+    def drop_idle(self) -> None:
+        """Let go of idle layers: each holds a descriptor."""
+        self.close()
+        self._idle_count = 0
+
     def close(self) -> None:
         """Remove all idle layers; one that cannot be removed keeps no other.
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     Sysctls = tuple[tuple[str, str], ...]
 
-# As many as containers start at once; each is some 100 KiB of the kernel's.
-MAX_IDLE = 16
+# More than short containers there are at once; each is a descriptor and memory of the kernel's.
+MAX = 16
 # All that the kernel counts for a network namespace: by interface, protocol and family.
 _COUNTERS = ("dev", "snmp", "netstat", "snmp6")
 _MOST = 1 << 16
@@ -49,9 +49,9 @@ def fits(config: oci.Config) -> bool:
 
 
 class Network:
-    """A network namespace. Owns descriptors of it and of its counters."""
+    """A network namespace, by its descriptor."""
 
-    __slots__ = ("_counters", "_fresh", "fd", "key")
+    __slots__ = ("_fresh", "_home", "fd", "key")
 
     def __init__(self, key: Sysctls, home: int) -> None:
         """Make it and come back to the namespace `home`.
@@ -60,51 +60,52 @@ class Network:
             OSError: nothing is left then.
         """
         self.key = key
+        self._home = home
         self.fd = netspace.new()
-        self._counters: list[int] = []
         try:
             init.bring_up_loopback()
             for name, value in key:
                 sysctl.write(name.replace(".", "/"), value)
-            self._open_counters()
-            self._fresh = self._read()
+            self._fresh = _counters()
         except BaseException:
-            self.close()
+            os.close(self.fd)
             raise
         finally:
             netspace.enter(home)
 
-    def _open_counters(self) -> None:
-        for name in _COUNTERS:
-            try:
-                fd = os.open(f"/proc/thread-self/net/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue  # a kernel without IPv6
-            self._counters.append(fd)
-
-    def _read(self) -> list[bytes]:
-        return [os.pread(fd, _MOST, 0) for fd in self._counters]
-
     def untouched(self) -> bool:
         """Return whether nothing has ever happened in it."""
-        return self._read() == self._fresh
+        with netspace.On(self.fd, self._home):
+            return _counters() == self._fresh
 
-    def close(self) -> None:
-        """Let go of it; the kernel removes it when its last process is gone."""
-        for fd in (self.fd, *self._counters):
+
+def _counters() -> list[bytes]:
+    """Return everything that the kernel counts for the namespace that this process is in."""
+    found = []
+    for name in _COUNTERS:
+        try:
+            fd = os.open(f"/proc/thread-self/net/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # a kernel without IPv6
+        try:
+            found.append(os.read(fd, _MOST))
+        finally:
             os.close(fd)
+    return found
 
 
 class Pool:
-    """The networks of one launcher that wait for a container."""
+    """The networks of one launcher that serve again; `MAX` at most, the rest are nobody's."""
 
     def __init__(self) -> None:
         self._home = netspace.current()
         self._idle: dict[Sysctls, list[Network]] = {}
         self._count = 0
 
-    def take(self, linux: oci.Linux) -> Network:
+    def take(self, linux: oci.Linux) -> Network | None:
         """Return a network with a configuration's sysctls, an idle one if there is one.
+
+        None if enough are in use: a container then makes one of its own, which costs no descriptor.
 
         Raises:
             OSError: it cannot be made.
@@ -113,9 +114,12 @@ class Pool:
         key = tuple((name, sysctls[name]) for name in sorted(sysctls) if name.startswith("net."))
         idle = self._idle.get(key)
         if idle:
-            self._count -= 1
             return idle.pop()
-        return Network(key, self._home)
+        if self._count >= MAX:
+            return None
+        made = Network(key, self._home)
+        self._count += 1
+        return made
 
     def give_back(self, network: Network, *, private: bool) -> None:
         """Keep a network whose container is gone if it can serve another one.
@@ -124,16 +128,19 @@ class Pool:
             network: no process is in it any more.
             private: whether nobody else can have a descriptor of it.
         """
-        if private and self._count < MAX_IDLE and network.untouched():
+        if private and network.untouched():
             self._idle.setdefault(network.key, []).append(network)
-            self._count += 1
         else:
-            network.close()
+            self._close(network)
 
-    def close(self) -> None:
-        """Let go of all of them."""
+    def drop_idle(self) -> None:
+        """Let go of all that nobody uses."""
         for idle in self._idle.values():
             for network in idle:
-                network.close()
+                self._close(network)
         self._idle.clear()
-        self._count = 0
+
+    def _close(self, network: Network) -> None:
+        """Let go of it; the kernel removes it when its last process is gone."""
+        os.close(network.fd)
+        self._count -= 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from errno import EMFILE
 
 from gocker.runtime import init, seccomp, userns
 from gocker.runtime.container import Container
 from gocker.runtime.namespaces import Namespaces
 from gocker.runtime.netpool import Pool, fits
+from gocker.tree import remove_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from gocker.runtime.layers import Layer, Layers
     from gocker.runtime.userns import User
     from gocker.wire import Message
+
+
+# Descriptors that one start needs for a moment: a cgroup in each hierarchy, an overlay's layers.
+RESERVE = 24
 
 
 class Starter:
@@ -40,6 +46,7 @@ class Starter:
         self.networks = Pool()
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._shared: dict[int, Any] = {}
+        self._most_fds = os.sysconf("SC_OPEN_MAX")
 
     def define(self, key: int, name: str, value: Any) -> None:
         """Keep a part of many configurations; compile it if it is a seccomp profile."""
@@ -51,16 +58,23 @@ class Starter:
         Raises:
             GockerError: nothing is left of it then.
         """
+        # The kernel gives the lowest number that is free, so this tells how many there are.
+        if fds and max(fds) + RESERVE > self._most_fds:
+            self._layers.drop_idle()
+            self.networks.drop_idle()
+            raise OSError(EMFILE, f"of {self._most_fds} descriptors")
         program = self._program(message)
         if "netns" in message:
             return self._start(message, fds, program, fds[3])
-        if not fits(message["config"]):
+        network = None
+        if fits(message["config"]):
+            network = self.networks.take(message["config"]["linux"])
+        if network is None:
             return self._start(message, fds, program, -1)
-        network = self.networks.take(message["config"]["linux"])
         try:
             container = self._start(message, fds, program, network.fd)
         except BaseException:
-            network.close()
+            self.networks.give_back(network, private=False)
             raise
         container.network = network
         return container
@@ -82,6 +96,8 @@ class Starter:
                 return self._in(group, message, fds, program, spaces, user)
             except BaseException:
                 group.remove()
+                for directory in message.get("directories", ()):
+                    remove_path(directory)
                 raise
             finally:
                 group.close_fds()

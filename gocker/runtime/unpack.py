@@ -27,7 +27,8 @@ from gocker.linux.path import (
     RESOLVE_NO_XDEV,
     openat2,
 )
-from gocker.runtime.extract import Extractor, NeedsParents
+from gocker.runtime.extract import Extractor
+from gocker.runtime.layerdirs import NeedsParents
 from gocker.tar import bad
 from gocker.wire import Connection
 
@@ -170,7 +171,7 @@ def extract(archive: Archive, extractor: Extractor, limits: dict[str, int]) -> i
             extractor.add(member, reader)
         except OSError as error:
             raise _refused(error, member) from error
-    extractor.finish()
+    extractor.directories.finish()
     archive.drain()
     return count
 
@@ -209,9 +210,9 @@ def _child(root_fd: int, lower_fd: int, options: Report, report_fd: int) -> NoRe
         entries = extract(archive, extractor, limits)
         report = {
             "diff_id": archive.diff_id(), "entries": entries, "bytes": archive.unpacked,
-            "root": extractor.root, "positional": extractor.positional,
-            "hides": extractor.hides, "dropped": extractor.dropped,
-            "opaque": [os.fsdecode(b"/".join(parts)) for parts in extractor.opaque],
+            "root": extractor.root, "positional": extractor.directories.positional,
+            "hides": extractor.directories.hides, "dropped": extractor.dropped,
+            "opaque": [os.fsdecode(b"/".join(parts)) for parts in extractor.directories.opaque],
         }  # fmt: skip
     except NeedsParents:
         report = {"needs_parents": True}

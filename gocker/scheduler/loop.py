@@ -16,7 +16,7 @@ from collections import deque
 from functools import partial
 
 from gocker import events
-from gocker.errors import GockerError, unforeseen
+from gocker.errors import GockerError, HostError, unforeseen
 from gocker.scheduler import signals
 from gocker.scheduler.launcher import lost
 from gocker.scheduler.links import Link, Links
@@ -38,7 +38,9 @@ from gocker.scheduler.messages import (
     Verdict,
     signal_name,
 )
-from gocker.scheduler.output import Streams, Watch
+from gocker.scheduler.output import Streams, Terminal, Watch
+from gocker.scheduler.shortage import Shortage
+from gocker.tree import remove_path
 from gocker.values import dataclass
 
 TYPE_CHECKING = False
@@ -122,7 +124,8 @@ class Loop:
         self._probes: dict[str, tuple[str, int, int]] = {}
         self._serial = 0
         self._began = 0.0
-        self._waiting_sinks: set[int] = set()
+        self._terminal = Terminal(self._selector, around.sinks, self._pause)
+        self._shortage = Shortage()
         self._failures: deque[Event] = deque()
         self._events = {
             "started": self._on_started, "failed": self._on_ended, "exited": self._on_ended,
@@ -144,6 +147,7 @@ class Loop:
             Link(launcher, self._selector, self._on_message, self._on_lost, ready=number == 0)
             for number, launcher in enumerate(self._launchers)
         )
+        self._selector.register(self._around.settled_fd, selectors.EVENT_READ, self._around.settled)
         if self._network is not None:
             self._network.watch(self._selector, self._network_lost, partial(self._obey, []))
         with signals.Events(self._selector, self._interrupted):
@@ -154,11 +158,13 @@ class Loop:
 
     def _step(self) -> None:
         deadline = self._machine.deadline()
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        again = self._shortage.deadline()
+        first = min((at for at in (deadline, again) if at is not None), default=None)
+        timeout = None if first is None else max(0.0, first - time.monotonic())
         quiet_s = self._around.quiet_s()
         if quiet_s is not None:
             timeout = quiet_s if timeout is None else min(timeout, quiet_s)
-        self._watch_sinks()
+        self._terminal.watch()
         ready = self._selector.select(timeout)
         for key, _ in ready:
             key.data()
@@ -167,22 +173,15 @@ class Loop:
         now = time.monotonic()
         if deadline is not None and deadline <= now:
             self._obey(self._machine.tick(now))
+        if again is not None:
+            self._obey([*self._shortage.due(now)])
+        self._around.settle()
 
-    def _watch_sinks(self) -> None:
-        """Ask for writability of a sink only while it has something to write."""
-        for sink in self._around.sinks:
-            waiting = sink.fd in self._waiting_sinks
-            if bool(sink.pending) == waiting:
-                continue
-            try:
-                if waiting:
-                    self._selector.unregister(sink.fd)
-                    self._waiting_sinks.discard(sink.fd)
-                else:
-                    self._selector.register(sink.fd, selectors.EVENT_WRITE, sink.pump)
-                    self._waiting_sinks.add(sink.fd)
-            except PermissionError:
-                sink.pump()  # a regular file: epoll refuses it, and it never has to wait
+    def _pause(self, paused: bool) -> None:
+        """Let the containers wait while nobody reads what we have of them already."""
+        for attempt in self._attempts.values():
+            if attempt.streams is not None:
+                (attempt.streams.pause if paused else attempt.streams.resume)()
 
     def _tell(self, event: Event) -> None:
         self._obey(self._machine.handle(event, time.monotonic()))
@@ -207,7 +206,9 @@ class Loop:
         try:
             self._request_start(command, attempt)
         except Exception as error:  # one container's failure, whatever it is
-            self._failed(attempt, unforeseen(error))
+            for directory in attempt.anonymous.values():
+                remove_path(directory)
+            self._failed(attempt, unforeseen(error).to_wire())
 
     def _request_start(self, command: Start, attempt: Attempt) -> None:
         unit = self._plan.units[command.unit]
@@ -226,6 +227,7 @@ class Loop:
             fds.append(self._around.stdin(command.unit))
             fds.append(streams.pipe(1))
             fds.append(streams.pipe(2))
+            self._shortage.check(fds[-1], len(self._attempts))
         except BaseException:
             for fd in fds:
                 os.close(fd)
@@ -254,13 +256,20 @@ class Loop:
                 raise error
             start(netns=netns, shared=shared)
         except Exception as failure:  # one container's failure, whatever it is
-            self._failed(attempt, unforeseen(failure))
+            self._failed(attempt, unforeseen(failure).to_wire())
 
-    def _failed(self, attempt: Attempt, error: GockerError) -> None:
+    def _failed(self, attempt: Attempt, error: dict[str, Any]) -> None:
+        """Try again later, or tell the machine that it failed."""
         if attempt.streams is not None:
             attempt.streams.abandon()
-        attempt.ended = {"error": error.to_wire()}
-        self._failures.append(StartFailed(attempt.instance, attempt.number, attempt.ended["error"]))
+        command = Start(attempt.instance, attempt.number)
+        if self._shortage.postpone(command, error, time.monotonic()):
+            del self._attempts[attempt.id]
+            if self._network is not None:
+                self._network.ended(attempt.id)
+            return
+        attempt.ended = {"error": error}
+        self._failures.append(StartFailed(attempt.instance, attempt.number, error))
 
     def _stop(self, command: Stop) -> None:
         attempt = self._current[command.unit, command.attempt]
@@ -270,6 +279,13 @@ class Loop:
 
     def _kill(self, command: Kill) -> None:
         attempt = self._current[command.unit, command.attempt]
+        if self._shortage.forget(command.unit, command.attempt):
+            attempt.ended = {"error": HostError("stopped before it could start").to_wire()}
+            self._attempts[attempt.id] = attempt
+            self._failures.append(
+                StartFailed(attempt.instance, attempt.number, attempt.ended["error"])
+            )
+            return
         attempt.link.send({"op": "kill", "id": attempt.id})
 
     def _probe(self, command: Probe) -> None:
@@ -325,7 +341,7 @@ class Loop:
             self._network.ended(attempt.id)
         ended = attempt.ended
         self._disconnect(attempt)
-        del self._attempts[attempt.id]
+        self._attempts.pop(attempt.id, None)
         fields = self._fields(attempt) | {"verdict": command.verdict, "next": command.next}
         if ended is None:  # the launcher is gone: nobody knows how it ended
             fields["error"] = lost().to_wire()
@@ -334,8 +350,18 @@ class Loop:
             self._around.record("container.failed", fields | {"error": ended["error"]})
         else:
             self._record_exit(attempt, ended, fields)
+            if attempt.streams is not None and attempt.streams.lost:
+                self._warn_of_loss(attempt, attempt.streams)
             if "upper" in ended:
                 self._take_files(attempt, ended["upper"], command)
+
+    def _warn_of_loss(self, attempt: Attempt, streams: Streams) -> None:
+        fields = self._fields(attempt)
+        del fields["attempt"], fields["container.id"]
+        self._around.record("job.warned", fields | {
+            "message": f"{streams.lost} bytes of its log are lost: {streams.loss}",
+            "hint": "free some space; the job itself was not disturbed",
+        })  # fmt: skip
 
     def _take_files(self, attempt: Attempt, upper: str, verdict: Verdict) -> None:
         """Before the next command, so before anyone who depends on the unit starts."""
@@ -429,6 +455,10 @@ class Loop:
         attempt = self._attempts.get(message["id"])
         if attempt is None:
             return
+        if "error" in message:
+            self._failed(attempt, message["error"])
+            self._obey([])
+            return
         attempt.ended = message
         if attempt.streams is None or attempt.streams.ended:
             self._complete(attempt)
@@ -440,9 +470,7 @@ class Loop:
         ended = attempt.ended
         if ended is None:
             return
-        if "error" in ended:
-            self._tell(StartFailed(attempt.instance, attempt.number, ended["error"]))
-            return
+        self._shortage.freed(time.monotonic())
         stats = ended["stats"]
         self._tell(Exited(attempt.instance, attempt.number, ended["code"], ended["signal"], stats,
                           ended["duration_s"]))  # fmt: skip

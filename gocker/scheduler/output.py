@@ -6,10 +6,14 @@ import os
 import re
 import selectors
 
+from gocker.errors import HostError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Protocol
+
+    from gocker.scheduler.surroundings import Queue
 
     class Feed(Protocol):
         """What takes a container's output for the terminal: `gocker.report.output.Prefixer`."""
@@ -22,6 +26,48 @@ if TYPE_CHECKING:
 
 
 _CHUNK = 1 << 16
+# Output that waits for the terminal's or the pipe's reader, in bytes.
+MOST_PENDING = 8 << 20
+
+
+class Terminal:
+    """The writers to standard output and error, in the loop's selector.
+
+    Args:
+        pause: called with True while so much waits for their readers that the containers have to
+            wait, too; with False when they may go on.
+    """
+
+    def __init__(
+        self, selector: selectors.BaseSelector, sinks: Sequence[Queue],
+        pause: Callable[[bool], None],
+    ) -> None:  # fmt: skip
+        self._selector = selector
+        self._sinks = sinks
+        self._pause = pause
+        self._paused = False
+        self._waiting: set[int] = set()
+
+    def watch(self) -> None:
+        """Ask for writability of a sink only while it has something to write."""
+        pending = 0
+        for sink in self._sinks:
+            pending += sink.pending
+            waiting = sink.fd in self._waiting
+            if bool(sink.pending) == waiting:
+                continue
+            try:
+                if waiting:
+                    self._selector.unregister(sink.fd)
+                    self._waiting.discard(sink.fd)
+                else:
+                    self._selector.register(sink.fd, selectors.EVENT_WRITE, sink.pump)
+                    self._waiting.add(sink.fd)
+            except PermissionError:
+                sink.pump()  # a regular file: epoll refuses it, and it never has to wait
+        if self._paused or pending > MOST_PENDING:
+            self._paused = pending > MOST_PENDING // 2
+            self._pause(self._paused)
 
 
 class Watch:
@@ -61,11 +107,14 @@ class Watch:
 class Streams:
     """The two pipes of one container. Owns their read ends and the log's descriptor.
 
-    The log is opened with the first output: making a file costs more than most of a start.
+    The log is opened with the first output: making a file costs more than most of a start. What
+    it cannot take (a full disk) is counted in `lost`, the reason in `loss`: a job does not end
+    because its log does.
     """
 
     __slots__ = (
-        "_feed", "_log_fd", "_make_feed", "_on_end", "_open", "_open_log", "_selector", "watch",
+        "_feed", "_log_fd", "_make_feed", "_on_end", "_open", "_open_log", "_paused", "_selector",
+        "loss", "lost", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -76,17 +125,20 @@ class Streams:
         self._open_log = open_log
         self._log_fd = -1
         self._feed: Feed | None = None
-        self._make_feed = feed
+        self._make_feed: Callable[[], Feed | None] | None = feed
         self._on_end = on_end
         self._open: dict[int, int] = {}
+        self._paused = False
         self.watch: Watch | None = None
+        self.lost = 0
+        self.loss = ""
 
     def pipe(self, stream: int) -> int:
         """Make the pipe of a stream (1 or 2); return its write end, which the caller owns."""
         read, write = os.pipe2(os.O_CLOEXEC)
         try:
             os.set_blocking(read, False)
-            self._selector.register(read, selectors.EVENT_READ, lambda: self._read(read))
+            self._register(read)
         except BaseException:
             os.close(read)
             os.close(write)
@@ -94,12 +146,29 @@ class Streams:
         self._open[read] = stream
         return write
 
+    def _register(self, fd: int) -> None:
+        self._selector.register(fd, selectors.EVENT_READ, lambda: self._read(fd))
+
     def abandon(self) -> None:
         """Close the pipes: the container could not be started, nobody writes to them."""
+        self.pause()
         for fd in self._open:
-            self._selector.unregister(fd)
             os.close(fd)
         self._open.clear()
+
+    def pause(self) -> None:
+        """Stop reading: once its pipes are full, the container waits."""
+        if not self._paused:
+            self._paused = True
+            for fd in self._open:
+                self._selector.unregister(fd)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused:
+            self._paused = False
+            for fd in self._open:
+                self._register(fd)
 
     @property
     def ended(self) -> bool:
@@ -119,19 +188,28 @@ class Streams:
             self._end(fd)
 
     def _take(self, chunk: bytes, stream: int) -> None:
-        if self._log_fd < 0:
-            self._log_fd = self._open_log()
+        if self._make_feed is not None:
             self._feed = self._make_feed()
+            self._make_feed = None
         if self._feed is not None:
             self._feed.feed(chunk, stream)
-        rest = chunk
-        while rest:
-            rest = rest[os.write(self._log_fd, rest) :]
+        self._store(chunk)
         if self.watch is not None:
             self.watch.feed(chunk, stream)
 
+    def _store(self, rest: bytes) -> None:
+        try:
+            if self._log_fd < 0:
+                self._log_fd = self._open_log()
+            while rest:
+                rest = rest[os.write(self._log_fd, rest) :]
+        except (OSError, HostError) as error:
+            self.lost += len(rest)
+            self.loss = (error.strerror if isinstance(error, OSError) else None) or str(error)
+
     def _end(self, fd: int) -> None:
-        self._selector.unregister(fd)
+        if not self._paused:
+            self._selector.unregister(fd)
         os.close(fd)
         del self._open[fd]
         if not self._open:

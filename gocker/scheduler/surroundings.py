@@ -17,6 +17,16 @@ class Surroundings(Protocol):
     def record(self, event: str, fields: dict[str, Any]) -> object:
         """Append an event to the run's log."""
 
+    @property
+    def settled_fd(self) -> int:
+        """Return a descriptor that is readable when `settled` is to be called."""
+
+    def settle(self) -> None:
+        """Begin to make durable what was recorded, as after each turn of the loop."""
+
+    def settled(self) -> None:
+        """Show the records that are durable."""
+
     def open_log(self, instance: str, attempt: int) -> int:
         """Return a descriptor for a container's raw output; the loop closes it."""
 

@@ -118,6 +118,8 @@ def _copy_one(path: str, source: int, shelf: Shelf, most: int, result: Copied) -
             if shelf.owner is not None:
                 os.fchown(target, *shelf.owner)
             os.fchmod(target, stat.S_IMODE(info.st_mode) & 0o777 | 0o400)
+            os.fsync(target)  # before anyone is told that it was saved
+            os.fsync(folder)
         except BaseException:
             os.unlink(name, dir_fd=folder)
             raise

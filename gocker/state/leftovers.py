@@ -39,6 +39,23 @@ def stale_containers(roots: Roots) -> list[str]:
     return [name for name in names if not alive[run_of(name)]]
 
 
+def remove_of_run(roots: Roots, run_id: str) -> None:
+    """Remove the directories of a run of ours whose launchers have ended, as far as can be.
+
+    After a failure in the middle nobody else knows all of them; the next command would look.
+    """
+    fd = roots.open_data("containers")
+    try:
+        for name in list_names(fd):
+            if run_of(name) == run_id:
+                try:
+                    remove_tree(fd, name)
+                except HostError:
+                    pass  # in use, or the disk is at fault: the next command says so
+    finally:
+        os.close(fd)
+
+
 def remove_container(roots: Roots, container_id: str) -> None:
     """Remove a stale container's directory; a missing one is fine.
 

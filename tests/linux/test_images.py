@@ -24,6 +24,12 @@ ENTRYPOINT = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def gocker(gocker: Gocker) -> Iterator[Gocker]:
+    with images.host_network(gocker) as made:
+        yield made
+
+
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a layout with ``box``: busybox, and a layer that changes something."""

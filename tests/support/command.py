@@ -107,6 +107,10 @@ class Running:
         self._pump(lambda: text.encode() in self._buffers[1])
         assert text.encode() in self._buffers[1], self._buffers
 
+    def errors(self) -> bytes:
+        """Return what it has written to standard error up to now."""
+        return self._buffers[2]
+
     def launcher(self) -> int:
         """Return the launcher's PID."""
         (pid,) = machine.children(self.pid)
@@ -115,11 +119,16 @@ class Running:
     def send(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def finish(self) -> Result:
-        """Wait for the end and return everything."""
+    def end(self) -> int:
+        """Wait for the end; return the exit code, and leave its files alone."""
         self._pump(lambda: False)
         code = self.process.wait(machine.PATIENCE_S)
         self._close()
+        return code
+
+    def finish(self) -> Result:
+        """Wait for the end and return everything."""
+        code = self.end()
         self._gocker.note_runs()
         return Result(code, self._buffers[1], self._buffers[2], self._gocker.last_run())
 

@@ -13,6 +13,7 @@ WORDS = {
     "rootfs.mount": "mounts", "rootfs.attach": "mounts", "rootfs.cgroup": "mounts",
     "rootfs.file": "files", "rootfs.device": "devices", "rootfs.mask": "protected_paths",
     "rootfs.readonly": "protected_paths", "init.enter_cgroups": "join",
+    "init.die_with_launcher": "start",
 }  # fmt: skip
 
 

@@ -14,7 +14,10 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.support.command import Gocker
 
 BUSYBOX = Path("/bin/busybox")
 REGISTRY_PATIENCE_S = 20.0
@@ -153,6 +156,17 @@ def _wait_for(host: str, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.02)  # it has no other way to tell
         else:
             return
+
+
+@contextmanager
+def host_network(gocker: Gocker) -> Iterator[Gocker]:
+    """Have the command in this process's network, where the registries of tests are."""
+    gocker.netns = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield gocker
+    finally:
+        os.close(gocker.netns)
+        gocker.netns = None
 
 
 def skopeo(*arguments: str) -> str:

@@ -112,7 +112,7 @@ def test_a_second_start_neither_reads_yaml_nor_plans(start: list[set[str]]) -> N
 def test_the_number_of_modules_stays(start: list[set[str]]) -> None:
     """Each costs 0.2 ms. Raise a number only for what a start really needs."""
     _, first, second = start
-    assert len(ours(first)) <= 111
-    assert len(ours(second)) <= 61
+    assert len(ours(first)) <= 113
+    assert len(ours(second)) <= 63
     assert len(first - ours(first)) <= 115
     assert len(second - ours(second)) <= 100
