@@ -88,9 +88,12 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
     }),
     "security.relaxed": ("A service runs with less confinement than the default.", {
         **_UNIT,
-        "what": Field("str", "the property, as in the spec"),
-        "value": Field("str", "what the spec asks for"),
-        "default": Field("str", "what it would be"),
+        "profile": Field("str", "its security profile"),
+        "weaker": Field("list", "objects: what, value, default, because (the key of the spec)"),
+    }),
+    "security.missing": ("This host cannot do what the default confinement asks for.", {
+        "what": Field("str", "landlock, interpreter"),
+        "detail": Field("str", "what it has, and what is not enforced"),
     }),
     "volume.created": ("A named volume was made.", {
         "volume": Field("str", "name of the volume"),
@@ -98,6 +101,7 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
     }),
     "network.created": ("A network of the project is there.", {
         "network": Field("str", "its real name"),
+        "key": Field("str", "its name in the spec"),
         "driver": Field("str", "bridge or macvlan"),
         "subnets": Field("list", "its subnets"),
         "internal": Field("bool", "whether it leads nowhere outside"),
@@ -147,6 +151,8 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "signal": Field("str", "signal sent to its first process"),
         "reason": Field("str", "why: timeout, run_timeout, cancelled, not_needed, fail_fast …"),
     }),
+    "container.paused": ("The processes of a container were frozen.", _CONTAINER),
+    "container.unpaused": ("The processes of a container go on.", _CONTAINER),
     "container.exited": ("A container's first process is gone, and all others with it.", {
         **_CONTAINER,
         "process.exit.code": Field("int?", "exit code, null when killed by a signal"),
@@ -205,6 +211,16 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "attempts": Field("int", "attempts made"),
         "allowed": Field("bool", "a failure that the spec allows"),
         "failed": Field("bool", "whether it makes the run fail"),
+    }),
+    "run.requested": ("A command asked for something, over the control socket.", {
+        "request": Field("str", "what: stop, start, restart, kill, pause, unpause, down, adopt"),
+        "units": Field("list", "instances it is about; empty for all, or none"),
+        "uid": Field("int", "user of the command"),
+        "process.pid": Field("int", "PID of the command"),
+    }),
+    "run.detached": ("The run goes on without the terminal that began it.", {
+        "process.pid": Field("int", "PID of the process that runs it"),
+        "exit_code": Field("int", "what the command that began it ended with"),
     }),
     "run.interrupted": ("A signal asked gocker to stop.", {
         "signal": Field("str", "the signal"),

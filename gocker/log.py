@@ -110,6 +110,11 @@ class Console:
             else:
                 self._say(record)
 
+    def mute(self) -> None:
+        """Show nothing from now on."""
+        self.open()
+        self._format = "none"
+
     def open(self) -> None:
         """Import structlog now and replay the records that waited for it."""
         if self._logger is None and self._format == "text":

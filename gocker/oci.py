@@ -42,18 +42,55 @@ class Capabilities(TypedDict, total=False):
     ambient: list[str]
 
 
+class Scheduler(TypedDict):
+    """process.scheduler: sched_setattr(2); times are nanoseconds."""
+
+    policy: str
+    nice: NotRequired[int]
+    priority: NotRequired[int]
+    flags: NotRequired[list[str]]
+    runtime: NotRequired[int]
+    deadline: NotRequired[int]
+    period: NotRequired[int]
+
+
+# The functional form: "class" is a keyword.
+IOPriority = TypedDict("IOPriority", {"class": str, "priority": NotRequired[int]})
+
+
+class ExecCPUAffinity(TypedDict, total=False):
+    """process.execCPUAffinity: of further processes, before and after they enter the cgroups."""
+
+    initial: str
+    final: str
+
+
+class ConsoleSize(TypedDict):
+    """process.consoleSize: characters."""
+
+    height: int
+    width: int
+
+
 class Process(TypedDict):
-    """process."""
+    """process. `commandLine` is Windows's."""
 
     args: list[str]
     cwd: str
     user: NotRequired[User]
     env: NotRequired[list[str]]
     terminal: NotRequired[bool]
+    consoleSize: NotRequired[ConsoleSize]
     rlimits: NotRequired[list[Rlimit]]
     capabilities: NotRequired[Capabilities]
     noNewPrivileges: NotRequired[bool]
     oomScoreAdj: NotRequired[int]
+    commandLine: NotRequired[str]
+    scheduler: NotRequired[Scheduler]
+    ioPriority: NotRequired[IOPriority]
+    execCPUAffinity: NotRequired[ExecCPUAffinity]
+    apparmorProfile: NotRequired[str]
+    selinuxLabel: NotRequired[str]
 
 
 class Root(TypedDict):
@@ -80,6 +117,8 @@ class Mount(TypedDict):
     options: NotRequired[list[str]]
     uidMappings: NotRequired[list[IDMapping]]
     gidMappings: NotRequired[list[IDMapping]]
+    # Not OCI: a directory below `source`, found and made without leaving it.
+    subpath: NotRequired[str]
 
 
 class Namespace(TypedDict):
@@ -95,8 +134,12 @@ class Memory(TypedDict, total=False):
     limit: int
     reservation: int
     swap: int
+    kernel: int
+    kernelTCP: int
     swappiness: int
     disableOOMKiller: bool
+    checkBeforeUpdate: bool
+    useHierarchy: bool
 
 
 class Cpu(TypedDict, total=False):
@@ -158,6 +201,34 @@ class BlockIO(TypedDict, total=False):
     throttleWriteIOPSDevice: list[ThrottleDevice]
 
 
+class HugepageLimit(TypedDict):
+    """linux.resources.hugepageLimits[]: bytes of pages of a size, as ``2MB``."""
+
+    pageSize: str
+    limit: int
+
+
+class Priority(TypedDict):
+    """linux.resources.network.priorities[]."""
+
+    name: str
+    priority: int
+
+
+class Network(TypedDict, total=False):
+    """linux.resources.network."""
+
+    classID: int
+    priorities: list[Priority]
+
+
+class Rdma(TypedDict, total=False):
+    """linux.resources.rdma.DEVICE."""
+
+    hcaHandles: int
+    hcaObjects: int
+
+
 class Resources(TypedDict, total=False):
     """linux.resources."""
 
@@ -166,6 +237,9 @@ class Resources(TypedDict, total=False):
     pids: Pids
     devices: list[DeviceRule]
     blockIO: BlockIO
+    hugepageLimits: list[HugepageLimit]
+    network: Network
+    rdma: dict[str, Rdma]
     unified: dict[str, str]
 
 
@@ -223,6 +297,21 @@ class TimeOffsets(TypedDict, total=False):
     boottime: TimeOffset
 
 
+class Personality(TypedDict):
+    """linux.personality: LINUX or LINUX32."""
+
+    domain: str
+    flags: NotRequired[list[str]]
+
+
+class MemoryPolicy(TypedDict):
+    """linux.memoryPolicy: set_mempolicy(2)."""
+
+    mode: str
+    nodes: NotRequired[str]
+    flags: NotRequired[list[str]]
+
+
 class Linux(TypedDict, total=False):
     """linux."""
 
@@ -238,6 +327,9 @@ class Linux(TypedDict, total=False):
     sysctl: dict[str, str]
     maskedPaths: list[str]
     readonlyPaths: list[str]
+    mountLabel: str
+    personality: Personality
+    memoryPolicy: MemoryPolicy
 
 
 class Config(TypedDict):
@@ -253,6 +345,19 @@ class Config(TypedDict):
     annotations: NotRequired[dict[str, str]]
 
 
+class Landlock(TypedDict):
+    """Not OCI: limits of landlock(7). `scopes`: ``abstract`` (sockets of others), ``signal``.
+
+    `tcp_bind` and `tcp_connect`: the only ports; without the key, all. `log`: denials are
+    audit records, also after further programs were executed.
+    """
+
+    scopes: list[str]
+    tcp_bind: NotRequired[list[int]]
+    tcp_connect: NotRequired[list[int]]
+    log: NotRequired[bool]
+
+
 class File(TypedDict):
     """Not OCI: a file that is made for the container. `mode` as in chmod(2)."""
 
@@ -265,6 +370,9 @@ class File(TypedDict):
 
 _STRUCTS: dict[str, type] = {
     "": Config, "root": Root, "process": Process, "process.user": User,
+    "process.scheduler": Scheduler, "process.ioPriority": IOPriority,
+    "process.execCPUAffinity": ExecCPUAffinity, "process.consoleSize": ConsoleSize,
+    "linux.personality": Personality, "linux.memoryPolicy": MemoryPolicy,
     "process.rlimits": Rlimit, "process.capabilities": Capabilities, "mounts": Mount,
     "mounts.uidMappings": IDMapping, "mounts.gidMappings": IDMapping,
     "linux.timeOffsets": TimeOffsets, "linux.timeOffsets.monotonic": TimeOffset,
@@ -273,6 +381,8 @@ _STRUCTS: dict[str, type] = {
     "linux": Linux, "linux.namespaces": Namespace, "linux.devices": Device,
     "linux.resources": Resources, "linux.resources.memory": Memory, "linux.resources.cpu": Cpu,
     "linux.resources.pids": Pids, "linux.resources.devices": DeviceRule,
+    "linux.resources.hugepageLimits": HugepageLimit, "linux.resources.network": Network,
+    "linux.resources.network.priorities": Priority,
     "linux.resources.blockIO": BlockIO, "linux.resources.blockIO.weightDevice": WeightDevice,
     "linux.resources.blockIO.throttleReadBpsDevice": ThrottleDevice,
     "linux.resources.blockIO.throttleWriteBpsDevice": ThrottleDevice,

@@ -8,8 +8,10 @@ Requests (front to launcher), each with ``op``:
 ``init``     where to work; see runtime/launcher.py
 ``define``   ``key``, ``name``, ``value``: a part of configurations that many requests share
 ``start``    ``id``, ``config`` (OCI), ``shared`` (name -> key), ``overlay``, ``files``,
-             ``grants``, ``init``, ``best_effort``, ``directories``, ``keep``: its files stay until
-             ``release``; fds stdin, stdout, stderr
+             ``grants``, ``init``, ``landlock``, ``best_effort``, ``directories``, ``keep``: its
+             files stay until ``release``; fds stdin, stdout, stderr, or of a
+             ``process.terminal`` one socket, to which the terminal's master is sent (the same
+             holds for ``exec``)
 ``release``  ``id``: of a container that was started with ``keep`` and has ended
 ``signal``   ``id``, ``signal``; ``or_kill``: SIGKILL instead if PID 1 could not receive it
 ``kill``     ``id``: every process of the container, at once
@@ -17,15 +19,18 @@ Requests (front to launcher), each with ``op``:
              another process started is one that ``exec`` can name from now on
 ``exec``     ``id``, ``exec_id``, ``process`` (OCI), ``timeout_s``, ``orphan``, ``report``;
              fds stdin, stdout, stderr
+``copy``     ``copy_id``, ``id`` or None, ``role``, ``path`` ...: see runtime/copies.py; one fd
 ``exec_signal``  ``exec_id``, ``signal``
 ``freeze``   ``id``, ``frozen``
+``stdio``    fds that are standard input, output and error from now on
 ``check``    ``resources``, a list: whether this host has what they need
 ``network``  starts the project's network (runtime/network.py); fds: its socket, its resolver's
+``names``    what this machine's system calls are called
 ``sweep``    ``names``, ``unknown``, ``directories``: remove what dead runs left; with
              ``dry_run`` only tell
 
 Events (launcher to front), each with ``event``, ``t`` (CLOCK_MONOTONIC, seconds) and, for a
-container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``joined``,
+container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``joined``, ``copied``,
 ``exec_started``, ``exec_exited``, ``swept``, ``checked``. Their fields are documented where the
 launcher sends them (runtime/launcher.py).
 """

@@ -24,6 +24,7 @@ _AND_K = 0x54  # 32-bit
 _RSH_K = 0x74
 _MOV_K = 0xB7
 _MOV_X = 0xBF
+_JEQ_K = 0x15
 _JNE_K = 0x55  # if dst != imm: pc += offset
 _EXIT = 0x95
 
@@ -39,8 +40,11 @@ def _instruction(opcode: int, dst: int = 0, src: int = 0, offset: int = 0, imm: 
 _LITTLE = struct.pack("=H", 1) == b"\x01\x00"
 
 
-def build(allowed: list[Rule]) -> bytes:
-    """Return the instructions that allow these devices and deny all others."""
+def build(exceptions: list[Rule], *, everything: bool = False) -> bytes:
+    """Return the instructions that allow these devices and deny all others.
+
+    With `everything` the other way round: all are allowed but these.
+    """
     code = [
         _instruction(_LDX_W, 2, 1, 0),
         _instruction(_AND_K, 2, imm=0xFFFF),
@@ -49,27 +53,31 @@ def build(allowed: list[Rule]) -> bytes:
         _instruction(_LDX_W, 4, 1, 4),
         _instruction(_LDX_W, 5, 1, 8),
     ]
-    for rule in allowed:
+    for rule in exceptions:
         code += _block(rule)
-    return b"".join([*code, _instruction(_MOV_K, 0, imm=0), _instruction(_EXIT)])
+    result = _instruction(_MOV_K, 0, imm=int(everything))
+    return b"".join([*code, result, _instruction(_EXIT)])
 
 
 def _block(rule: Rule) -> list[bytes]:
-    """Return a test that leaves with 1 if the rule holds, or goes on behind it."""
-    tests: list[tuple[list[bytes], int, int]] = [([], 2, _TYPES[rule.type])]
+    """Return a test that leaves with the rule's word if it holds, or goes on behind it."""
+    # Instructions before a comparison, the one that goes on, its register and value.
+    tests: list[tuple[list[bytes], int, int, int]] = [([], _JNE_K, 2, _TYPES[rule.type])]
     mask = sum(_ACCESS[letter] for letter in rule.access)
     if mask != 7:
-        # All of what is asked for has to be in the mask: O_RDWR asks for both.
-        rest = [_instruction(_MOV_X, 6, 3), _instruction(_AND_K, 6, imm=7 & ~mask)]
-        tests.append((rest, 6, 0))
+        # All of what is asked for has to be in what is allowed: O_RDWR asks for both. One of it
+        # is enough for a denial.
+        bits, jump = (7 & ~mask, _JNE_K) if rule.allow else (mask, _JEQ_K)
+        masked = [_instruction(_MOV_X, 6, 3), _instruction(_AND_K, 6, imm=bits)]
+        tests.append((masked, jump, 6, 0))
     if rule.major != ANY:
-        tests.append(([], 4, rule.major))
+        tests.append(([], _JNE_K, 4, rule.major))
     if rule.minor != ANY:
-        tests.append(([], 5, rule.minor))
-    length = sum(len(before) + 1 for before, _, _ in tests) + 2
+        tests.append(([], _JNE_K, 5, rule.minor))
+    length = sum(len(before) + 1 for before, *_ in tests) + 2
     block: list[bytes] = []
-    for before, register, value in tests:
+    for before, jump, register, value in tests:
         block += before
         # Relative to the next instruction.
-        block.append(_instruction(_JNE_K, register, offset=length - len(block) - 1, imm=value))
-    return [*block, _instruction(_MOV_K, 0, imm=1), _instruction(_EXIT)]
+        block.append(_instruction(jump, register, offset=length - len(block) - 1, imm=value))
+    return [*block, _instruction(_MOV_K, 0, imm=int(rule.allow)), _instruction(_EXIT)]

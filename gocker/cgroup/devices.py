@@ -64,51 +64,44 @@ def is_everything(rule: Rule) -> bool:
     return rule[1:] == ("a", ANY, ANY, _ACCESS)
 
 
-def allow_list(rules: list[Rule]) -> list[Rule] | None:
-    """Return the rules as a list of allowed devices on top of "deny all"; None: all allowed.
+def lists(rules: list[Rule]) -> tuple[bool, list[Rule]]:
+    """Return whether all is allowed, and the exceptions to it: the form that v1 has.
 
-    cgroup v1 holds a default and exceptions to it, so not every order of rules can be kept: a
-    denial inside a wider permission has no form there, and its write would have no effect.
+    A rule for everything sets the default and forgets the exceptions. Not every order of rules
+    can be kept: a rule that takes back a part of an earlier exception has no form here, and its
+    write would have no effect.
 
     Raises:
         ConfigError: for such a list.
     """
-    everything, allowed = True, dict[tuple[str, int, int], str]()
+    everything, exceptions = True, dict[tuple[str, int, int], str]()
     for rule in rules:
         if is_everything(rule):
-            everything, allowed = rule.allow, {}
+            everything, exceptions = rule.allow, {}
             continue
-        if everything:
-            if rule.allow:
-                continue
-            raise ConfigError(
-                f"device rule {text(rule)!r} denies before any rule denied everything",
-                hint='begin with {"allow": false, "access": "rwm"} and list what is allowed',
-            )
         for kind in ("b", "c") if rule.type == "a" else (rule.type,):
             key = (kind, rule.major, rule.minor)
-            old = allowed.get(key, "")
-            if rule.allow:
-                allowed[key] = _sorted(old + rule.access)
+            old = exceptions.get(key, "")
+            if rule.allow != everything:
+                exceptions[key] = _sorted(old + rule.access)
                 continue
-            _check_denial(rule, key, allowed)
-            allowed[key] = "".join(letter for letter in old if letter not in rule.access)
-    if everything:
-        return None
-    return [Rule(True, *key, access) for key, access in allowed.items() if access]
+            _check_taking_back(rule, key, exceptions)
+            exceptions[key] = "".join(letter for letter in old if letter not in rule.access)
+    found = [Rule(not everything, *key, access) for key, access in exceptions.items() if access]
+    return everything, found
 
 
-def _check_denial(
-    rule: Rule, key: tuple[str, int, int], allowed: dict[tuple[str, int, int], str]
+def _check_taking_back(
+    rule: Rule, key: tuple[str, int, int], exceptions: dict[tuple[str, int, int], str]
 ) -> None:
-    """Refuse a denial that overlaps with a permission of another extent."""
+    """Refuse a rule that overlaps with an exception of another extent."""
     kind, major, minor = key
-    for other, access in allowed.items():
+    for other, access in exceptions.items():
         if other == key or other[0] != kind or not set(access) & set(rule.access):
             continue
         if _overlap(major, other[1]) and _overlap(minor, other[2]):
             raise ConfigError(
-                f"device rule {text(rule)!r} denies a part of what an earlier rule allows",
+                f"device rule {text(rule)!r} takes back a part of an earlier rule",
                 hint="cgroup v1 cannot express it: list only what is allowed",
             )
 

@@ -82,6 +82,9 @@ class Cgroup:
         """Return whether its processes are stopped, or about to be, by `freeze` or from above."""
         raise NotImplementedError
 
+    def thaw(self) -> None:
+        """Let frozen processes take the SIGKILL that was sent to them, where that is needed."""
+
     def kill(self) -> None:
         """Send SIGKILL to every process, forks under way included; they die soon after.
 
@@ -152,9 +155,29 @@ class Cgroup:
         """
         if not best_effort:
             self.manager.check(resources)
+        if (resources.get("memory") or {}).get("checkBeforeUpdate"):
+            self._check_memory(resources["memory"])
         settings = self.manager.settings(resources)
         rules = resources.get("devices") or ()
         self.limit(settings, rules, best_effort=best_effort, running=True)
+
+    def memory_usage(self) -> int | None:
+        """Return the bytes in use; None without the memory controller. The driver's."""
+        raise NotImplementedError
+
+    def _check_memory(self, memory: Mapping[str, Any]) -> None:
+        """Refuse a limit below what is in use (config-linux.md, checkBeforeUpdate).
+
+        Raises:
+            ContainerError: phase cgroup.
+        """
+        limit, usage = memory.get("limit"), self.memory_usage()
+        if limit and 0 < limit < (usage or 0):
+            raise ContainerError(
+                f"{self.path}: memory.limit {limit} is below the {usage} bytes in use",
+                hint="choose a higher limit, or do without checkBeforeUpdate",
+                phase="cgroup", container_id=self.path, limit="memory.limit",
+            )  # fmt: skip
 
     def limit(
         self,

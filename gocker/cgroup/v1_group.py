@@ -45,16 +45,17 @@ class Cgroup(group.Cgroup):
         (file, line), *rest = compiled
         tree.write(f"{self.path}/{file}", line, dir_fd)
         if rest:
-            self._allow([rule for _, rule in rest], dir_fd)
+            self._except(rest[0][0], [rule for _, rule in rest], dir_fd)
         shown = set((tree.read(f"{self.path}/devices.list", dir_fd) or "").splitlines())
+        # What is denied of everything is not shown.
         expected = {rule for _, rule in rest} if file == "devices.deny" else {"a *:* rwm"}
         if shown != expected:
             path = f"{self.path}/devices.list"
             raise SyscallError("write", EINVAL, path, shown=sorted(shown))
         return "devices.list"
 
-    def _allow(self, rules: list[str], dir_fd: int) -> None:
-        path = f"{self.path}/devices.allow"
+    def _except(self, file: str, rules: list[str], dir_fd: int) -> None:
+        path = f"{self.path}/{file}"
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=dir_fd)
         try:
             for rule in rules:
@@ -104,6 +105,10 @@ class Cgroup(group.Cgroup):
         user, system = (sum(int(row[column]) for row in rows) for column in (1, 2))
         system_s = total * system / (user + system) / 1e9 if system else 0.0
         return total / 1e9 - system_s, system_s
+
+    def memory_usage(self) -> int | None:
+        """See `group.Cgroup`."""
+        return self._number("memory", "memory.usage_in_bytes")
 
     def _failcnt(self, peak: int | None) -> int | None:
         """Return how often a charge met the limit of memory or of memory plus swap."""
@@ -216,8 +221,11 @@ class Cgroup(group.Cgroup):
             for directory in self.directories:
                 processes.kill_all(lambda: self._pids_in(directory), until=until)  # noqa: B023  # called at once
         finally:
-            if frozen:
-                # Also what the container froze below: SIGKILL waits for the thaw. Parents first.
-                fd = self.manager.fd(self.manager.directories["freezer"])
-                for name in reversed(tree.walk(self.path, fd)):
-                    self._freezer("THAWED", name)
+            self.thaw()
+
+    def thaw(self) -> None:
+        """Let all go on, also what is frozen below: SIGKILL waits for it. Parents first."""
+        if self._read("freezer", "freezer.state") is not None:
+            fd = self.manager.fd(self.manager.directories["freezer"])
+            for name in reversed(tree.walk(self.path, fd)):
+                self._freezer("THAWED", name)

@@ -5,7 +5,7 @@ Source: OCI config-linux.md "Control groups"; Documentation/admin-guide/cgroup-v
 
 from __future__ import annotations
 
-from gocker.cgroup import devices, values
+from gocker.cgroup import devices, other_limits, values
 from gocker.cgroup.limits import Setting, number_of
 from gocker.errors import ConfigError
 
@@ -42,6 +42,13 @@ def settings(resources: Mapping[str, Any]) -> list[Setting]:
         found += _pids(resources)
     if "blockIO" in resources:
         found += _blkio(resources["blockIO"] or {})
+    if "hugepageLimits" in resources:
+        file = "hugetlb.{}.limit_in_bytes"
+        found += other_limits.huge_pages(resources["hugepageLimits"], file)
+    if "network" in resources:
+        found += other_limits.network_v1(resources["network"] or {})
+    if "rdma" in resources:
+        found += other_limits.rdma(resources["rdma"] or {})
     return found
 
 
@@ -61,6 +68,12 @@ def _memory(resources: Mapping[str, Any]) -> list[Setting]:
                 Setting("memory", file, str(value), name, value, expected, values.v1_bytes)
             )
     memory = resources["memory"] or {}
+    other_limits.hierarchy(memory)
+    kernel_tcp = memory.get("kernelTCP")
+    if kernel_tcp:
+        file, expected = "memory.kmem.tcp.limit_in_bytes", values.whole_pages(kernel_tcp)
+        found.append(Setting("memory", file, str(kernel_tcp), "memory.kernelTCP", kernel_tcp,
+                             expected, values.v1_bytes))  # fmt: skip
     swappiness = memory.get("swappiness")
     if swappiness is not None:  # 0 is a value of its own here
         found.append(_number("memory", "memory.swappiness", "memory.swappiness", swappiness))
@@ -159,10 +172,8 @@ def device_writes(rules: list[devices.Rule]) -> list[tuple[str, str]]:
     Raises:
         ConfigError: if v1 cannot express the rules.
     """
-    allowed = devices.allow_list(rules)
-    if allowed is None:
-        return [("devices.allow", "a")]
-    return [
-        ("devices.deny", "a"),
-        *(("devices.allow", devices.text(rule)) for rule in allowed),
-    ]
+    everything, exceptions = devices.lists(rules)
+    first, then = ("devices.allow", "devices.deny") if everything else (
+        "devices.deny", "devices.allow",
+    )  # fmt: skip
+    return [(first, "a"), *((then, devices.text(rule)) for rule in exceptions)]

@@ -60,8 +60,10 @@ class Manager(base.Manager):
 
     def compile_rules(self, rules: Sequence[Mapping[str, Any]]) -> bytes | None:
         """Return the program, or None if everything is allowed."""
-        allowed = devices.allow_list(devices.parse(rules))
-        return None if allowed is None else device_program.build(allowed)
+        everything, exceptions = devices.lists(devices.parse(rules))
+        if everything and not exceptions:
+            return None
+        return device_program.build(exceptions, everything=everything)
 
     def need_devices(self) -> None:
         """Do nothing: the kernel has the program type since Linux 4.15; loading it tells."""

@@ -123,6 +123,10 @@ class Cgroup(group.Cgroup):
                 sums[key] += int(value)
         return sums["rbytes"], sums["wbytes"]
 
+    def memory_usage(self) -> int | None:
+        """See `group.Cgroup`."""
+        return self._number("memory", "memory.current")
+
     def read_oom(self) -> int | None:
         """Return how many processes the kernel killed for memory here; None without memory."""
         return self._flat("memory", "memory.events").get("oom_kill")

@@ -5,7 +5,7 @@ Source: OCI config-linux.md "Control groups"; Documentation/admin-guide/cgroup-v
 
 from __future__ import annotations
 
-from gocker.cgroup import convert, values
+from gocker.cgroup import convert, other_limits, values
 from gocker.cgroup.limits import Setting, number_of
 from gocker.cgroup.v1_limits import cpuset, pids
 from gocker.errors import ConfigError
@@ -45,6 +45,12 @@ def settings(resources: Mapping[str, Any], *, bfq: bool = False) -> list[Setting
         found += [] if limit is None else [pids(limit)]
     if "blockIO" in resources:
         found += _io(resources["blockIO"] or {}, bfq)
+    if "hugepageLimits" in resources:
+        found += other_limits.huge_pages(resources["hugepageLimits"], "hugetlb.{}.max")
+    if "network" in resources:
+        found += other_limits.network_v2(resources["network"] or {})
+    if "rdma" in resources:
+        found += other_limits.rdma(resources["rdma"] or {})
     # Last, as runc does: the administrator's own words win.
     return found + [_unified(*item) for item in (resources.get("unified") or {}).items()]
 
@@ -62,6 +68,11 @@ def _memory(resources: Mapping[str, Any]) -> list[Setting]:
             raise ConfigError(
                 f"linux.resources.memory.{key} does not exist in cgroup v2", hint="remove it"
             )
+    other_limits.hierarchy(memory)
+    if memory.get("kernelTCP"):
+        raise ConfigError(
+            "linux.resources.memory.kernelTCP does not exist in cgroup v2", hint="remove it"
+        )
     limit = number_of(resources, "memory", "limit")
     swap = number_of(resources, "memory", "swap")
     reservation = number_of(resources, "memory", "reservation")

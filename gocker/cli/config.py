@@ -13,6 +13,8 @@ from gocker.report.human import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gocker.plan.model import Container
     from gocker.scheduler.launcher import Launcher
     from gocker.spec.load import Loaded, LoadOptions
@@ -41,10 +43,12 @@ def parser() -> argparse.ArgumentParser:
         what.add_argument(f"--{name}", dest="what", action="store_const", const=name)
     what.add_argument("--hash", metavar="SERVICE", help="a hash per service; * is all")
     what.add_argument("--explain", action="store_true", help="where each value came from")
+    what.add_argument("--security", action="store_true", help="what confines each service")
     what.add_argument("--oci", metavar="SERVICE", help="the OCI config.json of a container")
     add("--bundle", metavar="DIR", help="with --oci: write a whole bundle into DIR")
     for name in ("interpolate", "normalize", "path-resolution", "consistency", "env-resolution"):
         add(f"--no-{name}", action="store_true")
+    add("--no-values", action="store_true", help="*** for values of variables and configs")
     for name in _REFUSED:
         add(f"--{name}", dest="refused", action="store_const", const=name,
             help=argparse.SUPPRESS)  # fmt: skip
@@ -85,6 +89,10 @@ def _text(arguments: argparse.Namespace, options: LoadOptions) -> str:
         if not whole:
             raise UsageError("--oci needs the whole spec: leave the --no-... options out")
         return _oci(arguments, loaded, validate(arguments, loaded))
+    if arguments.security:
+        if not whole:
+            raise UsageError("--security needs the whole spec: leave the --no-... options out")
+        return _security(arguments, loaded, validate(arguments, loaded))
     if whole:
         _say_what_is_refused(arguments, loaded)
     if arguments.quiet:
@@ -95,8 +103,22 @@ def _text(arguments: argparse.Namespace, options: LoadOptions) -> str:
         return _hashes(loaded, arguments.hash)
     if arguments.what is not None:
         return "".join(f"{line}\n" for line in _list(loaded, arguments.what))
+    if arguments.no_values:
+        _hide_values(loaded.model)
     to_text = render.json_text if arguments.format == "json" else render.yaml_text
     return to_text(loaded.model, interpolated=options.interpolate)
+
+
+def _hide_values(model: dict[str, Any]) -> None:
+    """Put ``***`` in place of what may be secret: values of variables, contents of configs."""
+    for kind in ("services", "jobs"):
+        for service in (model.get(kind) or {}).values():
+            variables = service.get("environment")
+            if variables:
+                service["environment"] = dict.fromkeys(variables, "***")
+    for config in (model.get("configs") or {}).values():
+        if "content" in config:
+            config["content"] = "***"
 
 
 def _say_what_is_refused(arguments: argparse.Namespace, loaded: Loaded) -> None:
@@ -176,6 +198,15 @@ def _oci(arguments: argparse.Namespace, loaded: Loaded, project: Project) -> str
         return text
     _write_bundle(container, directory, text)
     return bundle.mount_command(container, directory) + "\n"
+
+
+def _security(arguments: argparse.Namespace, loaded: Loaded, project: Project) -> str:
+    from gocker.report import security
+    from gocker.state.roots import Roots
+
+    with Roots.open(os.environ) as roots:
+        plan = make_plan(loaded, project, roots)
+    return security.rows_text(plan, arguments.format)
 
 
 def _write_bundle(container: Container, directory: str, config: str) -> None:

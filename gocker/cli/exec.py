@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gocker import oci
+    from gocker.cli.console import Console
     from gocker.plan.model import Container
     from gocker.scheduler.launcher import Launcher
     from gocker.state.living import Living
@@ -30,8 +31,10 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("-d", "--detach", action="store_true", help="do not wait for it")
     add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]")
+    add("--detach-keys", metavar="KEYS", help="what to type to leave it running; ctrl-p,ctrl-q")
     add("-i", "--interactive", action="store_true", help="accepted: input is always passed on")
-    add("-t", "--tty", action="store_true", help="a terminal, also where there is none here")
+    add("-t", "--tty", action="store_true",
+        help="a terminal; the default where input and output are one")  # fmt: skip
     add("-T", "--no-tty", action="store_true", help="no terminal")
     add("-u", "--user", metavar="USER[:GROUP]")
     add("-w", "--workdir", metavar="DIR")
@@ -45,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
 def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     """Run the command; 125 if gocker failed, 126 cannot execute, 127 not found."""
     from gocker.cli.execution import Execution
+    from gocker.cli.pipes import Pipes
+    from gocker.cli.run import wants_terminal
     from gocker.state.living import choose, running
     from gocker.state.roots import Roots
 
@@ -58,8 +63,28 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
         except HostError as error:
             raise ContainerError(error.message, hint=error.hint, phase="exec") from None
     request = process(made, arguments, withheld_values(living, withheld))
-    execution = Execution(launcher, living, made, request, detach=arguments.detach)
-    return execution.run()
+    stdio: Console | Pipes = Pipes(detached=arguments.detach)
+    if not arguments.detach and wants_terminal(arguments):
+        stdio = terminal(request, arguments.detach_keys)
+    return Execution(launcher, living, made, request, stdio, detach=arguments.detach).run()
+
+
+def terminal(request: oci.Process, keys: str | None) -> Console:
+    """Let a program have a terminal of the size of ours; return what copies to and from it.
+
+    Raises:
+        UsageError: `keys` are no keys.
+    """
+    from gocker.cli.console import Console
+    from gocker.terminal import DETACH_KEYS, detach_keys, window_size
+
+    request["terminal"] = True
+    size = window_size()
+    if size is not None:
+        request["consoleSize"] = {"height": size[0], "width": size[1]}
+    if not any(item.startswith("TERM=") for item in request.get("env", ())):
+        request["env"] = [*request.get("env", ()), "TERM=xterm"]
+    return Console(detach_keys(DETACH_KEYS if keys is None else keys))
 
 
 def _check(arguments: argparse.Namespace) -> None:

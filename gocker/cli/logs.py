@@ -6,8 +6,9 @@ import argparse
 import os
 import sys
 
-from gocker.cli.options import colour, load, split_files
+from gocker.cli.options import colour
 from gocker.cli.options import parser as new_parser
+from gocker.cli.project import named
 from gocker.errors import HostError, UsageError
 
 TYPE_CHECKING = False
@@ -37,8 +38,7 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     from gocker.state.roots import Roots
     from gocker.state.run import Run, runs
 
-    files, services = split_files(arguments.words)
-    project = load(arguments, files)[0].name
+    project, services = named(arguments, arguments.words)
     with Roots.open(os.environ) as roots:
         found = [Run.load(roots, arguments.run)] if arguments.run else runs(roots, project)
         if not found:

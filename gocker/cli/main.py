@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from gocker.cli import timings
+from gocker.cli import isolation, timings
 from gocker.errors import GockerError, unforeseen
 from gocker.scheduler import signals
 
@@ -21,8 +21,22 @@ COMMANDS = {
     "up": ("up", True, "run a spec's services and jobs until they are done"),
     "run": ("run", True, "run one service with another command"),
     "exec": ("exec", True, "run a program in a running container"),
+    "cp": ("cp", True, "copy files between a container and the host"),
     "demo": ("demo", True, "run the demonstration spec"),
     "down": ("down", True, "stop a project's containers and remove what they left"),
+    "create": ("create", True, "make ready what a spec needs, start nothing"),
+    "start": ("start", True, "start services that were stopped"),
+    "stop": ("stop", False, "stop services"),
+    "restart": ("restart", True, "restart services"),
+    "kill": ("kill", False, "send a signal to services"),
+    "pause": ("pause", False, "freeze services"),
+    "unpause": ("unpause", False, "let paused services go on"),
+    "scale": ("scale", True, "change how many replicas run"),
+    "rm": ("rm", False, "remove what stopped services left"),
+    "wait": ("wait", False, "wait until services are over"),
+    "attach": ("attach", False, "show a running container's output as it comes"),
+    "events": ("events", False, "show what happens in a project"),
+    "ls": ("ls", False, "list projects"),
     "gc": ("gc", True, "remove what dead runs of all projects left"),
     "ps": ("ps", False, "list containers"),
     "logs": ("logs", False, "show containers' output"),
@@ -30,7 +44,12 @@ COMMANDS = {
     "image": ("image", False, "list, pull, push, remove, save and load images"),
     "images": ("image_ls", False, "list images"),
     "config": ("config", False, "print the spec as gocker understands it"),
+    "explain": ("explain", True, "tell what the posture refused, and which key allows it"),
+    "audit": ("audit", False, "check a spec against CIS Docker and Kubernetes restricted"),
     "validate": ("validate", False, "tell everything that is wrong with a spec"),
+    "network": ("network", False, "list, inspect and change a project's networks"),
+    "net": ("net", False, "tell what a container's network is like"),
+    "port": ("port", False, "tell where a container's port is published"),
     "graph": ("graph", False, "draw what waits for what"),
     "schema": ("schema", False, "print the JSON Schema of specs, for editors"),
     "doctor": ("doctor", True, "tell what this host can do and what is missing"),
@@ -43,6 +62,10 @@ _WITH_VALUE = {"-f", "--file", "-p", "--project-name", "--project-directory", "-
 
 # Commands whose last arguments are another program's, with options of its own.
 _WITH_COMMAND = frozenset(("exec", "run"))
+
+
+# Commands that go on in the background without being asked to.
+_BACKGROUND = frozenset(("create", "restart", "scale", "start"))
 
 
 def main() -> NoReturn:
@@ -60,9 +83,44 @@ def run(argv: list[str]) -> int:
 
         become(argv[1:])
     timings.mark("python started")
+    if name in _BACKGROUND or _may_detach(argv):
+        return _detaching(name, argv)
+    return _execute(name, argv)
+
+
+def _may_detach(argv: list[str]) -> bool:
+    """Return whether an option may ask for the background; -d may be among other letters."""
+    return any(
+        "d" in word if word[1:2] != "-" else word.startswith(("--detach", "--wait", "--no-start"))
+        for word in argv if word[:1] == "-"
+    )  # fmt: skip
+
+
+def _detaching(name: str, argv: list[str]) -> int:
+    """Run a command that may want to go on in the background: before its launcher starts."""
+    from importlib import import_module
+
+    command = import_module(f"gocker.cli.{COMMANDS[name][0]}")
+    wants = getattr(command, "wants_detach", None)
+    if wants is None or {"-h", "--help"} & set(argv):
+        return _execute(name, argv)
+    try:
+        timeout_s = wants(command.parser().parse_args(_reordered(argv)))
+    except GockerError as error:
+        _print_error(error)
+        return error.exit_code
+    if timeout_s is None:
+        return _execute(name, argv)
+    from gocker.cli.detach import fork
+
+    return fork(lambda: _execute(name, argv), timeout_s or None)
+
+
+def _execute(name: str, argv: list[str]) -> int:
     module, needs_launcher, _ = COMMANDS[name]
     launcher: Launcher | None = None
     try:
+        isolation.isolate()
         if "GOCKER_FAILPOINTS" in os.environ:
             from gocker import failpoints
 
@@ -71,7 +129,7 @@ def run(argv: list[str]) -> int:
         if needs_launcher and not own & set(argv):
             signals.hold()
             try:
-                launcher = _launcher()
+                launcher = new_launcher()
             finally:
                 signals.release()
         return _call(module, argv, launcher)
@@ -95,7 +153,8 @@ def run(argv: list[str]) -> int:
             launcher.close()
 
 
-def _launcher() -> Launcher:
+def new_launcher() -> Launcher:
+    """Start a launcher; the caller closes it."""
     from gocker.scheduler.spawn import spawn
 
     spawned = spawn()  # it imports while we do

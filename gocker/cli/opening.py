@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from gocker.scheduler.launcher import Launcher
     from gocker.state.roots import Roots
 
+# What `gocker.runtime.landlock` asks for, by the ABI that has it.
+LANDLOCK_PARTS = ((2, "no mounts"), (5, "no ioctl outside of /dev"), (6, "scopes"))
+LANDLOCK_ABI = 6
+
 
 def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
     """Return a new run of the plan; the launcher's answer is still to be read.
@@ -32,7 +36,7 @@ def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
         if plan.network is not None:
             from gocker.scheduler.network import ProjectNetwork
 
-            launcher.network = ProjectNetwork(plan, run.id, launcher)
+            launcher.network = ProjectNetwork(plan, run, launcher)
         ids_fd = _claim_ids(plan, roots)
         ask_launcher(launcher, roots, run, locks=ids_fd)
         for fd in ids_fd:
@@ -90,3 +94,15 @@ def ask_launcher(
         "everywhere": run is None,
     }
     launcher.ask(message, (run.lock_fd, *locks) if run is not None else ())
+
+
+def missing(ready: dict[str, Any], plan: Plan) -> list[tuple[str, str]]:
+    """Return what this host cannot do of the confinement that a plan asks for, in words."""
+    found = []
+    if not ready["read_only"]:
+        found.append(("interpreter", "it could not be started from a read-only mount"))
+    abi = ready["landlock"]
+    if abi < LANDLOCK_ABI and any(made.landlock is not None for made in plan.containers.values()):
+        parts = [part for since, part in LANDLOCK_PARTS if abi < since]
+        found.append(("landlock", f"the kernel has ABI {abi}: not enforced: {', '.join(parts)}"))
+    return found

@@ -8,9 +8,12 @@ import sys
 from functools import partial
 
 from gocker.errors import PlanError, SpecError, UsageError
+from gocker.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from gocker.image.resolve import RootFs
     from gocker.plan.model import Plan
     from gocker.spec.expand import Instance
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
     from gocker.spec.model.service import Container
     from gocker.state.roots import Roots
 
+
+# What `parser` adds that says which spec.
+SPEC_OPTIONS = (
+    "file", "project_name", "project_directory", "profile", "env_file", "strict", "color",
+)  # fmt: skip
 
 # argparse asks gettext for each of its words, 0.2 ms a word, and would mix the user's language
 # with our English.
@@ -42,21 +50,43 @@ class Parser(argparse.ArgumentParser):
         self.formatter_class = argparse.HelpFormatter
         return super().format_help()
 
+    def parse_args(  # type: ignore[override]  # one of its overloads is enough
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse; words may stand between options, too: ``up spec.yaml -d web``."""
+        found, rest = self.parse_known_args(args, namespace)
+        if rest and hasattr(found, "words") and not any(word[:1] == "-" for word in rest):
+            found.words = [*found.words, *rest]
+        elif rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found
+
     def error(self, message: str) -> None:  # type: ignore[override]  # it raises, as the base exits
         """Raise the error instead of printing the usage."""
         raise UsageError(f"{self.prog}: {message}", hint=f"see {self.prog} --help")
 
 
-def parser(name: str, text: str) -> Parser:
-    """Return a parser for the command `name`, with the options all spec commands have."""
+def parser(name: str, text: str, *, short_file: bool = True) -> Parser:
+    """Return a parser for the command `name`, with the options all spec commands have.
+
+    Without `short_file`, ``-f`` is free for the command's own.
+    """
     made = Parser(name, text)
     add = made.add_argument
-    add("-f", "--file", action="append", default=[], metavar="FILE", help="spec file; - is stdin")
+    add(
+        *(("-f",) if short_file else ()),
+        "--file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="spec file; - is stdin",
+    )
     add("-p", "--project-name", metavar="NAME")
     add("--project-directory", metavar="DIR")
     add("--profile", action="append", default=None, metavar="NAME", help="enable a profile")
     add("--env-file", action="append", default=[], metavar="FILE")
     add("--strict", action="store_true", help="keys without effect are errors")
+    add("--trusted-root", metavar="DIR", help="read no file outside of DIR that a spec names")
     add("--color", "--ansi", choices=("auto", "always", "never"), default="auto")
     return made
 
@@ -88,6 +118,10 @@ def load_options(arguments: argparse.Namespace, words: list[str]) -> LoadOptions
     from gocker.spec.load import LoadOptions
 
     files, services = split_files(words)
+    if arguments.trusted_root is not None:
+        from gocker.spec.files import trust
+
+        trust(arguments.trusted_root)
     return LoadOptions(
         files=[*arguments.file, *files],
         project_name=arguments.project_name,
@@ -98,8 +132,16 @@ def load_options(arguments: argparse.Namespace, words: list[str]) -> LoadOptions
     )
 
 
-def load(arguments: argparse.Namespace, words: list[str]) -> tuple[Loaded, Project]:
+def load(
+    arguments: argparse.Namespace, words: list[str],
+    change: Callable[[Loaded], None] | None = None,
+) -> tuple[Loaded, Project]:  # fmt: skip
     """Return the spec that the options and the words name.
+
+    Args:
+        arguments: of the command.
+        words: spec files and services.
+        change: changes the canonical model as the command line wants.
 
     Raises:
         SpecError: with all problems.
@@ -109,6 +151,8 @@ def load(arguments: argparse.Namespace, words: list[str]) -> tuple[Loaded, Proje
     options = load_options(arguments, words)
     try:
         loaded = load_spec(options)
+        if change is not None:
+            change(loaded)
         return loaded, validate(arguments, loaded)
     except SpecError as error:
         from gocker.spec.further import all_problems
@@ -129,7 +173,7 @@ def validate(arguments: argparse.Namespace, loaded: Loaded) -> Project:
 
 def make_plan(
     loaded: Loaded, project: Project, roots: Roots, job: str | None = None,
-    images: dict[str, RootFs] | None = None,
+    images: dict[str, RootFs] | None = None, *, detached: bool = False,
 ) -> Plan:  # fmt: skip
     """Return the plan of a loaded spec on this host.
 
@@ -139,15 +183,17 @@ def make_plan(
         roots: where images and volumes are.
         job: a service that is one here, whatever it is in the spec.
         images: takes what the plan's image references stand for.
+        detached: services live on in the background.
     """
     from gocker.cli.host import host
     from gocker.plan.build import build
 
     _bring_images(project, loaded, roots)
-    inferred, matrices = _instances(loaded, project, job)
+    inferred, matrices = _instances(loaded, project, job, detached=detached)
     try:
         found = host(roots, loaded, {} if images is None else images)
         plan = build(project, inferred, found, loaded.files, matrices, loaded.working_dir)
+        plan = replace(plan, services=loaded.services)
         return plan if plan.network is None else _placed(plan, loaded)
     except PlanError as error:
         if "path" not in error.context:
@@ -191,12 +237,12 @@ def make_outline(loaded: Loaded, project: Project) -> Plan:
 
 
 def _instances(
-    loaded: Loaded, project: Project, job: str | None = None
+    loaded: Loaded, project: Project, job: str | None = None, *, detached: bool = False
 ) -> tuple[dict[str, Role], dict[str, list[Instance]] | None]:
     """Return the roles, and the combinations of services with a matrix."""
     from gocker.spec.model.roles import roles
 
-    inferred = roles(project)
+    inferred = roles(project, detached=detached)
     if job is not None:
         inferred[job] = "job"
     if not any(_has_matrix(it) for it in (*project.services.values(), *project.jobs.values())):

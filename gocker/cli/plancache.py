@@ -45,9 +45,13 @@ _CODE = ("", "cli", "image", "plan", "spec", "spec/model")
 class PlanCache:
     """The entry of one command: `find` it, or `record` a load and `store` its plan."""
 
-    def __init__(self, arguments: argparse.Namespace, files_named: list[str], roots: Roots) -> None:
+    def __init__(
+        self, arguments: argparse.Namespace, files_named: list[str], roots: Roots,
+        *, detached: bool = False,
+    ) -> None:  # fmt: skip
         self._roots = roots
-        self._name = hexdigest(_json(_key(arguments, files_named, roots)).encode())
+        key = [*_key(arguments, files_named, roots), detached]
+        self._name = hexdigest(_json(key).encode())
         self._answers: dict[tuple[str, str], str] = {}
 
     def find(self) -> tuple[Plan, list[str]] | None:
@@ -143,6 +147,7 @@ def _key(arguments: argparse.Namespace, files_named: list[str], roots: Roots) ->
         gocker.__version__, sys.version, _code(), os.uname(), os.geteuid(), os.getegid(),
         arguments.file, arguments.words, files_named, arguments.project_name,
         arguments.project_directory, arguments.profile, arguments.env_file, arguments.strict,
+        arguments.trusted_root,
         os.getcwd(), sorted(os.environ.items()), facts(roots), roots.live,
     ]  # fmt: skip
 

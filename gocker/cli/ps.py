@@ -6,13 +6,17 @@ import argparse
 import os
 import sys
 
-from gocker.cli.options import load
 from gocker.cli.options import parser as new_parser
+from gocker.cli.project import named
+from gocker.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.scheduler.launcher import Launcher
     from gocker.state.containers import ContainerState
+
+
+STATES = {"running", "paused", "restarting", "exited", "failed", "lost"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,17 +36,25 @@ def parser() -> argparse.ArgumentParser:
 def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     """Print the containers."""
     from gocker.report.table import rows_as
-    from gocker.state.containers import containers
+    from gocker.state.containers import LIVING, containers
     from gocker.state.roots import Roots
 
-    project = None if arguments.all_projects else load(arguments, arguments.words)[0].name
+    project: str | None = None
+    services: list[str] = []
+    if not arguments.all_projects:
+        project, services = named(arguments, arguments.words)
+    if unknown := set(arguments.status) - STATES:
+        raise UsageError(f"--status: unknown: {', '.join(sorted(unknown))}",
+                         hint=f"one of {', '.join(sorted(STATES))}")  # fmt: skip
     with Roots.open(os.environ) as roots:
         found = containers(roots, project)
+    if services:
+        found = [item for item in found if {item.service, item.instance} & set(services)]
     wanted = set(arguments.status)
     if wanted:
         found = [item for item in found if item.status in wanted]
     elif not arguments.all:
-        found = [item for item in found if item.status == "running"]
+        found = [item for item in found if item.status in LIVING]
     if arguments.quiet:
         text = "".join(f"{item.id}\n" for item in found)
     elif arguments.services:

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from gocker.plan.model import Plan
     from gocker.report.summary import Summary
     from gocker.scheduler.launcher import Launcher
 
@@ -30,7 +31,10 @@ def parser() -> argparse.ArgumentParser:
     add("--entrypoint", metavar="COMMAND")
     add("--no-deps", action="store_true", help="do not run what it depends on")
     add("--rm", action="store_true", help="accepted: nothing is ever kept")
-    add("-T", "--no-tty", action="store_true", help="accepted: there is no terminal")
+    add("-i", "--interactive", action="store_true", help="accepted: input is always passed on")
+    add("-t", "--tty", action="store_true",
+        help="a terminal; the default where input and output are one")  # fmt: skip
+    add("-T", "--no-tty", action="store_true", help="no terminal")
     add("-q", "--quiet", action="store_true", help="only the program's own output")
     return made
 
@@ -52,14 +56,40 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
         plan = make_plan(loaded, project, roots, job=name)
         stderr = QueueSink(2)
         console = Console(stderr, "none")
+        keyboard = None
+        if os.isatty(0) or wants_terminal(arguments):
+            from gocker.scheduler.keyboard import Keyboard
+
+            keyboard = Keyboard()
+            _size(plan, name)
         stdin = None if os.isatty(0) else 0
         session = Session(
-            plan, roots, launcher, console, stderr, prefix=False, stdin=stdin, only=name
-        )
+            plan, roots, launcher, console, stderr, prefix=False, stdin=stdin, only=name,
+            keyboard=keyboard,
+        )  # fmt: skip
         result = session.execute(Options(exit_code_from=name))
     if not arguments.quiet:
         _explain(session.summary, name)
     return result.exit_code
+
+
+def wants_terminal(arguments: argparse.Namespace) -> bool:
+    """Return whether the program gets a terminal: -t, -T, else whether we have one."""
+    if arguments.tty and arguments.no_tty:
+        raise UsageError("-t and -T contradict each other")
+    return not arguments.no_tty and (bool(arguments.tty) or (os.isatty(0) and os.isatty(1)))
+
+
+def _size(plan: Plan, name: str) -> None:
+    """Let the program's terminal have the size of ours from the beginning."""
+    from gocker.terminal import window_size
+
+    size = window_size()
+    if size is not None:
+        for unit in plan.units.values():
+            if unit.service == name:
+                process = plan.containers[unit.name].config["process"]
+                process["consoleSize"] = {"height": size[0], "width": size[1]}
 
 
 def _explain(summary: Summary, name: str) -> None:
@@ -91,6 +121,9 @@ def _change(model: dict[str, Any], arguments: argparse.Namespace) -> None:
         service["x-gocker"].pop("matrix", None)
     for key in ("replicas", "restart_policy"):
         (service.get("deploy") or {}).pop(key, None)
+    service["tty"] = wants_terminal(arguments)
+    # Typed input goes through a pipe of ours; a pipe or a file is passed as it is.
+    service["stdin_open"] = os.isatty(0) and not service["tty"]
     if arguments.entrypoint is not None:
         import shlex
 

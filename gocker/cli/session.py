@@ -8,7 +8,7 @@ import time
 
 import gocker
 from gocker.cli import timings
-from gocker.cli.opening import ask_launcher, open_run
+from gocker.cli.opening import ask_launcher, missing, open_run
 from gocker.errors import GockerError, HostError
 from gocker.log import RunLog
 from gocker.plan.model import ANONYMOUS
@@ -29,14 +29,18 @@ from gocker.state.view import Glob, View
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from selectors import BaseSelector
     from typing import Any
 
+    from gocker.cli.detach import Report
     from gocker.log import Console
     from gocker.plan.model import Container, Plan
+    from gocker.scheduler.control import Control
+    from gocker.scheduler.keyboard import Keyboard
     from gocker.scheduler.loop import Ended
     from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.network import ProjectNetwork
-    from gocker.scheduler.output import Feed
+    from gocker.scheduler.output import Feed, Streams
     from gocker.state.roots import Roots
     from gocker.state.run import Run
 
@@ -53,6 +57,9 @@ class Session:
         self, plan: Plan, roots: Roots, launcher: Launcher, console: Console, stderr: QueueSink,
         *, prefix: bool = True, timestamps: bool = False, colour: bool = False,
         stdin: int | None = None, only: str | None = None, run: Run | None = None,
+        control: Control | None = None, shown: Callable[[str], bool] | None = None,
+        report: Report | None = None,
+        keyboard: Keyboard | None = None,
     ) -> None:  # fmt: skip
         self.run = run or open_run(plan, roots, launcher)
         self._plan = plan
@@ -65,11 +72,18 @@ class Session:
         self._timestamps = timestamps
         self._colour = colour
         self._stdin = stdin
+        self._keyboard = keyboard
         # The only unit whose output is shown and that may read standard input; None is all.
         self._only = only
+        self._control = control
+        # Which instances' output goes to standard output.
+        self._shown = shown
+        # Who waits for the start of a detached project.
+        self._report = report
         self._sink = QueueSink(1)
         self._width = max((len(name) for name in plan.units), default=0)
         self._index = {name: number for number, name in enumerate(plan.units)}
+        self._secrets = plan.mask
         self.mask = Mask(plan.mask)
         self.owner = artifacts.owner(os.environ)
         # Reports that jobs wrote, below the project, of each instance's last attempt.
@@ -90,9 +104,16 @@ class Session:
         try:
             self._begin(options)
             launchers = self._all_launchers()
-            result = Loop(self._plan, machine, launchers, self, self.run.id).run()
+            result = Loop(
+                self._plan, machine, launchers, self, self.run.id, self._control,
+                detached=options.detached,
+            ).run()  # fmt: skip
             in_order = result.exit_code != HostError.exit_code
         finally:
+            if self._control is not None:
+                self._control.close()
+            if self._keyboard is not None:
+                self._keyboard.close()
             close_all([self._launcher, *self._further])
             if not in_order:
                 leftovers.remove_of_run(self._roots, self.run.id)
@@ -136,6 +157,14 @@ class Session:
         })  # fmt: skip
         for event, fields in self._plan.notes:
             self.record(event, fields)
+        for what, detail in missing(ready, self._plan):
+            self.record("security.missing", {"what": what, "detail": detail})
+        if not options.start:
+            for container in self._plan.containers.values():
+                for item in container.prepare:
+                    # One that gets an image's files is made when it does.
+                    if item.kind == "volume" and not item.copy:
+                        self._volume(item.name)
         try:
             check_limits(self._launcher, self._plan)
             if self._launcher.network is not None:
@@ -153,7 +182,7 @@ class Session:
         assert wanted is not None  # noqa: S101  # the network is this plan's
         for it in wanted.networks:
             self.record("network.created", {
-                "network": it.name, "driver": it.driver, "subnets": list(it.subnets),
+                "network": it.name, "key": it.key, "driver": it.driver, "subnets": list(it.subnets),
                 "internal": it.internal,
             })  # fmt: skip
         for publication, (protocol, host, port, _, target) in zip(
@@ -215,11 +244,26 @@ class Session:
         """Return the writer of a container's output to standard output."""
         if self._only not in (None, instance):
             return None
+        if self._shown is not None and not self._shown(self._plan.units[instance].service):
+            return None
+        if self._keyboard is not None and self._is_terminal(instance):
+            from gocker.scheduler.keyboard import Screen
+
+            return Screen(self._sink.write)
         name = instance if self._prefix else ""
-        colour = self._index[instance] if self._colour else None
+        colour = self._index.setdefault(instance, len(self._index)) if self._colour else None
         return Prefixer(self._sink, name, self._width, colour=colour,
                         timestamps=self._timestamps, clean=self._sink.isatty(),
                         mask=self.mask.data if self.mask else None)  # fmt: skip
+
+    def _is_terminal(self, instance: str) -> bool:
+        return bool(self._plan.containers[instance].config["process"].get("terminal"))
+
+    def typing(self, instance: str, selector: BaseSelector, streams: Streams) -> None:
+        """Let our keyboard write to the container it is for."""
+        if self._keyboard is not None and instance == self._only:
+            self._keyboard.open(selector, streams.input_fd, streams.end_stdin,
+                                terminal=self._is_terminal(instance))  # fmt: skip
 
     def prepare(self, container: Container, container_id: str) -> dict[str, str]:
         """Make a container's directories; return those of its anonymous volumes by source."""
@@ -230,7 +274,7 @@ class Session:
                 if not os.path.lexists(item.path):
                     os.makedirs(item.path, 0o755)
             elif item.kind == "volume":
-                if self._volume(item.name, item.path) and item.copy:
+                if self._volume(item.name) and item.copy:
                     _copy_up(container, item.copy, item.path)
             else:
                 path = leftovers.container_path(self._roots, f"{container_id}-V{number}")
@@ -240,21 +284,38 @@ class Session:
                 anonymous[ANONYMOUS + item.path] = path
         return anonymous
 
-    def _volume(self, name: str, path: str) -> bool:
+    def _volume(self, name: str) -> bool:
         project = self._plan.project
         from gocker.state import volumes
 
         volume, made = volumes.create(self._roots, project, name.removeprefix(f"{project}_"))
         if made:
             self.record("volume.created", {"volume": name, "path": volume.path})
-        if path != volume.path:
-            os.makedirs(path, 0o755, exist_ok=True)  # a subpath, checked by the plan
         return made
 
     @property
     def sinks(self) -> tuple[QueueSink, ...]:
         """Return the writers to standard output and standard error."""
         return (self._sink, self._stderr)
+
+    def began(self, loop: Loop) -> None:
+        """Tell whoever waits for the start, when it is decided."""
+        if self._report is not None:
+            assert self._control is not None  # noqa: S101  # who is reported to can ask
+            self._report.begin(loop, self, self._control.operations)
+
+    def detach(self) -> None:
+        """Go on without the terminal: nobody reads what is written there."""
+        self._console.mute()
+        for sink in self.sinks:
+            sink.flush()
+
+    def adopted(self, plan: Plan) -> None:
+        """Go on with another plan."""
+        self._plan = plan
+        self._plan_due = time.monotonic()
+        self._secrets = tuple(sorted({*self._secrets, *plan.mask}))
+        self.mask = Mask(self._secrets)
 
     def collect(
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
@@ -273,7 +334,7 @@ class Session:
     def _copy_artifacts(
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
     ) -> None:
-        wanted = self._plan.containers[ended.instance].artifacts
+        wanted = ended.made.artifacts
         if wanted is None:
             return
         patterns = list(wanted.reports)
@@ -296,12 +357,14 @@ class Session:
 
     def _view(self, ended: Ended) -> View:
         """Return where a container's files are; of the host's own root only what it wrote."""
-        made = self._plan.containers[ended.instance]
-        is_host = self._plan.units[ended.instance].image.startswith("host:")
+        made = ended.made
+        is_host = ended.image.startswith("host:")
         mounts: dict[str, str | None] = {item["path"]: None for item in (*made.files, *made.grants)}
         for mount in made.config["mounts"]:
             source = mount.get("source", "")
             source = ended.anonymous.get(source, source)
+            if "subpath" in mount:
+                source = f"{source}/{mount['subpath']}"
             mounts[mount["destination"]] = source if mount.get("type") == "bind" else None
         layers = (ended.upper,) if is_host else (ended.upper, *made.lower)
         return View(layers, mounts, frozenset(path for path, _ in made.hidden))

@@ -7,24 +7,31 @@ import os
 import sys
 from functools import partial
 
-from gocker.cli import timings
+from gocker.cli import detach, timings
 from gocker.cli.options import add_run_options, colour, load, make_plan, say, split_files
 from gocker.cli.options import parser as new_parser
-from gocker.errors import HostError
+from gocker.errors import HostError, UsageError
 from gocker.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gocker.cli.options import Parser
     from gocker.cli.reports import Wanted
     from gocker.cli.session import Session
     from gocker.image.resolve import RootFs
     from gocker.plan.model import Plan
     from gocker.scheduler.launcher import Launcher
     from gocker.scheduler.messages import Result
+    from gocker.spec.load import Loaded
+    from gocker.state.control import Channel
+    from gocker.state.locks import Lock
     from gocker.state.roots import Roots
     from gocker.state.run import Run
+
+
+_MOST_REPLICAS = 1000
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,6 +40,8 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("words", nargs="*", metavar="FILE|SERVICE", help="spec files and services to run")
     add_run_options(made)
+    add_project_options(made)
+    add_reconcile_options(made)
     add("--parallel", type=int, metavar="N", help="jobs at once; default: the CPUs")
     add("--max-time", type=_duration, metavar="TIME", help="limit of the whole run, as 30m")
     add("--fail-fast", action="store_true", default=None, help="stop at the first failed job")
@@ -48,6 +57,44 @@ def parser() -> argparse.ArgumentParser:
     add("--format", choices=("table", "json", "jsonl"), default="table",
         help="of the summary; json and jsonl go to standard output")  # fmt: skip
     return made
+
+
+def add_project_options(made: Parser) -> None:
+    """Add the options of commands that leave a project running."""
+    add = made.add_argument
+    add("-d", "--detach", action="store_true", help="go on in the background")
+    add("--wait", action="store_true",
+        help="in the background, once everything is running or healthy")  # fmt: skip
+    add("--wait-timeout", type=_seconds, metavar="SECONDS", help="how long --wait waits")
+    add("--attach", action="append", default=[], metavar="SERVICE", help="show only its output")
+    add("--no-attach", action="append", default=[], metavar="SERVICE",
+        help="do not show its output")  # fmt: skip
+    add("--attach-dependencies", action="store_true",
+        help="show the output of what the named services need, too")  # fmt: skip
+
+
+def add_reconcile_options(made: Parser) -> None:
+    """Add the options about containers that are there already."""
+    add = made.add_argument
+    add("--force-recreate", action="store_true", help="make containers anew that do not differ")
+    add("--no-recreate", action="store_true", help="leave containers that differ as they are")
+    add("--always-recreate-deps", action="store_true", help="make what is needed anew, too")
+    add("-V", "--renew-anon-volumes", action="store_true",
+        help="make containers with anonymous volumes anew")  # fmt: skip
+    add("--remove-orphans", action="store_true", help="end services that left the spec")
+    add("--no-deps", action="store_true", help="not what the named services depend on")
+    add("--no-start", action="store_true", help="make everything ready, start nothing")
+    add("--scale", action="append", default=[], metavar="SERVICE=N", help="how many replicas")
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
 
 
 def _report(word: str) -> Wanted:
@@ -69,13 +116,14 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     """Run the spec; return the exit code of docs/errors.md."""
     from gocker.state.roots import Roots
 
+    _check(arguments)
     try:
         roots = Roots.open(os.environ)
     except HostError:
         load(arguments, arguments.words)  # what is wrong with the spec is said first
         raise
     with roots:
-        plan, warnings, keep = _plan(arguments, roots)
+        plan, warnings, keep = _plan(arguments, roots, detached=detach.is_forked())
         for warning in warnings:
             say(f"gocker: {warning}")
         code = run_plan(arguments, plan, roots, launcher)
@@ -86,40 +134,106 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
 
 
 def _plan(
-    arguments: argparse.Namespace, roots: Roots
+    arguments: argparse.Namespace, roots: Roots, *, detached: bool = False
 ) -> tuple[Plan, list[str], Callable[[], object]]:
     """Return the plan, warnings to show, and what keeps it for the next start, to call later."""
     images: dict[str, RootFs] = {}
     cache = None
-    if not arguments.no_cache and os.environ.get("GOCKER_NO_CACHE", "") in ("", "0"):
+    changed = arguments.scale or arguments.no_deps
+    refused = arguments.no_cache or os.environ.get("GOCKER_NO_CACHE", "") not in ("", "0")
+    if not changed and not refused:
         from gocker.cli.plancache import PlanCache
 
-        cache = PlanCache(arguments, split_files(arguments.words)[0], roots)
+        files = split_files(arguments.words)[0]
+        cache = PlanCache(arguments, files, roots, detached=detached)
         found = cache.find()
         timings.mark("plan cache read")
         if found is not None:
             return *found, bool
         cache.record()
-    loaded, project = load(arguments, arguments.words)
+    change = partial(change_model, arguments) if changed else None
+    loaded, project = load(arguments, arguments.words, change)
     timings.mark("spec loaded")
-    plan = make_plan(loaded, project, roots, images=images)
+    plan = make_plan(loaded, project, roots, images=images, detached=detached)
     timings.mark("plan made")
     if cache is None:
         return plan, loaded.warnings, bool
     return plan, loaded.warnings, partial(cache.store, plan, project, loaded.warnings, images)
 
 
+def wants_detach(arguments: argparse.Namespace) -> float | None:
+    """Return how long to wait for the start in the background, 0 for ever; None: foreground."""
+    if arguments.detach or arguments.wait or arguments.no_start:
+        return float(arguments.wait_timeout or 0.0)
+    return None
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse options that contradict each other, as docker compose does."""
+    background = arguments.detach or arguments.wait
+    aborts = ("abort_on_container_exit", "abort_on_container_failure", "exit_code_from", "report")
+    for name in (*aborts, "attach", "no_attach", "attach_dependencies"):
+        if background and getattr(arguments, name):
+            option = "-d" if arguments.detach else "--wait"
+            raise UsageError(f"--{name.replace('_', '-')} and {option} contradict each other")
+    if arguments.wait_timeout is not None and not arguments.wait:
+        raise UsageError("--wait-timeout needs --wait")
+    if arguments.no_start and (arguments.wait or arguments.abort_on_container_exit):
+        raise UsageError("--no-start starts nothing to wait for")
+
+
+def change_model(arguments: argparse.Namespace, loaded: Loaded) -> None:
+    """Change the canonical model as --scale and --no-deps say.
+
+    Raises:
+        UsageError: no such service, or no such number.
+    """
+    services = loaded.model.get("services", {})
+    for word in arguments.scale:
+        name, _, count = word.partition("=")
+        if name not in services:
+            raise UsageError(f"--scale {word}: no such service: {name!r}")
+        if not count.isdecimal() or int(count) > _MOST_REPLICAS:
+            raise UsageError(f"--scale {word}: SERVICE=N, N at most {_MOST_REPLICAS}")
+        services[name]["scale"] = int(count)
+        if services[name].get("deploy"):
+            services[name]["deploy"]["replicas"] = int(count)
+    named = split_files(arguments.words)[1]
+    if arguments.no_deps and named:
+        for section in ("services", "jobs"):
+            known = loaded.model.get(section) or {}
+            for name in [name for name in known if name not in named]:
+                del known[name]
+            for service in known.values():
+                service.pop("depends_on", None)
+
+
 def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: Launcher) -> int:
     """Run a plan with the command's options and show its summary."""
+    from gocker.cli.holding import ask_or
     from gocker.cli.opening import open_run
-    from gocker.state.run import project_lock
 
     if arguments.keep is not None:
         plan = replace(plan, keep=arguments.keep)
-    with project_lock(roots, plan.project):
+
+    def living(channel: Channel) -> int:
+        from gocker.cli.join import join
+
+        own = plan
+        detached = channel.ask_for("hello")["detached"]
+        if detached != detach.is_forked():
+            own = _plan(arguments, roots, detached=detached)[0]
+        return join(arguments, own, roots, channel, split_files(arguments.words)[1])
+
+    def dead(_: Lock) -> tuple[Session, Result]:
         run = open_run(plan, roots, launcher)
         timings.mark("run created")
-        session, result = _session(arguments, plan, roots, launcher, run)
+        return _session(arguments, plan, roots, launcher, run)
+
+    outcome = ask_or(roots, plan.project, living, dead)
+    if isinstance(outcome, int):
+        return outcome
+    session, result = outcome
     if arguments.report:
         from gocker.cli import reports
 
@@ -136,6 +250,7 @@ def _session(
     from gocker.cli.session import Session
     from gocker.log import Console
     from gocker.report.output import QueueSink
+    from gocker.scheduler.control import open_control
     from gocker.scheduler.messages import Options
 
     width = max((len(name) for name in plan.units), default=0)
@@ -151,13 +266,31 @@ def _session(
         abort_on_container_exit=arguments.abort_on_container_exit,
         abort_on_container_failure=arguments.abort_on_container_failure,
         stop_grace_s=arguments.timeout,
+        detached=detach.is_forked(),
+        start=not arguments.no_start,
     )
     session = Session(
         plan, roots, launcher, console, stderr,
         prefix=not arguments.no_log_prefix, timestamps=arguments.timestamps,
-        colour=colour(arguments, 1), run=run,
+        colour=colour(arguments, 1), run=run, control=open_control(roots, plan.project),
+        shown=_shown(arguments, plan),
+        report=detach.Report("ready" if arguments.wait else "decided")
+        if detach.is_forked() else None,
     )  # fmt: skip
     return session, session.execute(options)
+
+
+def _shown(arguments: argparse.Namespace, plan: Plan) -> Callable[[str], bool] | None:
+    """Return whether to show an instance's output; None shows all."""
+    if detach.is_forked():
+        return lambda _: False
+    services = split_files(arguments.words)[1]
+    chosen = arguments.attach or arguments.no_attach
+    if not chosen and (not services or arguments.attach_dependencies):
+        return None
+    from gocker.cli.join import shown
+
+    return shown(arguments, plan, services if chosen or services else []).__contains__
 
 
 def _summarise(arguments: argparse.Namespace, summary: object) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import struct
 
-from gocker.errors import ConfigError
 from gocker.linux.libc import PTR, failed, syscall
 from gocker.linux.process import PR_SET_NO_NEW_PRIVS, prctl
 
@@ -46,17 +45,27 @@ _capset = syscall("capset", PTR, PTR)
 
 
 def mask(names: Iterable[str]) -> int:
-    """Return the capabilities as bits.
-
-    Raises:
-        ConfigError: for a name that is unknown.
-    """
+    """Return the capabilities as bits; a name that is unknown has none (see `unknown`)."""
     bits = 0
     for name in names:
-        if name not in NUMBERS:
-            raise ConfigError(f"unknown capability {name!r}", phase="capabilities")
-        bits |= 1 << NUMBERS[name]
+        if name in NUMBERS:
+            bits |= 1 << NUMBERS[name]
     return bits
+
+
+def unknown(capabilities: oci.Capabilities, held: int = -1) -> list[str]:
+    """Return the names that nothing is done for: config.md wants a warning for each.
+
+    `held`: what this process can give, as bits; -1 for everything.
+    """
+    sets: tuple[list[str], ...] = tuple(capabilities.values())  # type: ignore[arg-type]  # lists
+    names = dict.fromkeys(name for each in sets for name in each or ())
+    return [name for name in names if name not in NUMBERS or not held >> NUMBERS[name] & 1]
+
+
+def is_held(name: str) -> bool:
+    """Return whether this process had a capability when it started."""
+    return bool(HELD >> NUMBERS[name] & 1)
 
 
 def _last() -> int:
@@ -65,8 +74,15 @@ def _last() -> int:
         return int(file.read())
 
 
+def _held() -> int:
+    """Return the permitted set (proc_pid_status(5))."""
+    with open("/proc/self/status", "rb") as file:
+        return int(file.read().partition(b"\nCapPrm:")[2].split(maxsplit=1)[0], 16)
+
+
 # Read before any container: its procfs is not the host's.
 _LAST = _last()
+HELD = _held()
 
 
 def add_drop_bounding(calls: Calls, capabilities: oci.Capabilities) -> None:
@@ -74,9 +90,6 @@ def add_drop_bounding(calls: Calls, capabilities: oci.Capabilities) -> None:
 
     The permitted set is kept over the change of user. Capabilities newer than this module are
     dropped too.
-
-    Raises:
-        ConfigError: for a name that is unknown.
     """
     keep = mask(capabilities.get("bounding", ()))
     for number in range(_LAST + 1):
@@ -85,17 +98,16 @@ def add_drop_bounding(calls: Calls, capabilities: oci.Capabilities) -> None:
     calls.add("prctl", _PR_SET_KEEPCAPS, 1, phase=_PHASE)
 
 
-def add_apply(calls: Calls, capabilities: oci.Capabilities) -> None:
+def add_apply(calls: Calls, capabilities: oci.Capabilities, held: int = -1) -> None:
     """Add calls that set the other four sets, to be made after the user changed.
 
-    Raises:
-        ConfigError: for a name that is unknown.
+    `held`: what can be given at all, as bits; -1 leaves the judgement to the kernel.
     """
-    ambient = mask(capabilities.get("ambient", ()))
+    ambient = mask(capabilities.get("ambient", ())) & held
     calls.add("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, phase=_PHASE)
-    effective = mask(capabilities.get("effective", ()))
-    permitted = mask(capabilities.get("permitted", ()))
-    inheritable = mask(capabilities.get("inheritable", ()))
+    effective = mask(capabilities.get("effective", ())) & held
+    permitted = mask(capabilities.get("permitted", ())) & held
+    inheritable = mask(capabilities.get("inheritable", ())) & held
     # struct __user_cap_data_struct; version 3 takes two, the low 32 capabilities first.
     words = [
         bits >> shift & _WORD for shift in (0, 32) for bits in (effective, permitted, inheritable)

@@ -43,6 +43,8 @@ _COMMON_NUMBERS = {
     "close_range": 436,
     "openat2": 437,
     "mount_setattr": 442,
+    "landlock_create_ruleset": 444,
+    "landlock_add_rule": 445,
 }
 
 

@@ -52,6 +52,9 @@ def _network(path: str, network: Network) -> Iterator[Found]:
     if driver not in _DRIVERS:
         yield f"{path}.driver", f"unknown driver {driver!r}", "bridge, none, host or macvlan"
         return
+    if network.external:
+        remedy = "services of one spec can share a network; between projects publish a port"
+        yield f"{path}.external", "not built yet: networks between projects", remedy
     if not (network.enable_ipv4 or network.enable_ipv6):
         yield path, "enable_ipv4 and enable_ipv6 are both off: no address is left", None
     for option, message, hint in options.problems(network):

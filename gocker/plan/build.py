@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 
 from gocker.errors import GockerError, PlanError
-from gocker.plan import posture
-from gocker.plan.container import container, image, no_new_privileges, seccomp_unconfined
+from gocker.plan import security
+from gocker.plan.container import container, image
 from gocker.plan.graph import order_units
 from gocker.plan.instances import instances, matrix_groups
 from gocker.plan.model import (
@@ -21,7 +21,7 @@ from gocker.plan.model import (
     Unit,
 )
 from gocker.plan.resources import limits, reservation
-from gocker.spec.model.roles import network_mode, uses_networks
+from gocker.spec.model.roles import uses_networks
 from gocker.values import replace
 
 TYPE_CHECKING = False
@@ -88,7 +88,8 @@ def build(
             unit = _unit(service, name, instance, role, names, host.rootfs(image(service)))
             known = limits(found.config["linux"]["resources"])
             units[instance] = replace(unit, limits=known, matrix=groups.get(name))
-            notes += _relaxed(service, name, instance, project)
+            if instance == items[0].name:
+                notes += _relaxed(found, name, instance)
     top = project.x_gocker
     capacity = None
     if top is not None and top.admission == "reserve":
@@ -310,26 +311,10 @@ def stop_signal(name: str | None) -> int:
     raise PlanError(f"unknown stop_signal {name!r}", hint="a name as SIGTERM, or a number 1..64")
 
 
-def _relaxed(
-    service: Service, name: str, instance: str, project: Project
-) -> list[tuple[str, dict[str, Any]]]:
-    """Return a note for everything that weakens the default confinement."""
-    found: list[tuple[str, str, str]] = []
-    if service.cap_add:
-        default = " ".join(cap.removeprefix("CAP_") for cap in posture.DEFAULT_CAPS)
-        found.append(("cap_add", " ".join(service.cap_add), default))
-    if not no_new_privileges(service):
-        found.append(("no_new_privileges", "false", "true"))
-    if seccomp_unconfined(service):
-        found.append(("seccomp", "unconfined", "gocker's allow-list"))
-    if network_mode(service, project) == "host":
-        found.append(("network_mode", "host", "a network namespace of its own"))
-    if service.devices:
-        found.append(("devices", " ".join(device.source for device in service.devices), "none"))
-    if service.pids_limit == -1:
-        found.append(("pids_limit", "-1", str(posture.PIDS_LIMIT)))
-    unit = {"service": name, "instance": instance}
-    return [
-        ("security.relaxed", {**unit, "what": what, "value": value, "default": default})
-        for what, value, default in found
-    ]
+def _relaxed(made: Container, name: str, instance: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the note about a service that is confined less than by default; one at most."""
+    weaker = security.relaxed(made)
+    if not weaker:
+        return []
+    fields = {"service": name, "instance": instance, "profile": made.profile, "weaker": weaker}
+    return [("security.relaxed", fields)]

@@ -36,7 +36,7 @@ def config(container: Container, name: str, directory: str) -> oci.Config:
             f"user {user['username']!r} is looked up in the container, which OCI cannot express",
             hint="write numbers: user: UID:GID",
         )
-    mounts = list(container.config.get("mounts", []))
+    mounts = [_plain(entry) for entry in container.config.get("mounts", [])]
     mounts += [_hide(path, mode) for path, mode in container.hidden]
     mounts += [
         _file(file, f"{directory}/files/{number}", readonly=number >= len(container.files))
@@ -52,6 +52,15 @@ def config(container: Container, name: str, directory: str) -> oci.Config:
     }
 
 
+def _plain(entry: oci.Mount) -> oci.Mount:
+    """Say a mount in OCI's words alone."""
+    if "subpath" not in entry:
+        return entry
+    made: oci.Mount = {**entry, "source": f"{entry['source']}/{entry['subpath']}"}
+    del made["subpath"]
+    return made
+
+
 def files(container: Container) -> list[oci.File]:
     """Return the generated files, then the secrets and configs."""
     return [*container.files, *container.grants]
@@ -62,7 +71,9 @@ def mount_command(container: Container, directory: str) -> str:
     lower = ":".join(path.replace("\\", "\\\\").replace(":", "\\:") for path in container.lower)
     layers = directory.replace("\\", "\\\\").replace(",", "\\,")
     options = f"lowerdir={lower},upperdir={layers}/upper,workdir={layers}/work"
-    words = ["mount", "-t", "overlay", "overlay", "-o", f"nodev,{options}", f"{directory}/rootfs"]
+    nosuid = "nosuid," if container.config["process"].get("noNewPrivileges") else ""
+    options = f"{nosuid}nodev,{options}"
+    words = ["mount", "-t", "overlay", "overlay", "-o", options, f"{directory}/rootfs"]
     return shlex.join(words)
 
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from gocker.errors import PlanError
 from gocker.image.resolve import HIDDEN_MODES
-from gocker.plan import files, posture, userns
-from gocker.plan.model import Container
+from gocker.plan import files, posture, profiles, userns
+from gocker.plan.model import Container, Landlock
 from gocker.plan.resources import device_number, resources
 from gocker.spec.model.roles import network_mode
 from gocker.values import dataclass, field
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gocker import oci
     from gocker.image.resolve import RootFs
     from gocker.network.model import Attachment, NetworkPlan
+    from gocker.plan.profiles import Profile
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 
@@ -62,19 +63,26 @@ def container(
     Raises:
         PlanError: what is wrong with the service and cannot be seen in the spec alone.
     """
+    profile = profiles.profile_of(service, project)
     root = host.rootfs(image(service))
+    profiles.check(service, profile, service.user or root.user)
     own_user = userns.is_auto(service, project)
     hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
     ids = userns.mappings(userns.wanted_range(project.name)) if own_user else None
     mounts, prepare = files.mounts(service, project, host.volumes_root, root, idmap=own_user)
     config: oci.Config = {
         "ociVersion": OCI_VERSION,
-        "root": {"path": "rootfs", "readonly": service.read_only},
+        "root": {"path": "rootfs", "readonly": service.read_only or profile.read_only},
         "hostname": hostname,
-        "process": _process(service, root, hostname, host, variables or {}),
+        "process": _process(service, root, hostname, host, variables or {}, profile),
         "mounts": mounts,
         "linux": _linux(
-            service, host, ids, job=job, network=_network_of(service, project, attachment)
+            service,
+            host,
+            profile,
+            ids,
+            job=job,
+            network=_network_of(service, project, attachment),
         ),
     }
     if service.domainname:
@@ -92,6 +100,9 @@ def container(
         init=bool(service.init),
         attach=service.attach,
         prepare=tuple(prepare),
+        profile=profile.name,
+        landlock=_landlock(service, config, profile),
+        stdin_open=service.stdin_open,
         network=attachment,
         root=tuple(root.root),
     )  # fmt: skip
@@ -120,21 +131,27 @@ def image(service: Service) -> str:
 
 
 def _process(
-    service: Service, root: RootFs, hostname: str, host: Host, variables: Mapping[str, str]
-) -> oci.Process:
+    service: Service, root: RootFs, hostname: str, host: Host, variables: Mapping[str, str],
+    profile: Profile,
+) -> oci.Process:  # fmt: skip
     user = _user(service, root.user)
+    env = _environment(service, root, hostname, variables)
+    if service.tty and not any(item.startswith("TERM=") for item in env):
+        env.append("TERM=xterm")
     is_root = user.get("uid") == 0 or user.get("username", "").split(":")[0] == "root"
     process: oci.Process = {
         "args": _args(service, root),
         "cwd": service.working_dir or root.working_dir,
         "user": user,
-        "env": _environment(service, root, hostname, variables),
+        "env": env,
         "rlimits": _rlimits(service, host),
-        "capabilities": capabilities(service, host, uid_is_root=is_root),
-        "noNewPrivileges": no_new_privileges(service),
-        "oomScoreAdj": posture.OOM_SCORE_ADJ if service.oom_score_adj is None
+        "capabilities": capabilities(service, host, profile, uid_is_root=is_root),
+        "noNewPrivileges": no_new_privileges(service, profile),
+        "oomScoreAdj": profile.oom_score_adj if service.oom_score_adj is None
         else service.oom_score_adj,
     }  # fmt: skip
+    if service.tty:
+        process["terminal"] = True
     return process
 
 
@@ -158,9 +175,13 @@ def _user(service: Service, default: str) -> oci.User:
     wanted = service.user or default
     user, _, group = (wanted or "0").partition(":")
     numeric = user.isdecimal() and (group.isdecimal() or not group)
-    if not wanted or (numeric and group and not service.group_add):
+    if not service.group_add and (not wanted or (numeric and group)):
         return {"uid": int(user), "gid": int(group or 0), "umask": posture.UMASK}
-    name = " ".join([wanted, *service.group_add])
+    names = [wanted or "0", *service.group_add]
+    for each in names:
+        if not each or any(character.isspace() for character in each):
+            raise PlanError(f"user or group {each!r} is empty or has white space")
+    name = " ".join(names)
     return {"username": name, "umask": posture.UMASK}
 
 
@@ -195,10 +216,14 @@ def _unlimited(value: int) -> int:
     return (1 << 64) - 1 if value == -1 else value  # RLIM_INFINITY, as OCI writes it
 
 
-def capabilities(service: Service, host: Host, *, uid_is_root: bool) -> oci.Capabilities:
+def capabilities(
+    service: Service, host: Host, profile: Profile, *, uid_is_root: bool
+) -> oci.Capabilities:
     """Return the five sets, without what this host does not have either."""
     try:
-        sets = posture.capabilities(service.cap_add, service.cap_drop, uid_is_root=uid_is_root)
+        sets = posture.capabilities(
+            service.cap_add, service.cap_drop, uid_is_root=uid_is_root, default=profile.caps
+        )
     except ValueError as error:
         raise PlanError(str(error)) from error
     missing = {
@@ -218,11 +243,13 @@ def capabilities(service: Service, host: Host, *, uid_is_root: bool) -> oci.Capa
     return sets
 
 
-def no_new_privileges(service: Service) -> bool:
-    """Return whether setuid programs are without effect; the default is yes."""
-    return not any(
-        option.replace("=", ":") == "no-new-privileges:false" for option in service.security_opt
-    )
+def no_new_privileges(service: Service, profile: Profile) -> bool:
+    """Return whether setuid programs are without effect."""
+    options = [option.replace("=", ":") for option in service.security_opt]
+    if "no-new-privileges:false" in options:
+        return False
+    asked = "no-new-privileges" in options or "no-new-privileges:true" in options
+    return asked or profile.no_new_privileges
 
 
 def seccomp_unconfined(service: Service) -> bool:
@@ -238,8 +265,8 @@ _seccomp = lru_cache(posture.default_seccomp)
 
 
 @lru_cache
-def _masked_paths(cpus: int) -> list[str]:
-    return [*posture.MASKED_PATHS, *posture.thermal_throttle_paths(cpus)]
+def _masked_paths(masked: tuple[str, ...], cpus: int) -> list[str]:
+    return [*masked, *posture.thermal_throttle_paths(cpus)]
 
 
 @lru_cache
@@ -250,14 +277,20 @@ def _default_sysctl(ipv6: bool, own_user: bool) -> dict[str, str]:
 
 
 def _linux(
-    service: Service, host: Host, ids: list[oci.IDMapping] | None, *, job: bool, network: str
+    service: Service,
+    host: Host,
+    profile: Profile,
+    ids: list[oci.IDMapping] | None,
+    *,
+    job: bool,
+    network: str,
 ) -> oci.Linux:
     kinds = ["mount", "uts", "ipc", "pid", "cgroup", *(["network"] if network != "host" else [])]
     linux: oci.Linux = {
         "namespaces": [{"type": kind} for kind in kinds],
-        "resources": resources(service, job=job),
+        "resources": resources(service, profile.pids_job if job else profile.pids),
         "rootfsPropagation": "private",
-        "maskedPaths": _masked_paths(host.cpus),
+        "maskedPaths": _masked_paths(profile.masked, host.cpus),
         "readonlyPaths": _READONLY_PATHS,
     }
     if ids is not None:
@@ -267,8 +300,10 @@ def _linux(
     if sysctl:
         linux["sysctl"] = sysctl
     if not seccomp_unconfined(service):
-        added = frozenset(capabilities(service, host, uid_is_root=True).get("bounding", ()))
-        linux["seccomp"] = _seccomp(added)
+        sets = capabilities(service, host, profile, uid_is_root=True)
+        linux["seccomp"] = _seccomp(
+            frozenset(sets.get("bounding", ())), None, profile.seccomp_extra
+        )
     if service.devices:
         linux["devices"] = [_device(device) for device in service.devices]
         linux["resources"]["devices"] += [
@@ -276,6 +311,27 @@ def _linux(
             for device, node in zip(service.devices, linux["devices"], strict=True)
         ]
     return linux
+
+
+def _landlock(service: Service, config: oci.Config, profile: Profile) -> Landlock | None:
+    """Return the limits by landlock(7); None where they would stand in a service's way.
+
+    A container may have SYS_ADMIN to mount, which no ruleset lets it. Scopes are for what is
+    shared: a command of `exec` is a domain of its own, to which they would apply, too.
+    """
+    wanted = service.x_gocker.landlock if service.x_gocker is not None else None
+    bounding = config["process"].get("capabilities", {}).get("bounding", ())
+    if "CAP_SYS_ADMIN" in bounding or (wanted is not None and wanted.off):
+        return None
+    if wanted is None and not profile.landlock:
+        return None
+    own = {entry["type"] for entry in config["linux"]["namespaces"] if "path" not in entry}
+    scopes = {"network": "abstract", "pid": "signal"}
+    return Landlock(
+        scopes=tuple(scope for kind, scope in scopes.items() if kind not in own),
+        tcp_bind=wanted.tcp_bind if wanted is not None else None,
+        tcp_connect=wanted.tcp_connect if wanted is not None else None,
+    )
 
 
 def _sysctl(service: Service, host: Host, network: str, *, own_user: bool) -> dict[str, str]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from gocker.errors import PlanError
 from gocker.plan import posture
 from gocker.plan.model import ANONYMOUS, Prepare
+from gocker.spec.files import FileProblem, read
 from gocker.values import replace
 
 TYPE_CHECKING = False
@@ -100,7 +101,7 @@ def _tmpfs(entry: str) -> oci.Mount:
 def _volume(mount: Mount, project: Project, volumes_root: str) -> tuple[oci.Mount, Prepare | None]:
     if mount.type == "tmpfs":
         return _tmpfs_volume(mount), None
-    mode = ["ro", "rro"] if mount.read_only else ["rw"]
+    mode = ["ro", "rro"] if mount.read_only else []
     bind = mount.bind
     recursive = "rbind"
     propagation = "rprivate"
@@ -117,10 +118,14 @@ def _volume(mount: Mount, project: Project, volumes_root: str) -> tuple[oci.Moun
             prepare = Prepare("bind", source)
     else:
         source, prepare = _named(mount, project, volumes_root)
-    options = [recursive, propagation, "nosuid", "nodev", *mode]
+    below = ["rnosuid", "rnodev"] if recursive == "rbind" else []
+    options = [recursive, propagation, "nosuid", "nodev", *below, *mode]
     entry: oci.Mount = {
         "destination": mount.target, "type": "bind", "source": source, "options": options,
     }  # fmt: skip
+    subpath = _subpath(mount)
+    if subpath:
+        entry["subpath"] = subpath
     return entry, prepare
 
 
@@ -147,12 +152,15 @@ def _named(mount: Mount, project: Project, volumes_root: str) -> tuple[str, Prep
             f"volume {name!r} is external and does not exist",
             hint="remove `external`, or create it with a spec that owns it",
         )
-    if mount.volume is not None and mount.volume.subpath:
-        subpath = mount.volume.subpath
-        if ".." in subpath.split("/") or subpath.startswith("/"):
-            raise PlanError(f"volume {name!r}: subpath {subpath!r} leaves the volume")
-        path = f"{path}/{subpath}"
     return path, Prepare("volume", path, name)
+
+
+def _subpath(mount: Mount) -> str:
+    """Return the directory in the volume; the runtime finds it without leaving the volume."""
+    subpath = mount.volume.subpath if mount.volume is not None else None
+    if subpath and (".." in subpath.split("/") or subpath.startswith("/")):
+        raise PlanError(f"volume {mount.source!r}: subpath {subpath!r} leaves the volume")
+    return subpath or ""
 
 
 def generated(
@@ -258,8 +266,6 @@ def _content(  # one source is set: the model has seen to it
             raise PlanError(f"{kind} {name!r}: the variable {variable!r} is not set")
         return environ[variable]
     try:
-        fd = os.open(file or "", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(fd, "rb") as stream:
-            return os.fsdecode(stream.read(MAX_GRANTS + 1))
-    except OSError as error:
-        raise PlanError(f"{kind} {name!r}: cannot read {file!r}: {error.strerror}") from error
+        return os.fsdecode(read(file or "", MAX_GRANTS))
+    except FileProblem as error:
+        raise PlanError(f"{kind} {name!r}: cannot read {file!r}: {error}") from error

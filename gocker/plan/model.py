@@ -156,6 +156,39 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
+class Landlock:
+    """Limits by landlock(7). `scopes`: ``abstract`` and ``signal``; ports None are all ports.
+
+    `log`: denials are audit records also after the program executed others.
+    """
+
+    scopes: tuple[str, ...] = ()
+    tcp_bind: tuple[int, ...] | None = None
+    tcp_connect: tuple[int, ...] | None = None
+    log: bool = False
+
+    def wire(self) -> oci.Landlock:
+        """Return it as the launcher takes it."""
+        found: oci.Landlock = {"scopes": [*self.scopes]}
+        if self.tcp_bind is not None:
+            found["tcp_bind"] = [*self.tcp_bind]
+        if self.tcp_connect is not None:
+            found["tcp_connect"] = [*self.tcp_connect]
+        if self.log:
+            found["log"] = True
+        return found
+
+    def for_exec(self) -> dict[str, oci.Landlock]:
+        """Return the part of a request that confines a further process: where something is shared.
+
+        It would be in a domain of its own, and so could not look at the container's processes
+        (ptrace(2), most of /proc/PID); where the wall is to the outside, it has to stand.
+        """
+        ports = self.tcp_bind is not None or self.tcp_connect is not None
+        return {"landlock": self.wire()} if self.scopes or ports else {}
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """How to make a unit's container, without what differs per attempt.
 
@@ -176,8 +209,13 @@ class Container:
     attach: bool = True
     prepare: tuple[Prepare, ...] = ()
     artifacts: Artifacts | None = None
+    # Name of its security profile: `gocker.plan.profiles`.
+    profile: str = "default"
+    landlock: Landlock | None = None
     root: tuple[int, ...] = ()
     network: Attachment | None = None
+    # Whether standard input stays open, for those who attach.
+    stdin_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,3 +250,5 @@ class Plan:
     notes: tuple[tuple[str, dict[str, Any]], ...] = ()
     # None: the project uses no networks.
     network: NetworkPlan | None = None
+    # All services of the spec, also those that the plan leaves out: others are orphans.
+    services: tuple[str, ...] = ()

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "ALL_CAPS", "CAPABILITY_NUMBERS", "DEFAULT_CAPS", "DEVICE_RULES", "MASKED_PATHS",
-    "OOM_SCORE_ADJ", "PIDS_LIMIT", "PIDS_LIMIT_JOB", "READONLY_PATHS", "SHM_SIZE", "SYSCTL",
-    "SYSCTL_IPV6", "UMASK", "capabilities", "capability", "default_mounts", "default_rlimits",
-    "default_seccomp", "thermal_throttle_paths",
+    "ALL_CAPS", "CAPABILITY_NUMBERS", "DEFAULT_CAPS", "DEVICE_RULES", "DOCKER_CAPS",
+    "DOCKER_MASKED_PATHS", "MASKED_PATHS", "OOM_SCORE_ADJ", "PIDS_LIMIT", "PIDS_LIMIT_JOB",
+    "READONLY_PATHS", "SHM_SIZE", "SYSCTL", "SYSCTL_IPV6", "UMASK", "capabilities", "capability",
+    "default_mounts", "default_rlimits", "default_seccomp", "thermal_throttle_paths",
 ]  # fmt: skip
 
 # In the order of their numbers, from 0. include/uapi/linux/capability.h, through Linux 5.9.
@@ -38,11 +38,20 @@ DEFAULT_CAPS = (
     "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
 )  # fmt: skip
 
-# Docker's, then what else tells of the host or steers it.
-MASKED_PATHS = (
+DOCKER_CAPS = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+    "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SYS_CHROOT",
+    "CAP_MKNOD", "CAP_AUDIT_WRITE", "CAP_SETFCAP",
+)  # fmt: skip
+
+DOCKER_MASKED_PATHS = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
     "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
     "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+)  # fmt: skip
+# Docker's, then what else tells of the host or steers it.
+MASKED_PATHS = (
+    *DOCKER_MASKED_PATHS,
     "/proc/config.gz", "/proc/kallsyms", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount",
     "/proc/kpageflags", "/proc/mtrr", "/proc/pagetypeinfo", "/proc/slabinfo",
     "/proc/sysrq-trigger", "/proc/vmallocinfo", "/sys/fs/bpf", "/sys/kernel/debug",
@@ -102,9 +111,12 @@ def capability(name: str) -> str:
 
 
 def capabilities(
-    cap_add: Iterable[str], cap_drop: Iterable[str], *, uid_is_root: bool
-) -> oci.Capabilities:
+    cap_add: Iterable[str], cap_drop: Iterable[str], *, uid_is_root: bool,
+    default: Iterable[str] = DEFAULT_CAPS,
+) -> oci.Capabilities:  # fmt: skip
     """Return the five sets for a service's `cap_add` and `cap_drop` (names or ``ALL``).
+
+    `default`: what a service has that names none.
 
     A name in both is added, unless ``ALL`` is added: then it is dropped (as in Docker). A user
     other than root gets what `cap_add` names, through the ambient set, and nothing else; the
@@ -119,7 +131,7 @@ def capabilities(
         raise ValueError("cap_add and cap_drop both name 'ALL'")
     if add == everything:
         add -= drop
-    bounding = add | (set(DEFAULT_CAPS) - drop)
+    bounding = add | (set(default) - drop)
     held = _by_number(bounding if uid_is_root else add)
     ambient = [] if uid_is_root else held
     return {

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 _PERIOD_US = 100_000
 
 
-def resources(service: Service, *, job: bool) -> oci.Resources:
-    """Return the OCI resources; what neither the spec nor our default limits is absent."""
+def resources(service: Service, default_pids: int) -> oci.Resources:
+    """Return the OCI resources; what neither the spec nor our default limits is absent.
+
+    `default_pids`: most tasks of a service that does not say; 0 is no limit.
+    """
     found: oci.Resources = {"devices": list(posture.DEVICE_RULES)}
     memory = _memory(service)
     if memory:
@@ -34,7 +37,7 @@ def resources(service: Service, *, job: bool) -> oci.Resources:
     cpu = _cpu(service)
     if cpu:
         found["cpu"] = cpu
-    pids = _pids(service, job=job)
+    pids = _pids(service, default_pids)
     if pids > 0:
         found["pids"] = {"limit": pids}
     if service.blkio_config is not None:
@@ -113,12 +116,12 @@ def _cpu(service: Service) -> oci.Cpu:
     return found
 
 
-def _pids(service: Service, *, job: bool) -> int:
+def _pids(service: Service, default: int) -> int:
     limit = service.pids_limit or None  # 0 is Compose's word for not set
     if limit is None:
         limit = int(_deploy_limit(service, "pids") or 0) or None
     if limit is None:
-        return posture.PIDS_LIMIT_JOB if job else posture.PIDS_LIMIT
+        return default
     return limit
 
 

@@ -120,11 +120,14 @@ _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 _INT = 0xFFFFFFFF
 
 
-def default_seccomp(caps: Collection[str], machine: str | None = None) -> oci.Seccomp:
+def default_seccomp(
+    caps: Collection[str], machine: str | None = None, extra: Collection[str] = ()
+) -> oci.Seccomp:
     """Return the default profile for a container with these capabilities (``CAP_...``).
 
     Args:
         caps: the bounding set; each capability opens the calls that are of no use without it.
+        extra: calls to allow whatever the capabilities are.
         machine: as uname(2) says, None for this one; only its own architecture is listed.
 
     Raises:
@@ -135,10 +138,11 @@ def default_seccomp(caps: Collection[str], machine: str | None = None) -> oci.Se
         raise HostError(
             f"no seccomp profile for {machine!r}", hint="set security_opt: [seccomp=unconfined]"
         )
-    allowed = [*ALLOWED]
+    allowed = [*ALLOWED, *extra]
     refused: list[str] = []
     for holders, names in GUARDED:
         (allowed if set(holders) & set(caps) else refused).extend(names.split())
+    refused = [name for name in refused if name not in extra]
     if "CAP_SYS_ADMIN" in caps:
         allowed += ["clone", "clone3"]
     rules = [_allow(allowed), _refuse(refused)]

@@ -134,8 +134,9 @@ _SAY: dict[str, Callable[[Record], Saying]] = {
     "security.relaxed": lambda r: (
         "warning",
         "relaxed",
-        f"{r['what']}: {r['value']} (default: {r['default']})",
+        ", ".join(dict.fromkeys(item["because"] for item in r["weaker"])),
     ),
+    "security.missing": lambda r: ("warning", "missing", f"{r['what']}: {r['detail']}"),
     "volume.created": lambda r: ("debug", "volume", f"{r['volume']}: {r['path']}"),
     "container.started": lambda r: (
         "info",
@@ -172,6 +173,10 @@ _SAY: dict[str, Callable[[Record], Saying]] = {
     ),
     "job.retry": lambda r: ("info", "retry", f"in {duration(r['delay_s'])}"),
     "job.skipped": lambda r: ("warning", "skipped", f"because of {r['because']}"),
+    "container.paused": lambda _: ("info", "paused", ""),
+    "container.unpaused": lambda _: ("info", "unpaused", ""),
+    "run.requested": lambda r: ("info", "request", f"{r['request']} {' '.join(r['units'])}"),
+    "run.detached": lambda r: ("debug", "detached", f"pid {r['process.pid']}"),
     "run.interrupted": lambda r: ("warning", "stopping", r["signal"]),
     "run.finished": _run_finished,
 }

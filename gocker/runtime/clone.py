@@ -103,7 +103,8 @@ def _between(setup: Setup, flags: int, cgroup_fd: int | None, write_fd: int) -> 
         os.write(write_fd, str(pid).encode())
     except BaseException as error:  # whatever it is must reach the launcher
         init.report(setup, error)
-    os._exit(init.FAILED_EXIT_CODE)
+    finally:
+        os._exit(init.FAILED_EXIT_CODE)
 
 
 class InPidNamespace:

@@ -142,7 +142,9 @@ class Container:
     def kill(self) -> None:
         """Kill every process of the container."""
         self.send_signal(signal.SIGKILL)
-        if not self.namespaces & process.CLONE_NEWPID:
+        if self.namespaces & process.CLONE_NEWPID:
+            self.cgroup.thaw()
+        else:
             self.cgroup.kill()
 
     def wait(self) -> tuple[int | None, int | None]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import ENOENT
 
-from gocker.errors import ConfigError
+from gocker.errors import ConfigError, SyscallError
 from gocker.linux import mount as m
 from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, open_or_make, openat2
 from gocker.runtime import userns
@@ -37,58 +38,115 @@ DEV_LINKS = (
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
-def make(root_fd: int, devices: list[oci.Device]) -> None:
-    """Make the default device nodes, the configured ones, and the links."""
+def make(root_fd: int, config: oci.Config, *, nodes: bool = True) -> None:
+    """Make the default device nodes, the configured ones, and the links.
+
+    Nothing in a /dev that is bound from elsewhere: it has what it has. `nodes`: False if
+    they are there already.
+
+    Raises:
+        ConfigError: a device that cannot be.
+    """
+    devices: list[oci.Device] = config.get("linux", {}).get("devices") or []
+    if nodes:
+        for device in devices:
+            if not device["path"].startswith("/dev/"):
+                _make_node(root_fd, device, device["path"])
+    if is_bound(config):
+        return
     dev = _open_dev(root_fd)
     try:
-        make_nodes(dev, devices)
-        _make_links(dev)
+        if nodes:
+            make_nodes(dev, devices)
+        for name, target in DEV_LINKS:
+            try:
+                os.symlink(target, name, dir_fd=dev)
+            except FileExistsError:
+                if is_own(config):
+                    raise
     finally:
         os.close(dev)
 
 
-def make_links(root_fd: int) -> None:
-    """Make the links alone, in a /dev whose nodes are there."""
-    dev = _open_dev(root_fd)
-    try:
-        _make_links(dev)
-    finally:
-        os.close(dev)
+def is_own(config: oci.Config) -> bool:
+    """Return whether /dev is a tmpfs of the container's own."""
+    return any(
+        entry.get("type") == "tmpfs" and entry["destination"].rstrip("/") == "/dev"
+        for entry in config.get("mounts", ())
+    )
+
+
+def is_bound(config: oci.Config) -> bool:
+    """Return whether /dev is a bind mount."""
+    return any(
+        entry["destination"].rstrip("/") == "/dev" and entry.get("type") in ("bind", "none", "")
+        for entry in config.get("mounts", ())
+    )
 
 
 def _open_dev(root_fd: int) -> int:
+    """Return /dev itself: no link leads to it (CVE-2026-41579)."""
     flags = os.O_PATH | os.O_DIRECTORY
-    return openat2(root_fd, "/dev", flags, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
-
-
-def _make_links(dev: int) -> None:
-    for name, target in DEV_LINKS:
-        os.symlink(target, name, dir_fd=dev)
+    resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
+    try:
+        return openat2(root_fd, "/dev", flags, resolve)
+    except SyscallError as error:
+        if error.errno != ENOENT:
+            raise ConfigError(
+                "'/dev' in the rootfs is not a plain directory",
+                hint="an image must not replace it by a link or a file",
+                phase="devices",
+            ) from error
+    os.close(open_or_make(root_fd, "/dev", directory=True))
+    return openat2(root_fd, "/dev", flags, resolve)
 
 
 def make_nodes(dev: int, devices: list[oci.Device]) -> None:
-    """Make the nodes with the ids as they are written."""
+    """Make the nodes of /dev with the ids as they are written."""
+    named = {device["path"] for device in devices}
     for name, major, minor in DEFAULT_DEVICES:
-        os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
+        if f"/dev/{name}" not in named:
+            number = os.makedev(major, minor)
+            try:
+                os.mknod(name, stat.S_IFCHR | 0o666, number, dir_fd=dev)
+            except FileExistsError:
+                _check_there(dev, name, f"/dev/{name}", stat.S_IFCHR, number)
     for device in devices:
-        _make_node(dev, device)
+        if device["path"].startswith("/dev/"):
+            _make_node(dev, device, device["path"].removeprefix("/dev/"))
 
 
-def _make_node(dev: int, device: oci.Device) -> None:
-    relative = device["path"].removeprefix("/dev/")
-    if relative == device["path"] or relative in (name for name, _, _ in DEFAULT_DEVICES):
-        if relative == device["path"]:
-            raise ConfigError(f"device {relative!r} is not below /dev", phase="devices")
-        return
-    parent, _, name = relative.rpartition("/")
-    parent_fd = open_or_make(dev, parent, directory=True) if parent else os.dup(dev)
+def _make_node(top: int, device: oci.Device, path: str) -> None:
+    kind = _KINDS.get(device["type"])
+    if kind is None or not path.strip("/") or (kind != stat.S_IFIFO and "major" not in device):
+        raise ConfigError(
+            f"device {device['path']!r}: of type {device['type']!r} without a number",
+            hint="type c, b, u with major and minor, or p",
+            phase="devices",
+        )
+    parent, _, name = path.rstrip("/").rpartition("/")
+    parent_fd = open_or_make(top, parent, directory=True) if parent else os.dup(top)
     try:
-        mode = _KINDS[device["type"]] | device.get("fileMode", 0o666)
+        mode = kind | device.get("fileMode", 0o666)
         number = os.makedev(device.get("major", 0), device.get("minor", 0))
-        os.mknod(name, mode, number, dir_fd=parent_fd)
-        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent_fd)
+        try:
+            os.mknod(name, mode, number, dir_fd=parent_fd)
+        except FileExistsError:
+            _check_there(parent_fd, name, device["path"], kind, number)
+        os.chown(name, device.get("uid", 0), device.get("gid", 0), dir_fd=parent_fd,
+                 follow_symlinks=False)  # fmt: skip
     finally:
         os.close(parent_fd)
+
+
+def _check_there(at: int, name: str, path: str, kind: int, number: int) -> None:
+    """Accept what is there already only if it is that very device (config-linux.md)."""
+    info = os.stat(name, dir_fd=at, follow_symlinks=False)
+    if stat.S_IFMT(info.st_mode) != kind or (kind != stat.S_IFIFO and info.st_rdev != number):
+        raise ConfigError(
+            f"device {path!r}: something else is there", phase="devices",
+            hint="remove it from the image, or mount a tmpfs on /dev",
+        )  # fmt: skip
 
 
 def new_dev(
@@ -103,7 +161,7 @@ def new_dev(
         ConfigError: an owner that is not mapped.
     """
     data = [item.partition("=")[::2] for item in options.data.split(",") if item]
-    fd = m.new_mount("tmpfs", (("source", "tmpfs"), *data), options.bind_attributes)
+    fd = m.new_mount("tmpfs", (("source", "tmpfs"), *data), options.bind_set)
     make_nodes(fd, devices)
     _shift(fd, ".", uids, gids)
     for directory, names, files, at in os.fwalk(".", dir_fd=fd):

@@ -9,7 +9,7 @@ from gocker.errors import HostError
 from gocker.linux import netlink
 from gocker.linux.netlink import Netlink
 from gocker.linux.nftables import Nftables
-from gocker.runtime import netrules, netspace, sysctl
+from gocker.runtime import addresses, netrules, netspace, sysctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,22 +119,79 @@ class Endpoints:
         inside.send(netlink.rename(index, endpoint["interface"]))
         return index
 
-    def connect(self, message: Message) -> None:
-        """Connect a running container to one more network."""
-        container = self._containers[message["key"]]
+    def connect(self, message: Message) -> tuple[str, dict[str, Any]]:
+        """Connect a running container to one more network; return its key and endpoint.
+
+        Raises:
+            HostError: if it or the network is not there, or the address is taken.
+        """
+        key = self._key(message["unit"])
+        name = message["network"]
+        network, container = self._networks.get(name), self._containers[key]
+        if network is None:
+            known = ", ".join(self._networks)
+            raise HostError(f"this project has no network {name!r}", hint=f"there are: {known}")
+        if name in container.ports:
+            raise HostError(f"{message['unit']!r} is connected to {name!r} already")
+        endpoint = {
+            "network": name,
+            "interface": f"eth{container.next_index - _FIRST_IN_CONTAINER}",
+            "mac": ":".join(["02", *(f"{byte:02x}" for byte in os.urandom(5))]),
+            "addresses": self._free(network, message.get("addresses") or []),
+            "gateways": [],
+        }
         with netspace.On(container.fd, self._home):
             inside = Netlink()
             try:
-                self._connect(container, message["endpoint"], inside)
+                self._connect(container, endpoint, inside)
             finally:
                 inside.close()
+        return key, endpoint
 
-    def disconnect(self, message: Message) -> None:
-        """Take a running container off a network."""
-        ports = self._containers[message["key"]].ports
-        port, mac, addresses = ports.pop(message["network"])
-        self._netlink.send(netlink.delete_link(port))
-        self._rules.run(netrules.guard_elements("delete", port, mac, addresses))
+    def disconnect(self, message: Message) -> str:
+        """Take a running container off a network; return its key.
+
+        Raises:
+            HostError: if it is not on it.
+        """
+        key = self._key(message["unit"])
+        found = self._containers[key].ports.pop(message["network"], None)
+        if found is None:
+            raise HostError(f"{message['unit']!r} is not connected to {message['network']!r}")
+        self._netlink.send(netlink.delete_link(found[0]))
+        self._rules.run(netrules.guard_elements("delete", *found))
+        return key
+
+    def show(self) -> list[dict[str, Any]]:
+        """Return what each container has."""
+        return [
+            {"unit": key.rpartition("/")[0], "network": network, "port": port, "mac": mac,
+             "addresses": addresses}
+            for key, container in self._containers.items()
+            for network, (port, mac, addresses) in container.ports.items()
+        ]  # fmt: skip
+
+    def _key(self, unit: str) -> str:
+        """Return the key of a unit's container, the newest one."""
+        found = [key for key in self._containers if key.rpartition("/")[0] == unit]
+        if not found:
+            raise HostError(f"{unit!r} has no network of this project, or does not run")
+        return found[-1]
+
+    def _free(self, network: dict[str, Any], wanted: list[str]) -> list[str]:
+        """Return an address of each of a network's subnets: those that are wanted, or free ones.
+
+        Raises:
+            HostError: if there is none, or one that is wanted is taken.
+        """
+        taken = {it.partition("/")[0] for it in (*network["gateways"], *network["reserved"])}
+        taken |= {it for shown in self.show() for it in shown["addresses"]}
+        found = []
+        for subnet in network["subnets"]:
+            mine = [it for it in wanted if (":" in it) == (":" in subnet)]
+            address = addresses.choose(subnet, taken, mine[0] if mine else None)
+            found.append(f"{address}/{subnet.partition('/')[2]}")
+        return found
 
     def detach(self, message: Message) -> None:
         """Forget a container: its namespace goes when the kernel finds no process in it."""

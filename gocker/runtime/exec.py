@@ -19,7 +19,7 @@ from errno import ESRCH
 from gocker.errors import SyscallError
 from gocker.linux import process
 from gocker.linux.calls import Calls
-from gocker.runtime import descendants, init, program, userns
+from gocker.runtime import descendants, init, program, terminal, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class Execution:
         timeout_s: after it `time_out` is to be called, which kills the process with everything
             that it started: it gets a cgroup of its own below the container's for that.
         detach: whether it outlives this process.
+        landlock: limits by landlock(7), or None.
+        console_fd: with ``spec.terminal``, a socket to which the new terminal's master is sent;
+            `stdio` is not used then.
+        first_fd: the first descriptor that the program does not get.
         orphan: whether it is given to the container's PID 1 at once; `pid` is another process's
             then, which ends with 0 when that is done.
 
@@ -58,6 +62,8 @@ class Execution:
     def __init__(
         self, spec: oci.Process, target: Target, stdio: list[int], *,
         timeout_s: float | None = None, detach: bool = False, orphan: bool = False,
+        console_fd: int = -1, first_fd: int = 3,
+        landlock: oci.Landlock | None = None,
     ) -> None:  # fmt: skip
         target.refuse_paused()
         self.detach = detach or orphan
@@ -71,6 +77,8 @@ class Execution:
         try:
             entry = _Entry(spec, target, stdio, status_fd, self.group)
             entry.detach, entry.orphan = self.detach, orphan
+            entry.console_fd, entry.first_fd = console_fd, first_fd
+            entry.landlock = landlock
             try:
                 self.pid, self.pidfd = _clone(entry, target, self.group)
             finally:
@@ -152,8 +160,8 @@ class _Entry:
     """What the child needs, looked up before it is made: on the host, as the caller."""
 
     __slots__ = (
-        "detach", "join_fds", "orphan", "parent_fd", "rlimits", "spec", "status_fd", "stdio",
-        "target",
+        "console_fd", "detach", "first_fd", "join_fds", "landlock", "orphan", "parent_fd",
+        "rlimits", "spec", "status_fd", "stdio", "target",
     )  # fmt: skip
 
     def __init__(
@@ -165,6 +173,8 @@ class _Entry:
         self.stdio = stdio
         self.status_fd = status_fd
         self.detach = self.orphan = False
+        self.landlock: oci.Landlock | None = None
+        self.console_fd, self.first_fd = -1, 3
         self.join_fds = [] if target.cgroup.dir_fd() is not None else [*target.cgroup.fds()]
         if group is not None and group.dir_fd() is None:
             self.join_fds += group.fds()
@@ -244,16 +254,27 @@ def _run(entry: _Entry) -> None:
         _join(entry)
         if entry.orphan:
             _become_orphan()
+        if entry.console_fd >= 0:
+            phase = "terminal"
+            root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            terminal.open_in(root_fd, entry.console_fd, entry.spec, console=False)
+            os.close(root_fd)
         phase = "process"
         calls = Calls()
-        program.finish(calls, entry.spec, entry.target.seccomp, keep_fd=entry.status_fd,
-                       pdeathsig=not entry.detach, make_cwd=False)  # fmt: skip
+        program.finish(
+            calls, entry.spec, entry.target.seccomp, keep_fd=entry.status_fd,
+            first_fd=entry.first_fd, pdeathsig=not entry.detach, make_cwd=False,
+            confine=entry.landlock,
+        )  # fmt: skip
         failure = calls.run()
     except BaseException as error:  # whatever it is must reach the caller
         failure = error
-    if failure is not None:
-        os.write(entry.status_fd, json.dumps(init.explain(failure, phase), default=str).encode())
-    os._exit(init.FAILED_EXIT_CODE)
+    try:
+        if failure is not None:
+            told = json.dumps(init.explain(failure, phase), default=str)
+            os.write(entry.status_fd, told.encode())
+    finally:  # or this copy of the launcher would go on as one
+        os._exit(init.FAILED_EXIT_CODE)
 
 
 def _leave_client(entry: _Entry) -> None:
@@ -267,8 +288,8 @@ def _leave_client(entry: _Entry) -> None:
     os.setsid()
     for target, fd in enumerate(entry.stdio):
         os.dup2(fd, target, inheritable=True)
-    keep = sorted({*entry.join_fds, entry.status_fd, entry.target.pidfd})
-    for first, last in itertools.pairwise([2, *keep, 0x80000000]):
+    keep = {*entry.join_fds, entry.status_fd, entry.target.pidfd, entry.console_fd} - {-1}
+    for first, last in itertools.pairwise([entry.first_fd - 1, *sorted(keep), 0x80000000]):
         process.close_range(first + 1, last - 1)
     try:
         process.new_session_keyring()

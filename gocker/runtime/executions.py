@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gocker.cgroup.group import Cgroup
     from gocker.runtime.container import Container
+    from gocker.runtime.copies import Copies
     from gocker.wire import Message
 
 
@@ -42,6 +43,7 @@ class Executions:
         self._executions: dict[str, Execution] = {}
         # Cgroups of executions that have ended while something of theirs had not.
         self._stale: list[Cgroup] = []
+        self._copies: Copies | None = None
         self._watch = watch
         self._unwatch = unwatch
         self._emit = emit
@@ -67,13 +69,17 @@ class Executions:
         for execution in self._executions.values():
             execution.client_gone()
 
+    def target(self, container_id: str) -> Target | None:
+        """Return a container that was joined, or None."""
+        return self._targets.get(container_id)
+
     # -- requests ------------------------------------------------------------------------------
 
     def join(self, message: Message, _: list[int]) -> None:
         """Look a container up that was started by another process, for `exec`.
 
         ``id``, ``pid``, ``start_time``, ``cgroups_path``; ``seccomp``: the profile as in OCI, or
-        ``seccomp_program``: base64 and flags.
+        ``seccomp_program``: base64 and flags. ``copies``: it is for ``copy``, so it may be paused.
         """
         compiled: tuple[bytes, int] | None = None
         if "seccomp_program" in message:
@@ -82,8 +88,13 @@ class Executions:
         elif message.get("seccomp") is not None:
             compiled = seccomp.program(message["seccomp"])
         target = Target.find(
-            message["id"], message["pid"], message["start_time"], message["cgroups_path"], compiled
-        )
+            message["id"], message["pid"], message["start_time"], message["cgroups_path"],
+            compiled, paused=message.get("copies", False),
+        )  # fmt: skip
+        if message.get("copies"):
+            from gocker.runtime.copies import Copies  # most launchers never need it
+
+            self._copies = Copies(self, self._watch, self._unwatch, self._emit)
         prepare.forget_imports()
         before = self._targets.pop(target.id, None)
         if before is not None:
@@ -91,12 +102,18 @@ class Executions:
         self._targets[target.id] = target
         self._emit("joined", id=target.id)
 
+    def copy(self, message: Message, fds: list[int]) -> None:
+        """See `gocker.runtime.copies`."""
+        if self._copies is None:
+            raise ContainerError("no container was joined for copies", phase="cp")
+        self._copies.copy(message, fds)
+
     def exec(self, message: Message, fds: list[int]) -> None:
         """Execute a process in a container; its ``exec_exited`` always comes.
 
-        ``exec_id``, ``id``, ``process``, ``timeout_s``; with ``report`` also ``exec_started``,
-        once the program was executed. ``orphan``: it is left to the container, and
-        ``exec_started`` is all that is told.
+        ``exec_id``, ``id``, ``process``, ``timeout_s``, ``landlock``; with ``report`` also
+        ``exec_started``, once the program was executed. ``orphan``: it is left to the
+        container, and ``exec_started`` is all that is told.
         """
         container = self._containers.get(message["id"])
         target = self._targets.get(message["id"]) if container is None else Target.own(container)
@@ -104,9 +121,12 @@ class Executions:
             raise ContainerError(f"container {message['id']} is not running", phase="exec")
         self._remove_stale()
         exec_id = message["exec_id"]
+        is_terminal = message["process"].get("terminal", False)
         execution = Execution(
-            message["process"], target, fds,
+            message["process"], target, [] if is_terminal else fds,
             timeout_s=message.get("timeout_s"), orphan=message.get("orphan", False),
+            landlock=message.get("landlock"),
+            console_fd=fds[0] if is_terminal else -1,
         )  # fmt: skip
         self._executions[exec_id] = execution
         self._watch(execution.pidfd, lambda: self._exited(exec_id))

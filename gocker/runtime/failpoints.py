@@ -75,11 +75,13 @@ def _spoil(calls: Calls, name: str, fault: Fault, add: Any, phase: str) -> None:
         number = numbers(os.uname().machine)[name]
         # Strict mode is not to be had once a filter is there: this death is by SIGSYS.
         answer = _RET_KILL_PROCESS if fault.kind == "kill" else _RET_ERRNO | fault.errno
+        # The status pipe is written, too: only the one byte for a cgroup's file is meant.
         program = b"".join(
             struct.pack("=HBBI", *instruction)
             for instruction in (
                 (_LOAD, 0, 0, 0),  # struct seccomp_data: the number comes first
-                (_JUMP_IF_EQUAL, 0, 1, number),
+                (_JUMP_IF_EQUAL, 0, 3 if name == "write" else 1, number),
+                *(((_LOAD, 0, 0, 32), (_JUMP_IF_EQUAL, 0, 1, 1)) if name == "write" else ()),
                 (_RETURN, 0, 0, answer),
                 (_RETURN, 0, 0, _RET_ALLOW),
             )

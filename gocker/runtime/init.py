@@ -18,14 +18,27 @@ from errno import EINVAL
 
 from gocker.errors import (
     CannotExecute,
+    ConfigError,
     ContainerError,
     GockerError,
     InternalError,
     SyscallError,
 )
-from gocker.linux import mount, process
+from gocker.linux import capability, mount, process, procfs
 from gocker.linux.calls import Calls
-from gocker.runtime import devices, namespaces, program, reaper, rootfs, sources, userns
+from gocker.runtime import (
+    attributes,
+    devices,
+    mounts,
+    namespaces,
+    program,
+    reaper,
+    rootfs,
+    sources,
+    sysctls,
+    terminal,
+    userns,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +46,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker import oci
+    from gocker.runtime.mounts import CgroupMount
     from gocker.runtime.namespaces import Namespaces
     from gocker.runtime.userns import User
 
@@ -45,16 +59,17 @@ class Setup:
     """What the launcher hands to the first process, all of it made before clone3."""
 
     __slots__ = (
-        "cgroup_mounts", "config", "files", "first_fd", "grants", "init", "inside", "join_fds",
-        "launcher_pidfd", "namespaces", "new_keyring", "pdeathsig", "phase", "ready", "root_fd",
-        "root_target", "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees", "user",
+        "cgroup_mounts", "config", "console_fd", "files", "first_fd", "fresh", "grants",
+        "host_mount_fd", "init", "inside", "join_fds", "landlock", "launcher_pidfd",
+        "namespaces", "new_keyring", "pdeathsig", "phase", "ready", "root_fd", "root_target",
+        "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees", "user",
     )  # fmt: skip
 
     def __init__(  # one record of the facts, built in one place
         self, *, config: oci.Config, root_fd: int, scratch: str, spaces: Namespaces,
         user: User | None, join_fds: list[int], cgroup_mounts: list[tuple[str, str]],
         stdio: list[int], launcher_pidfd: int, seccomp: tuple[bytes, int] | None, init: bool,
-        files: list[oci.File], grants: list[oci.File],
+        files: list[oci.File], grants: list[oci.File], landlock: oci.Landlock | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         # A detached mount to be the root, or -1 for the directory root.path.
@@ -64,7 +79,7 @@ class Setup:
         self.namespaces = spaces.new
         self.user = user
         self.join_fds = join_fds
-        self.cgroup_mounts = cgroup_mounts
+        self.cgroup_mounts: list[CgroupMount] = [*cgroup_mounts]
         self.stdio = stdio
         self.status_fd = -1
         self.launcher_pidfd = launcher_pidfd
@@ -72,7 +87,11 @@ class Setup:
         self.init = init
         self.files = files
         self.grants = grants
+        self.landlock = landlock
         self.trees: dict[int, int] = {}
+        self.fresh: frozenset[str] = frozenset()
+        # The host's mount namespace, where the launcher has one of its own.
+        self.host_mount_fd = -1
         self.phase = ""
         # What differs for a container that nobody watches over: see runtime/oci.
         self.inside: tuple[Callable[[Setup], None], ...] = INSIDE
@@ -81,6 +100,8 @@ class Setup:
         self.first_fd = 3
         self.pdeathsig = True
         self.new_keyring = True
+        # A socket to send a terminal's master through, or -1.
+        self.console_fd = -1
 
 
 def _session(setup: Setup) -> None:
@@ -110,10 +131,22 @@ def _namespaces(setup: Setup) -> None:
 
 def _hostname(setup: Setup) -> None:
     config = setup.config
+    if setup.spaces.entered & process.CLONE_NEWUTS == 0:
+        _refuse_names(config)
     if config.get("hostname"):
         process.sethostname(config["hostname"])
     if config.get("domainname"):
         process.setdomainname(config["domainname"])
+
+
+def _refuse_names(config: oci.Config) -> None:
+    for key in ("hostname", "domainname"):
+        if config.get(key):
+            raise ConfigError(
+                f"{key} {config[key]!r} would change the host: the container has no uts "
+                "namespace of its own",
+                phase="hostname",
+            )
 
 
 def _loopback(setup: Setup) -> None:
@@ -139,7 +172,10 @@ def _root(setup: Setup) -> None:
 
 
 def _mounts(setup: Setup) -> None:
-    rootfs.mount_all(setup.root_fd, setup.config, setup.cgroup_mounts, setup.trees)
+    setup.fresh = mounts.mount_all(
+        setup.root_fd, setup.config, setup.cgroup_mounts, setup.trees,
+        attributes.check_label(setup.config.get("linux", {})),
+    )  # fmt: skip
 
 
 def _files(setup: Setup) -> None:
@@ -148,23 +184,28 @@ def _files(setup: Setup) -> None:
 
 
 def _devices(setup: Setup) -> None:
-    if setup.user is None:
-        devices.make(setup.root_fd, setup.config.get("linux", {}).get("devices", []))
-    else:
-        devices.make_links(setup.root_fd)
+    devices.make(setup.root_fd, setup.config, nodes=setup.user is None)
+
+
+def _terminal(setup: Setup) -> None:
+    if setup.console_fd >= 0 and setup.config["process"].get("terminal"):
+        process_ = setup.config["process"]
+        # With `init: true` the program leads a session of its own, which is then to have it.
+        terminal.open_in(setup.root_fd, setup.console_fd, process_, console=True,
+                         control=not setup.init)  # fmt: skip
 
 
 def _sysctl(setup: Setup) -> None:
-    rootfs.write_sysctls(setup.root_fd, setup.config.get("linux", {}).get("sysctl", {}))
+    wanted = setup.config.get("linux", {}).get("sysctl") or {}
+    sysctls.check(wanted, setup.spaces)
+    rootfs.write_sysctls(wanted)
 
 
 def _oom_score_adj(setup: Setup) -> None:
     """Set it while the host's procfs is in sight (proc(5))."""
     value = setup.config["process"].get("oomScoreAdj")
     if value is not None:
-        fd = os.open("/proc/thread-self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(fd, str(value).encode())
-        os.close(fd)
+        procfs.write("thread-self/oom_score_adj", str(value))
 
 
 def _protected_paths(setup: Setup) -> None:
@@ -174,20 +215,30 @@ def _protected_paths(setup: Setup) -> None:
     if setup.user is not None or process.CLONE_NEWNS in setup.spaces.paths:
         # Its path leads through directories of the host's root alone, or is not here.
         scratch = f"/proc/self/fd/{os.open('.', os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}"
-    rootfs.protect(setup.root_fd, scratch, masked, readonly)
+    rootfs.protect(setup.root_fd, scratch, masked, readonly, setup.fresh)
 
 
 def _pivot_root(setup: Setup) -> None:
     if setup.config["root"].get("readonly"):
+        rootfs.make_cwd(setup.root_fd, setup.config["process"])
         mount.mount_setattr(setup.root_fd, "", attr_set=mount.MOUNT_ATTR_RDONLY)
-    rootfs.pivot(setup.root_fd)
+    rootfs.pivot(setup.root_fd, rootfs.propagation(setup.config.get("linux", {})))
 
 
 def _sources(setup: Setup) -> None:
-    user_fd, ids = (-1, ((), ())) if setup.user is None else (setup.user.fd, setup.user.ids)
-    setup.trees = sources.open_all(setup.config, user_fd, ids)
+    setup.trees = sources.open_all(setup.config, setup.user, setup.host_mount_fd)
     if setup.root_fd < 0:
         setup.root_fd = sources.clone_root(setup.config["root"]["path"])
+    if process.CLONE_NEWNS in setup.spaces.paths:
+        _carry_cgroups(setup)
+
+
+def _carry_cgroups(setup: Setup) -> None:
+    """Make mounts of the cgroups' directories: their paths are not those of other namespaces."""
+    setup.cgroup_mounts = [
+        (name, mount.open_tree(mount.AT_FDCWD, str(path), mount.OPEN_TREE_CLONE))
+        for name, path in setup.cgroup_mounts
+    ]
 
 
 def _join(setup: Setup) -> None:
@@ -195,6 +246,7 @@ def _join(setup: Setup) -> None:
     if setup.spaces.paths:
         namespaces.join(setup.spaces)
     if setup.user is not None:
+        attributes.raise_rlimits(setup.config["process"].get("rlimits") or ())
         if process.CLONE_NEWNET in setup.spaces.paths:
             sources.add_sysfs(setup.config, setup.trees)
         userns.enter(setup.user)
@@ -203,7 +255,8 @@ def _join(setup: Setup) -> None:
 # As a process of the launcher's in all but its PID; then as the container's own.
 OUTSIDE = (_oom_score_adj, _sources, _join)
 INSIDE = (
-    _session, _namespaces, _hostname, _loopback, _root, _mounts, _files, _devices, _sysctl,
+    _session, _namespaces, _hostname, _loopback, _root, _mounts, _files, _devices, _terminal,
+    _sysctl,
     _protected_paths, _pivot_root,
 )  # fmt: skip
 
@@ -224,9 +277,11 @@ def run(setup: Setup, prepare: Callable[[Setup], Calls]) -> None:
         failure: BaseException | None = calls.run()
     except BaseException as error:  # whatever it is must reach the launcher
         failure = error
-    if failure is not None:
-        report(setup, failure)
-    os._exit(FAILED_EXIT_CODE)
+    try:
+        if failure is not None:
+            report(setup, failure)
+    finally:  # or this copy of the launcher would go on as one
+        os._exit(FAILED_EXIT_CODE)
 
 
 def report(setup: Setup, failure: BaseException) -> None:
@@ -261,7 +316,9 @@ def build(setup: Setup) -> Calls:
         join(calls, setup)
     program.finish(
         calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd,
-        first_fd=setup.first_fd, pdeathsig=setup.pdeathsig,
+        first_fd=setup.first_fd, pdeathsig=setup.pdeathsig, linux=setup.config.get("linux"),
+        held=capability.HELD if setup.user is None else -1,
+        confine=setup.landlock,
     )  # fmt: skip
     return calls
 
@@ -304,7 +361,10 @@ def explain(error: BaseException, phase: str) -> dict[str, Any]:
         phase = error.context["phase"]
         if error.syscall == "execve":
             reason = program.EXECVE_REASONS.get(error.errno or 0, error.strerror)
-            error = CannotExecute(f"cannot execute {error.filename!r}: {reason}", phase=phase)
+            error = CannotExecute(
+                f"cannot execute {error.filename!r}: {reason}",
+                phase=phase, program=error.filename, errno=error.errno,
+            )  # fmt: skip
         elif error.syscall == "chdir":
             error = CannotExecute(
                 f"cannot enter the working directory {error.filename!r}: {error.strerror}",

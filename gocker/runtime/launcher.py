@@ -5,16 +5,19 @@ file on its socket means that the front is gone: it kills everything, cleans up 
 
 Events it sends, beside ``t``:
 
-``ready``        ``pid``, ``cgroup``: v1, v2 or hybrid, ``cgroups``: names of all gocker's
+``ready``        ``pid``, ``cgroup``: v1, v2 or hybrid, ``cgroups``: names of all gocker's;
+                 ``landlock``: its ABI; ``read_only``: whether the interpreter is
 ``started``      ``id``, ``pid``, ``start_time``, ``start_s``, ``applied``, ``skipped``: limits
 ``failed``       ``id``, ``error``
 ``exited``       ``id``, ``code``, ``signal``, ``duration_s``, ``stats``; ``upper``: the directory
                  of what it wrote to its root, if it was started with ``keep``
 ``signalled``    ``id``, ``signal``: what was sent in the end
 ``joined``       ``id``: a container of another launcher that ``exec`` can name now
+``copied``       ``copy_id``, ``skipped``, ``broken``, or ``error``
 ``exec_started`` ``exec_id``, ``pid``: the program was executed, if ``report`` was asked for
 ``exec_exited``  ``exec_id``, ``code``, ``signal``, ``timed_out``, or ``error``
 ``swept``        ``removed``: names of what was left by others
+``names``        ``names``: numbers of this machine's system calls by name
 ``checked``      the host can set the limits asked about; ``failed`` if not
 """
 
@@ -31,8 +34,8 @@ from errno import EMFILE
 
 from gocker import cgroup
 from gocker.errors import ConfigError, GockerError, unforeseen
-from gocker.linux import process
-from gocker.runtime import netfork, prepare, report, rootfs
+from gocker.linux import process, syscall_table
+from gocker.runtime import interpreter, landlock, netfork, prepare, report, rootfs
 from gocker.runtime.executions import Executions
 from gocker.runtime.layers import Layers
 from gocker.runtime.start import Starter
@@ -79,8 +82,9 @@ class Launcher:
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
             "join": self._executions.join, "exec": self._executions.exec,
-            "exec_signal": self._executions.signal, "sweep": self._sweep, "release": self._release,
-            "check": self._check, "network": self._network,
+            "exec_signal": self._executions.signal, "copy": self._executions.copy,
+            "sweep": self._sweep, "release": self._release, "check": self._check,
+            "names": self._names, "network": self._network, "stdio": prepare.stdio,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -195,18 +199,21 @@ class Launcher:
         self._kept_fds = [os.dup(fd) for fd in fds]
         self._scratch = message["scratch"]
         spawners = prepare.spawners() if message["vfork"] else None
-        prepare.scratch(self._scratch)
+        host_mount_fd = prepare.scratch(self._scratch)
         self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
         self._manager = cgroup.open_manager(name=message["cgroup"])
         self._managers = [self._manager]
         if message.get("everywhere"):
             self._managers += cgroup.other_managers(self._manager)
-        self._starter = Starter(self._manager, self._layers, self._scratch, spawners, self._pidns)
+        self._starter = Starter(
+            self._manager, self._layers, self._scratch, spawners, self._pidns, host_mount_fd
+        )
         prepare.forget_imports()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
         names = {name for manager in self._managers for name in manager.names()}
-        self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode, cgroups=sorted(names))
+        self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode, cgroups=sorted(names),
+                   landlock=landlock.ABI, read_only=interpreter.is_read_only())  # fmt: skip
 
     def _network(self, _: Message, fds: list[int]) -> None:
         """Start the project's network; it answers on the first of its sockets, ``fds``."""
@@ -284,6 +291,10 @@ class Launcher:
     def _freeze(self, message: Message, _: list[int]) -> None:
         self._containers[message["id"]].cgroup.freeze(message["frozen"])
 
+    def _names(self, _: Message, __: list[int]) -> None:
+        """Tell this machine's system calls, for reports: only this half has the tables."""
+        self._emit("names", names=syscall_table.numbers(os.uname().machine))
+
     def _check(self, message: Message, _: list[int]) -> None:
         """Look whether this host has what the limits in ``resources``, a list, need."""
         for resources in message["resources"]:
@@ -304,10 +315,16 @@ class Launcher:
         for manager in self._managers:
             removed += manager.sweep(names.__contains__, unknown.__contains__, dry_run=dry_run)
         removed = sorted(set(removed))
+        failure: GockerError | None = None
         for directory in message["directories"]:
-            if not dry_run:
-                remove_path(directory)
-            removed.append(directory)
+            try:
+                if not dry_run:
+                    remove_path(directory)
+                removed.append(directory)
+            except GockerError as error:  # the others go all the same
+                failure = error
+        if failure is not None:
+            raise failure
         self._emit("swept", removed=removed)
 
 

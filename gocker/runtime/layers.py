@@ -253,7 +253,8 @@ def _mount(
         layers = f"/proc/self/fd/{fds[0]}"
         # volatile: the upper layer is thrown away, so umount need not write it to disk.
         data = f"lowerdir={lowers},upperdir={layers}/upper,workdir={layers}/work,volatile"
-        m.mount("overlay", mountpoint, "overlay", m.MS_NODEV, data)
+        # suid is for the container that asks for it: see `gocker.runtime.start`.
+        m.mount("overlay", mountpoint, "overlay", m.MS_NODEV | m.MS_NOSUID, data)
     finally:
         for fd in fds:
             os.close(fd)

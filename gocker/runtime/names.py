@@ -38,29 +38,59 @@ class Names:
     def add(self, key: str) -> None:
         """Show a container that was made known: it runs now."""
         for endpoint in self._known[key]["endpoints"]:
-            network = endpoint["network"]
-            for name in endpoint["names"]:
-                for full in (name.lower(), f"{name}.{endpoint['domain']}".lower()):
-                    self._names.setdefault((network, full), {})[key] = endpoint["addresses"]
-            for address in endpoint["addresses"]:
-                self._addresses[network, address] = endpoint["names"][0]
+            self._show(key, endpoint)
 
     def remove(self, key: str) -> None:
         """Forget a container: nobody sees it any more, and it does not ask."""
         known = self._known.pop(key, None)
-        if known is None:
-            return
-        for endpoint in known["endpoints"]:
-            network = endpoint["network"]
-            for name in endpoint["names"]:
-                for full in (name.lower(), f"{name}.{endpoint['domain']}".lower()):
-                    holders = self._names.get((network, full), {})
-                    holders.pop(key, None)
-                    if not holders:
-                        self._names.pop((network, full), None)
+        for endpoint in known["endpoints"] if known is not None else ():
+            self._hide(key, endpoint)
+
+    def more(self, key: str, endpoint: dict[str, Any]) -> None:
+        """Add a running container's endpoint in one more network."""
+        known = self._known.setdefault(key, {"endpoints": []})
+        known["endpoints"].append(endpoint)
+        first = next(iter(known["endpoints"]))
+        view = self._views.get((first["network"], first["addresses"][0]))
+        if view is not None:
+            view["networks"].append(endpoint["network"])
             for address in endpoint["addresses"]:
-                self._addresses.pop((network, address), None)
-                self._views.pop((network, address), None)
+                self._views[endpoint["network"], address] = view
+        self._show(key, endpoint)
+
+    def less(self, key: str, network: str) -> None:
+        """Take a running container's endpoint away."""
+        known = self._known.get(key, {"endpoints": []})
+        for endpoint in [it for it in known["endpoints"] if it["network"] == network]:
+            known["endpoints"].remove(endpoint)
+            self._hide(key, endpoint)
+
+    def table(self) -> list[tuple[str, str, list[str]]]:
+        """Return network, name and addresses of everything that can be found."""
+        return [
+            (network, name, [address for each in holders.values() for address in each])
+            for (network, name), holders in sorted(self._names.items())
+        ]
+
+    def _show(self, key: str, endpoint: dict[str, Any]) -> None:
+        network = endpoint["network"]
+        for name in _names(endpoint):
+            self._names.setdefault((network, name), {})[key] = endpoint["addresses"]
+        for address in endpoint["addresses"]:
+            self._addresses[network, address] = endpoint["names"][0]
+
+    def _hide(self, key: str, endpoint: dict[str, Any]) -> None:
+        network = endpoint["network"]
+        for name in _names(endpoint):
+            holders = self._names.get((network, name), {})
+            holders.pop(key, None)
+            if not holders:
+                self._names.pop((network, name), None)
+        for address in endpoint["addresses"]:
+            self._addresses.pop((network, address), None)
+            view = self._views.pop((network, address), None)
+            if view is not None and network in view["networks"]:
+                view["networks"].remove(network)
 
     def view(self, network: str, source: str) -> dict[str, Any]:
         """Return what whoever asks from `source` in `network` may see."""
@@ -97,3 +127,12 @@ class Names:
             return None
         records = [dns.address_record(address) for address in found]
         return [it for it in records if asked.kind in (it[0], dns.ANY)]
+
+
+def _names(endpoint: dict[str, Any]) -> list[str]:
+    """Return an endpoint's names, alone and with the network's, in lower case."""
+    return [
+        full.lower()
+        for name in endpoint["names"]
+        for full in (name, f"{name}.{endpoint['domain']}")
+    ]

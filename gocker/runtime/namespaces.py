@@ -9,7 +9,7 @@ import os
 
 from gocker.errors import ConfigError, ContainerError, SyscallError
 from gocker.linux import mount as m
-from gocker.linux import process
+from gocker.linux import process, procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class Namespaces:
                 self.paths[flag] = path
             else:
                 self.new |= flag
+        if linux.get("timeOffsets") and not self.new & process.CLONE_NEWTIME:
+            raise _error("timeOffsets need a new time namespace")
+        if not self.entered & process.CLONE_NEWNS:
+            raise _error("without 'mount' the container's mounts would be gocker's own")
 
     @property
     def entered(self) -> int:
@@ -106,19 +110,30 @@ def join(spaces: Namespaces) -> None:
 
 
 def _join_mount(path: str) -> None:
-    """Enter a mount namespace and take the scratch directory along, to be the working directory.
+    """Enter a mount namespace with the scratch directory and procfs, and make them our root.
 
-    It covers the root there until that is left for the container's own.
+    Whatever is mounted there is not looked at: its procfs may be a container's. The scratch
+    directory covers the namespace's root until it is left for the container's own.
     """
     fd = open_path(path)
     scratch = m.open_tree(m.AT_FDCWD, ".", m.OPEN_TREE_CLONE | m.AT_RECURSIVE)
+    proc = m.open_tree(procfs.root(), "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH)
     setns(fd, process.CLONE_NEWNS, path)
-    os.close(fd)
-    top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    m.move_mount(scratch, top)
-    os.close(top)
+    for tree in (scratch, proc):
+        m.mount_setattr(tree, "", propagation=m.MS_PRIVATE, recursive=True)
+    _cover("/", scratch)
     os.fchdir(scratch)
-    os.close(scratch)
+    os.makedirs("proc", exist_ok=True)
+    _cover("proc", proc)
+    os.chroot(".")
+    for each in (fd, scratch, proc):
+        os.close(each)
+
+
+def _cover(path: str, tree: int) -> None:
+    target = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    m.move_mount(tree, target)
+    os.close(target)
 
 
 def write_offsets(offsets: oci.TimeOffsets) -> None:
@@ -132,12 +147,5 @@ def write_offsets(offsets: oci.TimeOffsets) -> None:
         offset: oci.TimeOffset = offsets.get(clock, {})  # type: ignore[assignment]  # mypy: the keys are literals
         if offset:
             lines.append(f"{clock} {offset.get('secs', 0)} {offset.get('nanosecs', 0)}\n")
-    if not lines:
-        return
-    fd = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, "".join(lines).encode())
-    except OSError as error:
-        raise SyscallError("write", error.errno or 0, "timens_offsets", value=lines) from error
-    finally:
-        os.close(fd)
+    if lines:
+        procfs.write("self/timens_offsets", "".join(lines))

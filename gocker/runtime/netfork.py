@@ -20,14 +20,14 @@ def fork(fds: list[int]) -> int:
     imports itself.
 
     Args:
-        fds: its sockets, to the front and for the resolver's names.
+        fds: its sockets, see `gocker.runtime.netserver.main`.
     """
     pid, pidfd = process.clone3(process.CLONE_CLEAR_SIGHAND)
     if pid == 0:
         try:
-            from gocker.runtime.network import main
+            from gocker.runtime.netserver import main
 
-            main(fds[0], fds[1])
+            main(fds)
         finally:
             os._exit(1)
     return pidfd

@@ -1,37 +1,37 @@
 """A project's network: a process with a namespace that holds bridges, rules and gateways.
 
-The launcher forks it (`fork`) before it has prepared anything itself; the front talks to it
-on a socket of its own, and its end of file ends it. With it goes the namespace, with the
-namespace everything in it and the link to the host, and with its nftables socket its table on
+The launcher forks it (`gocker.runtime.netfork`) before it has prepared anything itself; the front
+talks to it on a socket of its own, and its end of file ends it. With it goes the namespace, with
+the namespace everything in it and the link to the host, and with its nftables socket its table on
 the host: a SIGKILL leaves nothing. No namespace has a name in the file system.
 
 Requests, each with ``op``, and the events that answer them:
 
-``up``       ``id``, ``networks``, ``ports``, ``access``, ``resolver``: see `_Network.up`;
-             -> ``net_up``: ``ports`` that were taken, ``notes``
+``up``       ``id``, ``networks``, ``ports``, ``access``: see `Network.up`;
+             -> ``net_up``: ``ports`` as they are now, ``links``
 ``attach``   ``key``, ``endpoints``, ``sysctl``: a container's namespace, ready;
              -> ``attached``: ``key``, with the namespace's descriptor
 ``detach``   ``key``: the container is gone; no answer
-``connect``  ``key``, ``endpoint``; ``disconnect``  ``key``, ``network`` -> ``changed``: ``key``
-``show``     -> ``shown``: ``rules``, ``links``
+``connect``  ``unit``, ``network``, ``names``, ``addresses``: a running container gets one more
+             interface; ``disconnect``  ``unit``, ``network``;  -> ``changed``: ``addresses``
+``show``     -> ``shown``: ``rules``, ``host_rules``, ``names``, ``containers``
 
-An answer to what failed has ``error`` instead.
+An answer to what failed has ``error`` instead. The last three are other commands', which connect
+to the socket ``network`` in the run's directory.
 """
 
 from __future__ import annotations
 
 import _socket as socket
+import json
 import os
-import signal
 
-from gocker.errors import GockerError, InternalError
 from gocker.linux import netlink, process
 from gocker.linux.netlink import Netlink
 from gocker.linux.nftables import Nftables
 from gocker.runtime import netrules, netspace, sysctl
 from gocker.runtime.endpoints import Endpoints
 from gocker.runtime.uplink import Uplink
-from gocker.wire import Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gocker.wire import Message
 
 _LO, _FIRST_BRIDGE = 1, 2000
+_PATIENCE_S = 2.0
 
 
 class Network:
@@ -50,6 +51,8 @@ class Network:
         # The resolver's sockets, each with its network.
         self._listening: list[tuple[socket.socket, str]] = []
         self._uplink: Uplink | None = None
+        # Our own way to the resolver, beside the front's.
+        self.names: socket.socket | None = None
         self._home: int
         self._netlink: Netlink
         self._rules: Nftables
@@ -116,20 +119,50 @@ class Network:
 
     def _resolve(self, networks: list[dict[str, Any]], uplink: Uplink) -> None:
         """Start the resolver, in the host's network namespace with sockets of ours."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with uplink.on_host(self._home):
             pid, _ = process.clone3(0)
             if pid == 0:
-                _be_resolver(self._names, networks, self._listening)
-        for sock, _ in self._listening:
+                try:
+                    _be_resolver([self._names, theirs], networks, self._listening)
+                finally:
+                    os._exit(1)  # a copy of this process must not go on as this process
+        for sock in (self._names, theirs, *(sock for sock, _ in self._listening)):
             sock.close()
-        self._names.close()
+        ours.settimeout(_PATIENCE_S)
+        self.names = ours
         self._listening = []
 
     def show(self) -> dict[str, Any]:
         """Return the rules in force, here and on the host, as nft prints them."""
         rules = self._rules.run("list ruleset\n")
         host = self._uplink.show(self._home) if self._uplink is not None else ""
-        return {"rules": rules, "host_rules": host}
+        names = []
+        if self.names is not None:
+            self.tell({"op": "list"})
+            names = json.loads(self.names.recv(1 << 20))
+        return {"rules": rules, "host_rules": host, "names": names,
+                "containers": self.endpoints.show()}  # fmt: skip
+
+    def connect(self, message: Message) -> list[str]:
+        """Connect a running container, and let its names be found; return its addresses."""
+        key, endpoint = self.endpoints.connect(message)
+        hosts = [address.partition("/")[0] for address in endpoint["addresses"]]
+        entry = {"network": message["network"], "names": message["names"], "addresses": hosts,
+                 "domain": message["domain"]}  # fmt: skip
+        self.tell({"op": "more", "key": key, "endpoint": entry})
+        return hosts
+
+    def disconnect(self, message: Message) -> list[str]:
+        """Take a running container off a network, and its names out of it."""
+        key = self.endpoints.disconnect(message)
+        self.tell({"op": "less", "key": key, "network": message["network"]})
+        return []
+
+    def tell(self, message: Message) -> None:
+        """Tell the resolver."""
+        if self.names is not None:
+            self.names.send(json.dumps(message).encode())
 
     def close(self) -> None:
         """Remove what would go by itself a moment later."""
@@ -138,98 +171,19 @@ class Network:
 
 
 def _be_resolver(
-    names: socket.socket, networks: list[dict[str, Any]],
+    names: list[socket.socket], networks: list[dict[str, Any]],
     listening: list[tuple[socket.socket, str]],
 ) -> None:  # fmt: skip
-    """Be the project's resolver. Never returns."""
-    code = 1
-    try:
-        from gocker.runtime.confine import confine
-        from gocker.runtime.resolver import Resolver
+    """Be the project's resolver until the front is gone."""
+    from gocker.runtime.confine import confine
+    from gocker.runtime.resolver import Resolver
 
-        process.set_name("gocker-names")
-        process.set_title("gocker-names")
-        kept = sorted([names.fileno(), *(sock.fileno() for sock, _ in listening)])
-        for first, last in zip(
-            [3, *(fd + 1 for fd in kept)], [fd - 1 for fd in kept] + [1 << 31], strict=True
-        ):
-            process.close_range(first, last)
-        resolver = Resolver(names, networks, listening)
-        confine()
-        resolver.serve()
-        code = 0
-    finally:
-        os._exit(code)
-
-
-class _Server:
-    """The loop around `Network`."""
-
-    def __init__(self, connection: Connection, names: socket.socket) -> None:
-        self._connection = connection
-        self._network = Network(names)
-
-    def serve(self) -> None:
-        """Serve until the front is gone."""
-        while True:
-            try:
-                received = self._connection.receive()
-            except ConnectionResetError:
-                received = None
-            if received is None:
-                break
-            message, _ = received
-            try:
-                self._answer(message)
-            except BrokenPipeError:
-                break
-            except GockerError as error:
-                self._refuse(message, error)
-            except Exception as error:  # a bug must reach the front
-                self._refuse(message, InternalError(f"network: {type(error).__name__}: {error}"))
-        self._network.close()
-
-    def _answer(self, message: Message) -> None:
-        operation, network = message["op"], self._network
-        if operation == "up":
-            self._connection.send({"event": "net_up", **network.up(message)})
-        elif operation == "attach":
-            fd = network.endpoints.attach(message)
-            self._connection.send({"event": "attached", "key": message["key"]}, (fd,))
-        elif operation == "detach":
-            network.endpoints.detach(message)
-        elif operation in ("connect", "disconnect"):
-            getattr(network.endpoints, operation)(message)
-            self._connection.send({"event": "changed", "key": message["key"]})
-        else:
-            self._connection.send({"event": "shown", **network.show()})
-
-    def _refuse(self, message: Message, error: GockerError) -> None:
-        answers = {"up": "net_up", "attach": "attached", "show": "shown"}
-        event = answers.get(message["op"], "changed")
-        try:
-            self._connection.send(
-                {"event": event, "key": message.get("key"), "error": error.to_wire()}
-            )
-        except BrokenPipeError:
-            pass  # the next receive says so
-
-
-def main(control: int, names: int) -> None:
-    """Serve in a process of its own, a copy of the launcher. Never returns."""
-    code = 1
-    try:
-        for first, last in (
-            (3, min(control, names) - 1),
-            (min(control, names) + 1, max(control, names) - 1),
-            (max(control, names) + 1, 1 << 31),
-        ):
-            process.close_range(first, last)
-        process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
-        process.set_name("gocker-net")
-        process.set_title("gocker-net")
-        connection = Connection(socket.socket(fileno=control))
-        _Server(connection, socket.socket(fileno=names)).serve()
-        code = 0
-    finally:
-        os._exit(code)
+    process.set_name("gocker-names")
+    process.set_title("gocker-names")
+    kept = sorted(sock.fileno() for sock in (*names, *(sock for sock, _ in listening)))
+    for first, last in zip([3, *(fd + 1 for fd in kept)], [*(fd - 1 for fd in kept), 1 << 31],
+                           strict=True):  # fmt: skip
+        process.close_range(first, last)
+    resolver = Resolver(names, networks, listening)
+    confine()
+    resolver.serve()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from gocker.errors import ConfigError
 from gocker.linux import mount as m
 
 # name: (bits to set, bits to clear)
@@ -46,7 +45,7 @@ _FLAGS = {
     "symfollow": (0, m.MS_NOSYMFOLLOW),
     "sync": (m.MS_SYNCHRONOUS, 0),
 }
-_PROPAGATION = {
+PROPAGATION = {
     "private": m.MS_PRIVATE,
     "rprivate": m.MS_PRIVATE | m.MS_REC,
     "shared": m.MS_SHARED,
@@ -74,61 +73,74 @@ _RECURSIVE = {
     "rnodiratime": (m.MOUNT_ATTR_NODIRATIME, 0),
     "rdiratime": (0, m.MOUNT_ATTR_NODIRATIME),
 }
-_ATTRIBUTE_OF_FLAG = (
-    (m.MS_RDONLY, m.MOUNT_ATTR_RDONLY),
-    (m.MS_NOSUID, m.MOUNT_ATTR_NOSUID),
-    (m.MS_NODEV, m.MOUNT_ATTR_NODEV),
-    (m.MS_NOEXEC, m.MOUNT_ATTR_NOEXEC),
-    (m.MS_NODIRATIME, m.MOUNT_ATTR_NODIRATIME),
-    (m.MS_NOSYMFOLLOW, m.MOUNT_ATTR_NOSYMFOLLOW),
-)
+# The same for one bind mount, whose other attributes stay those of its source.
+_BIND = {
+    "atime": (0, m.MOUNT_ATTR__ATIME),
+    "dev": (0, m.MOUNT_ATTR_NODEV),
+    "diratime": (0, m.MOUNT_ATTR_NODIRATIME),
+    "exec": (0, m.MOUNT_ATTR_NOEXEC),
+    "noatime": (m.MOUNT_ATTR_NOATIME, m.MOUNT_ATTR__ATIME),
+    "nodev": (m.MOUNT_ATTR_NODEV, 0),
+    "nodiratime": (m.MOUNT_ATTR_NODIRATIME, 0),
+    "noexec": (m.MOUNT_ATTR_NOEXEC, 0),
+    "nosuid": (m.MOUNT_ATTR_NOSUID, 0),
+    "nosymfollow": (m.MOUNT_ATTR_NOSYMFOLLOW, 0),
+    "relatime": (0, m.MOUNT_ATTR__ATIME),
+    "ro": (m.MOUNT_ATTR_RDONLY, 0),
+    "rw": (0, m.MOUNT_ATTR_RDONLY),
+    "strictatime": (m.MOUNT_ATTR_STRICTATIME, m.MOUNT_ATTR__ATIME),
+    "suid": (0, m.MOUNT_ATTR_NOSUID),
+    "symfollow": (0, m.MOUNT_ATTR_NOSYMFOLLOW),
+}
 
 
 class MountOptions:
-    """Parsed options of one mount."""
+    """Parsed options of one mount.
 
-    __slots__ = ("attr_clr", "attr_set", "data", "flags", "idmap", "propagation", "tmpcopyup")
+    `attr_set`, `attr_clr`: for every mount below, too. `bind_set`, `bind_clr`: for the mount
+    alone, for mount_setattr(2); they repeat what `flags` has for mount(2).
+    """
+
+    __slots__ = (
+        "attr_clr", "attr_set", "bind_clr", "bind_set", "data", "flags", "idmap", "propagation",
+        "tmpcopyup",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.flags = 0
         self.propagation: list[int] = []
         self.attr_set = 0
         self.attr_clr = 0
+        self.bind_set = 0
+        self.bind_clr = 0
         self.data = ""
         self.idmap = ""  # idmap, or ridmap with all mounts below
         self.tmpcopyup = False
 
-    @property
-    def bind_attributes(self) -> int:
-        """Attributes that a bind mount needs set on itself."""
-        flags = self.flags
-        attributes = sum(attribute for flag, attribute in _ATTRIBUTE_OF_FLAG if flags & flag)
-        return attributes | (m.MOUNT_ATTR_NOATIME if flags & m.MS_NOATIME else 0)
-
 
 @lru_cache(maxsize=512)
 def parse(options: tuple[str, ...]) -> MountOptions:
-    """Return the options parsed; what no table knows is data for the file system.
-
-    Raises:
-        ConfigError: for an option that asks for something gocker cannot do.
-    """
+    """Return the options parsed; what no table knows is data for the file system."""
     parsed = MountOptions()
     data = []
     for option in options:
         if option in _FLAGS:
             to_set, to_clear = _FLAGS[option]
             parsed.flags = parsed.flags & ~to_clear | to_set
-        elif option in _PROPAGATION:
-            parsed.propagation.append(_PROPAGATION[option])
+            if option in _BIND:
+                to_set, to_clear = _BIND[option]
+                parsed.bind_set = parsed.bind_set & ~to_clear | to_set
+                parsed.bind_clr = parsed.bind_clr & ~to_set | to_clear
+        elif option in PROPAGATION:
+            parsed.propagation.append(PROPAGATION[option])
         elif option in _RECURSIVE:
             to_set, to_clear = _RECURSIVE[option]
             parsed.attr_set = parsed.attr_set & ~to_clear | to_set
-            parsed.attr_clr |= to_clear
+            parsed.attr_clr = parsed.attr_clr & ~to_set | to_clear
         elif option in ("idmap", "ridmap"):
             parsed.idmap = option
         elif option == "tmpcopyup":
-            raise ConfigError(f"mount option {option!r} is not supported", phase="mounts")
+            parsed.tmpcopyup = True
         else:
             data.append(option)
     parsed.data = ",".join(data)
@@ -137,4 +149,4 @@ def parse(options: tuple[str, ...]) -> MountOptions:
 
 def names() -> list[str]:
     """Return every option that is not data for a file system."""
-    return sorted({*_FLAGS, *_PROPAGATION, *_RECURSIVE})
+    return sorted({*_FLAGS, *PROPAGATION, "idmap", "ridmap", "tmpcopyup", *_RECURSIVE})

@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 
-from gocker.linux import mount, process, signals, vfork
+from gocker.linux import mount, process, procfs, signals, vfork
 from gocker.runtime import rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.linux.vfork import Spawner
+    from gocker.wire import Message
 
 
 def forget_imports() -> None:
@@ -39,15 +40,20 @@ def spawners() -> tuple[Spawner, Spawner] | None:
         return None  # no executable memory here: clone3 does the same for more
 
 
-def scratch(path: str) -> None:
+def scratch(path: str) -> int:
     """Leave the host's mount namespace and make what every container clones from.
 
     Mounts made from here on are seen by no other process and vanish with the last one in the
-    namespace: nothing is left on the host even after SIGKILL.
+    namespace: nothing is left on the host even after SIGKILL. Return a descriptor of the
+    host's mount namespace.
     """
+    host_fd = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     process.unshare(process.CLONE_NEWNS)
-    mount.mount(None, "/", None, mount.MS_PRIVATE | mount.MS_REC)
+    # Slave, so that containers find what the host mounts later, and the host can unmount it.
+    mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
+    procfs.root()
     fill_scratch(path)
+    return host_fd
 
 
 def fill_scratch(path: str) -> None:
@@ -71,3 +77,9 @@ def reset_signals() -> None:
     signals.stop_ignoring()
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+
+
+def stdio(_: Message, fds: list[int]) -> None:
+    """Let go of the terminal: ``fds`` are standard input, output and error from now on."""
+    for target, fd in enumerate(fds[:3]):
+        os.dup2(fd, target)

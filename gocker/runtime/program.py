@@ -7,7 +7,6 @@ themselves are a list of system calls, made without the interpreter (`gocker.lin
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import struct
 from errno import ELOOP, ENOENT, ENOEXEC, ENOTDIR
@@ -15,22 +14,20 @@ from errno import ELOOP, ENOENT, ENOEXEC, ENOTDIR
 from gocker.errors import CannotExecute, CommandNotFound, ContainerError, SyscallError
 from gocker.linux import capability, process, seccomp
 from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_or_make, openat2
-from gocker.runtime import users
+from gocker.runtime import attributes, landlock, users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gocker import oci
     from gocker.linux.calls import Calls
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_INFINITY = (1 << 64) - 1
 
 
 def finish(
     calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int,
     *, first_fd: int = 3, pdeathsig: bool = True, make_cwd: bool = True,
+    linux: oci.Linux | None = None, held: int = -1, confine: oci.Landlock | None = None,
 ) -> None:  # fmt: skip
     """Add the calls that make a process the program: identity, confinement, execve.
 
@@ -45,6 +42,9 @@ def finish(
         first_fd: the first descriptor that the program does not get.
         pdeathsig: whether the program dies with its parent.
         make_cwd: whether a missing working directory is made, as docker does at a start.
+        linux: OCI's linux, for what it says of the process.
+        held: capabilities that can be given, as bits; -1 if all that are asked for can be.
+        confine: limits by landlock(7), or None.
     """
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     user = program.get("user", {})
@@ -53,12 +53,16 @@ def finish(
     cwd = program["cwd"]
     if make_cwd:
         _make_cwd(root_fd, cwd, who)
+    if program.get("terminal") and os.isatty(0):
+        os.fchown(0, who.uid, -1)  # its group is the devpts's own, tty
     calls.add("umask", user.get("umask", 0o022), phase="process")
-    _add_rlimits(calls, program.get("rlimits", ()))
+    attributes.add(calls, program, linux or {})
     no_new_privileges = program.get("noNewPrivileges", False)
+    if confine is not None:
+        landlock.add(calls, root_fd, confine)  # needs a capability that is about to go
     if seccomp_program is not None and not no_new_privileges:
         seccomp.add_install(calls, *seccomp_program)  # needs a capability that is about to go
-    _add_identity(calls, who, program.get("capabilities", {}))
+    _add_identity(calls, who, program.get("capabilities", {}), held)
     if pdeathsig:  # the kernel clears it when credentials change (prctl(2))
         calls.add("prctl", process.PR_SET_PDEATHSIG, signal.SIGKILL, phase="process")
     # Closed, not only marked: a working directory /proc/self/fd/N must not find one of them
@@ -87,6 +91,9 @@ def _identity(root_fd: int, user: oci.User) -> users.Identity:
         who = users.resolve(root_fd, name, [])
         gid = user.get("gid", 0)
         return users.Identity(who.uid, gid, sorted(user.get("additionalGids", ())), who.home)
+    if name.split() != name.split(" "):
+        # Not taken apart in another way than it was put together: " 1" is no root with a group.
+        raise ContainerError(f"user {name!r} has white space", phase="user")
     name, _, extra = name.partition(" ")
     return users.resolve(root_fd, name, extra.split())
 
@@ -112,28 +119,16 @@ def _make_cwd(root_fd: int, cwd: str, who: users.Identity) -> None:
     os.close(fd)
 
 
-def _add_rlimits(calls: Calls, rlimits: Iterable[oci.Rlimit]) -> None:
-    for limit in rlimits:
-        kind: int = getattr(resource, limit["type"])
-        _, hard = resource.getrlimit(kind)
-        if limit["hard"] > (hard if hard != resource.RLIM_INFINITY else _INFINITY):
-            raise ContainerError(
-                f"{limit['type']} {limit['hard']} is above this host's hard limit {hard}",
-                hint="lower it, or start gocker with CAP_SYS_RESOURCE",
-                phase="rlimits",
-            )
-        new = calls.buffer(struct.pack("QQ", limit["soft"], limit["hard"]))
-        calls.add("prlimit64", 0, kind, new, 0, phase="rlimits", path=limit["type"])
-
-
-def _add_identity(calls: Calls, who: users.Identity, capabilities: oci.Capabilities) -> None:
+def _add_identity(
+    calls: Calls, who: users.Identity, capabilities: oci.Capabilities, held: int
+) -> None:
     capability.add_drop_bounding(calls, capabilities)
     groups = calls.buffer(struct.pack(f"{len(who.groups)}I", *who.groups))
     names = ", ".join(map(str, who.groups))
     calls.add("setgroups", len(who.groups), groups, phase="user", path=names)
     calls.add("setresgid", who.gid, who.gid, who.gid, phase="user", path=str(who.gid))
     calls.add("setresuid", who.uid, who.uid, who.uid, phase="user", path=str(who.uid))
-    capability.add_apply(calls, capabilities)
+    capability.add_apply(calls, capabilities, held)
 
 
 def _program(root_fd: int, cwd: str, args: list[str], environment: dict[str, str]) -> list[str]:

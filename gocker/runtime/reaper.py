@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from gocker.linux import capability, process, seccomp
+from gocker.linux import capability, process, seccomp, terminal
 from gocker.linux.calls import Calls
 
 TYPE_CHECKING = False
@@ -27,6 +27,8 @@ def fork_program(seccomp_program: tuple[bytes, int] | None) -> None:
     if child == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.setsid()
+        if os.isatty(0):
+            terminal.set_controlling(0)
         return
     # Nothing of the launcher may stay open here: not the status pipe, whose end of file tells
     # that the program was executed, and not the job's output.

@@ -66,16 +66,16 @@ class Resolver:
     """The loop.
 
     Args:
-        names: the front's end of it; its end of file ends this process.
+        names: what tells who runs; the end of one of them ends this process.
         networks: the project's, see `gocker.runtime.network`.
         listening: sockets on gateways, each with its network.
     """
 
     def __init__(
-        self, names: socket.socket, networks: list[dict[str, Any]],
+        self, names: list[socket.socket], networks: list[dict[str, Any]],
         listening: list[tuple[socket.socket, str]],
     ) -> None:  # fmt: skip
-        self._front = names
+        self._told_by = names
         self.names = Names(networks)
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[], None]] = {}
@@ -83,8 +83,9 @@ class Resolver:
         self._forwards: dict[int, _Forward] = {}
         self._servers: list[str] = []
         self._servers_of = (0, 0)
-        names.setblocking(False)
-        self._epoll.register(names.fileno(), select.EPOLLIN)
+        for sock in names:
+            sock.setblocking(False)
+            self._epoll.register(sock.fileno(), select.EPOLLIN)
         for sock, network in listening:
             sock.setblocking(False)
             datagram = sock.type & 0xF == socket.SOCK_DGRAM
@@ -95,7 +96,8 @@ class Resolver:
         """Serve until the front is gone."""
         while True:
             events = self._epoll.poll(self._timeout())
-            if not self._learn():
+            alive = [self._learn(sock) for sock in self._told_by]
+            if not all(alive):
                 return
             for fd, _ in events:
                 callback = self._callbacks.get(fd)
@@ -112,24 +114,33 @@ class Resolver:
             self._epoll.unregister(sock.fileno())
         sock.close()
 
-    def _learn(self) -> bool:
-        """Take everything that the front has said; return whether it is still there."""
+    def _learn(self, sock: socket.socket) -> bool:
+        """Take everything that was said on a socket; return whether somebody is still there."""
         while True:
             try:
-                data = self._front.recv(1 << 20)
+                data = sock.recv(1 << 20)
             except BlockingIOError:
                 return True
             except ConnectionResetError:
                 return False
             if not data:
                 return False
-            message = json.loads(data)
-            if message["op"] == "know":
-                self.names.know(message)
-            elif message["op"] == "add":
-                self.names.add(message["key"])
-            else:
-                self.names.remove(message["key"])
+            self._take(sock, json.loads(data))
+
+    def _take(self, sock: socket.socket, message: dict[str, Any]) -> None:
+        operation = message["op"]
+        if operation == "know":
+            self.names.know(message)
+        elif operation == "add":
+            self.names.add(message["key"])
+        elif operation == "more":
+            self.names.more(message["key"], message["endpoint"])
+        elif operation == "less":
+            self.names.less(message["key"], message["network"])
+        elif operation == "list":
+            sock.send(json.dumps(self.names.table()).encode())
+        else:
+            self.names.remove(message["key"])
 
     def _timeout(self) -> float | None:
         deadlines = [forward.deadline for forward in self._forwards.values()]

@@ -1,44 +1,30 @@
 """The container's file system tree, built in its own mount namespace before pivot_root.
 
-Every target is reached through descriptors inside the rootfs (openat2, RESOLVE_IN_ROOT) and
-mounted on by ``/proc/self/fd/N``, so no link in an image or a shared volume can lead a mount
-elsewhere (CVE-2019-16884, CVE-2021-30465, CVE-2024-45310).
-Source: runtime-spec config.md "Mounts", config-linux.md "Default Filesystems" and "Devices".
+Root, generated files, masks and sysctls; the configuration's mounts are in `mounts`.
+Source: runtime-spec config-linux.md "Masked Paths", "Readonly Paths", "Sysctl".
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from errno import EINVAL, ENOENT, ENOTDIR
 
 from gocker.errors import ConfigError, SyscallError
 from gocker.linux import mount as m
-from gocker.linux.path import (
-    RESOLVE_BENEATH,
-    RESOLVE_IN_ROOT,
-    RESOLVE_NO_MAGICLINKS,
-    RESOLVE_NO_SYMLINKS,
-    open_in_root,
-    open_or_make,
-    openat2,
-)
-from gocker.runtime.options import parse
+from gocker.linux import procfs
+from gocker.linux.path import open_in_root, open_or_make
+from gocker.runtime import sysctls as sysctls_
+from gocker.runtime.options import PROPAGATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gocker import oci
-    from gocker.runtime.options import MountOptions
 
 # Names in the launcher's scratch directory, the working directory while the tree is built.
 ROOTFS = "rootfs"
 FILES = "files"
 EMPTY_FILE = "mask/file"
 EMPTY_DIR = "mask/dir"
-
-_KERNEL_FILESYSTEMS = ("proc", "sysfs", "cgroup", "cgroup2")
 
 
 def mount_root(tree: int, path: str = ROOTFS) -> None:
@@ -89,116 +75,28 @@ def _write_file(top: int, name: str, file: oci.File) -> None:
         os.close(fd)
 
 
-def mount_all(
-    root_fd: int, config: oci.Config, cgroup_mounts: list[tuple[str, str]], trees: dict[int, int]
-) -> None:
-    """Do the configuration's mounts, in its order; `trees`: of `sources.open_all`."""
-    for number, entry in enumerate(config.get("mounts", ())):
-        try:
-            if number in trees:
-                _attach(root_fd, trees[number], entry["destination"])
-            else:
-                _mount_one(root_fd, entry, cgroup_mounts)
-        except SyscallError as error:
-            error.context |= {"destination": entry["destination"], "source": entry.get("source")}
-            raise
+def write_sysctls(sysctls: dict[str, str]) -> None:
+    """Write sysctls of this process's namespaces.
 
-
-def _mount_one(root_fd: int, entry: oci.Mount, cgroup_mounts: list[tuple[str, str]]) -> None:
-    options = parse(tuple(entry.get("options", ())))
-    fstype = entry.get("type", "")
-    destination = entry["destination"]
-    if fstype in _KERNEL_FILESYSTEMS:
-        target = _plain_directory(root_fd, destination)
-    else:
-        target = open_or_make(root_fd, destination, directory=True)
-    try:
-        path = f"/proc/self/fd/{target}"
-        if fstype in ("cgroup", "cgroup2"):
-            _mount_cgroup(path, destination, root_fd, cgroup_mounts, options)
-        else:
-            m.mount(entry.get("source", fstype), path, fstype, options.flags, options.data)
-        for propagation in options.propagation:
-            m.mount(None, path, None, propagation)
-    finally:
-        os.close(target)
-
-
-def _plain_directory(root_fd: int, destination: str) -> int:
-    """Return the mount point of a kernel file system; no link may lead to it (CVE-2019-19921)."""
-    open_flags = os.O_PATH | os.O_DIRECTORY
-    try:
-        fd = openat2(root_fd, destination, open_flags, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
-    except SyscallError as error:
-        if error.errno != ENOENT:
-            raise ConfigError(
-                f"{destination!r} in the rootfs is not a plain directory",
-                hint="an image must not replace it by a link or a file",
-                phase="mounts",
-            ) from error
-        fd = open_or_make(root_fd, destination, directory=True)
-    return fd
-
-
-def _attach(root_fd: int, tree: int, destination: str) -> None:
-    """Move a detached mount in; a mount point that is missing is made."""
-    directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-    target = open_or_make(root_fd, destination, directory=directory, mode=0o755)
-    try:
-        m.move_mount(tree, target)
-    finally:
-        os.close(target)
-
-
-def _mount_cgroup(
-    path: str, destination: str, root_fd: int, cgroup_mounts: list[tuple[str, str]],
-    options: MountOptions,
-) -> None:  # fmt: skip
-    """Show the container its own cgroups, and nothing above them.
-
-    `cgroup_mounts`: (name below /sys/fs/cgroup, directory of the container's cgroup). On v1
-    each is bound below a tmpfs; on v2 there is one, named "". A bind of the directory that is
-    the root of the cgroup namespace shows "/" as its root and cannot be left.
+    Through the launcher's procfs, which shows the namespaces of whoever looks, and never by a
+    path of the container's (CVE-2025-52881).
     """
-    if cgroup_mounts and cgroup_mounts[0][0] == "":
-        m.mount(cgroup_mounts[0][1], path, None, m.MS_BIND)
-    else:
-        flags = m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC
-        m.mount("tmpfs", path, "tmpfs", flags, "mode=755,size=64k")
-        top = open_in_root(root_fd, destination, os.O_PATH | os.O_DIRECTORY)
-        for name, directory in cgroup_mounts:
-            os.mkdir(name, 0o755, dir_fd=top)
-            m.mount(directory, f"/proc/self/fd/{top}/{name}", None, m.MS_BIND)
-        os.close(top)
-    top = open_in_root(root_fd, destination, os.O_PATH | os.O_DIRECTORY)
-    try:
-        m.mount_setattr(top, "", attr_set=options.bind_attributes, recursive=True)
-    finally:
-        os.close(top)
-
-
-def write_sysctls(root_fd: int, sysctls: dict[str, str]) -> None:
-    """Write sysctls through the container's own procfs, never by a path (CVE-2025-52881)."""
     for name, value in sysctls.items():
-        path = "proc/sys/" + (name if "/" in name else name.replace(".", "/"))
-        resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
-        fd = openat2(root_fd, path, os.O_WRONLY, resolve)
-        try:
-            os.write(fd, value.encode())
-        except OSError as error:
-            raise SyscallError("write", error.errno or EINVAL, path, value=value) from error
-        finally:
-            os.close(fd)
+        procfs.write(f"sys/{sysctls_.path(name)}", value)
 
 
-def protect(root_fd: int, scratch: str, masked: list[str], readonly: list[str]) -> None:
+def protect(
+    root_fd: int, scratch: str, masked: list[str], readonly: list[str], fresh: frozenset[str]
+) -> None:
     """Hide the masked paths and make the read-only paths read-only; missing ones are skipped.
 
-    Paths in the fresh procfs and sysfs are mounted on relative to those mounts: they were made
-    a moment ago by us and nobody can put a link there. All others go through openat2.
+    `fresh`: mount points of file systems of our own making (`mounts.mount_all`). Paths in such
+    a procfs and sysfs are mounted on relative to them: they were made a moment ago and nobody
+    can have put a link there. All others go through openat2.
     """
     file, directory = f"{scratch}/{EMPTY_FILE}", f"{scratch}/{EMPTY_DIR}"
-    for top in ("/proc/", "/sys/"):
+    tops = tuple(f"{top}/" for top in ("/proc", "/sys") if top in fresh)
+    for top in tops:
         mine = [path[len(top) :] for path in masked if path.startswith(top)]
         also = [path[len(top) :] for path in readonly if path.startswith(top)]
         if mine or also:
@@ -209,26 +107,37 @@ def protect(root_fd: int, scratch: str, masked: list[str], readonly: list[str]) 
             for path in also:
                 _make_readonly(path)
     for path in masked:
-        if not path.startswith(("/proc/", "/sys/")):
-            _at(root_fd, path, lambda target: _mask(file, directory, target))
+        if not path.startswith(tops):
+            fd = _find(root_fd, path)
+            if fd >= 0:
+                _mask(file, directory, f"/proc/self/fd/{fd}")
+                os.close(fd)
     for path in readonly:
-        if not path.startswith(("/proc/", "/sys/")):
-            _at(root_fd, path, _make_readonly)
+        if not path.startswith(tops):
+            fd = _find(root_fd, path)
+            if fd >= 0:
+                _cover_readonly(fd)
+                os.close(fd)
     os.chdir(scratch)
 
 
-def _at(root_fd: int, path: str, action: Callable[[str], None]) -> None:
-    """Call `action` with a name for what `path` is in the root, if it is there."""
+def _find(root_fd: int, path: str) -> int:
+    """Return an O_PATH descriptor of what `path` is in the root, or -1 if it is not there."""
     try:
-        fd = open_in_root(root_fd, path, os.O_PATH)
+        return open_in_root(root_fd, path, os.O_PATH)
     except SyscallError as error:
         if error.errno in (ENOENT, ENOTDIR):
-            return
+            return -1
         raise
-    try:
-        action(f"/proc/self/fd/{fd}")
-    finally:
-        os.close(fd)
+
+
+def _cover_readonly(fd: int) -> None:
+    """Put a read-only clone of a tree on itself."""
+    tree = m.open_tree(fd, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH | m.AT_RECURSIVE)
+    m.mount_setattr(tree, "", attr_set=m.MOUNT_ATTR_RDONLY, propagation=m.MS_PRIVATE,
+                    recursive=True)  # fmt: skip
+    m.move_mount(tree, fd)
+    os.close(tree)
 
 
 # Masked paths seen to be directories. A wrong first try costs the kernel an RCU grace period,
@@ -252,7 +161,17 @@ def _make_readonly(target: str) -> None:
     m.mount_setattr(m.AT_FDCWD, target, attr_set=m.MOUNT_ATTR_RDONLY, recursive=True)
 
 
-def pivot(root_fd: int) -> None:
+def make_cwd(root_fd: int, process: oci.Process) -> None:
+    """Make a working directory that is missing, before the root is read-only."""
+    user = process.get("user", {})
+    if _find(root_fd, process["cwd"]) >= 0:
+        return  # the descriptor goes with all others, before the program
+    fd = open_or_make(root_fd, process["cwd"], directory=True)
+    os.chown(f"/proc/self/fd/{fd}", user.get("uid", 0), user.get("gid", 0))
+    os.close(fd)
+
+
+def pivot(root_fd: int, propagation: int = m.MS_PRIVATE) -> None:
     """Make the rootfs the root of the mount namespace and detach the old one.
 
     There is no fallback to chroot: a failure here ends the container.
@@ -261,3 +180,42 @@ def pivot(root_fd: int) -> None:
     m.pivot_root(".", ".")
     m.umount(".", m.MNT_DETACH)
     os.chdir("/")
+    if propagation != m.MS_PRIVATE:
+        m.mount(None, "/", None, propagation)
+
+
+def propagation(linux: oci.Linux) -> int:
+    """Return the flags of linux.rootfsPropagation.
+
+    Raises:
+        ConfigError: for another word.
+    """
+    word = linux.get("rootfsPropagation") or "private"
+    flags = PROPAGATION.get(word)
+    if flags is None:
+        raise ConfigError(
+            f"linux.rootfsPropagation: unknown value {word!r}",
+            hint=f"one of {', '.join(PROPAGATION)}", phase="mounts",
+        )  # fmt: skip
+    return flags
+
+
+def set_propagation(linux: oci.Linux, path: str) -> None:
+    """Cut a new mount namespace off the host's, before the first mount on `path`.
+
+    What the host mounts later may come in (slave), unless rootfsPropagation says otherwise; the
+    mount that `path` is in is private in any case: pivot_root(2) wants it so.
+    """
+    word = linux.get("rootfsPropagation")
+    flags = propagation(linux) if word else m.MS_SLAVE | m.MS_REC
+    m.mount(None, "/", None, flags)
+    at = os.path.realpath(path)
+    while True:
+        try:
+            m.mount(None, at, None, m.MS_PRIVATE)
+        except SyscallError as error:
+            if error.errno != EINVAL or at == "/":  # EINVAL: not a mount point
+                raise
+            at = os.path.dirname(at)
+        else:
+            return

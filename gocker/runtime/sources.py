@@ -11,25 +11,24 @@ import os
 
 from gocker.errors import ConfigError, ContainerError, SyscallError
 from gocker.linux import mount as m
+from gocker.linux import process
+from gocker.linux.path import open_or_make
 from gocker.runtime import devices, userns
 from gocker.runtime.options import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gocker import oci
     from gocker.runtime.options import MountOptions
-
-    # uidMappings and gidMappings
-    Ids = tuple[Sequence[oci.IDMapping], Sequence[oci.IDMapping]]
+    from gocker.runtime.userns import User
 
 
-def open_all(config: oci.Config, user_fd: int, ids: Ids) -> dict[int, int]:
+def open_all(config: oci.Config, user: User | None, host_fd: int = -1) -> dict[int, int]:
     """Return a detached mount for each bind mount, by its place in `mounts`.
 
-    `user_fd`: the container's user namespace, with the mappings `ids`, or -1. With one, /dev
-    comes from here, too.
+    With a user namespace, /dev comes from here, too, and by the complement of its place what
+    serves if sysfs cannot be mounted. `host_fd`: the host's mount namespace, if
+    this process's own is another one, for mounts that are to share what happens there.
 
     Raises:
         SyscallError: with the mount's destination and source in its context.
@@ -38,9 +37,13 @@ def open_all(config: oci.Config, user_fd: int, ids: Ids) -> dict[int, int]:
     trees = {}
     for number, entry in enumerate(config.get("mounts", ())):
         if is_bind(entry):
-            trees[number] = _bind(entry, user_fd)
-        elif user_fd >= 0 and _is_dev(entry):
-            trees[number] = _dev(config, entry, ids)
+            trees[number] = _bind(entry, -1 if user is None else user.fd, host_fd)
+        elif user is not None and _is_dev(entry):
+            trees[number] = _dev(config, entry, user)
+        elif user is not None and entry.get("type") == "sysfs" and not _new_network(config):
+            trees[~number] = _sys(entry)
+    if user is not None:
+        _check_devices(config)
     return trees
 
 
@@ -53,37 +56,84 @@ def add_sysfs(config: oci.Config, trees: dict[int, int]) -> None:
     for number, entry in enumerate(config.get("mounts", ())):
         if entry.get("type") == "sysfs" and number not in trees:
             options = parse(tuple(entry.get("options") or ()))
-            trees[number] = m.new_mount("sysfs", (), options.bind_attributes)
+            trees[number] = m.new_mount("sysfs", (), options.bind_set)
 
 
 def is_bind(entry: oci.Mount) -> bool:
     """Return whether an existing tree is mounted: "bind" is a type or an option."""
-    return entry.get("type") == "bind" or bool(
-        parse(tuple(entry.get("options") or ())).flags & m.MS_BIND
-    )
+    options = entry.get("options") or ()
+    if entry.get("type") == "bind" or "bind" in options or "rbind" in options:
+        return "remount" not in options
+    return False
 
 
-def _bind(entry: oci.Mount, user_fd: int) -> int:
+def _bind(entry: oci.Mount, user_fd: int, host_fd: int) -> int:
     """Clone the tree and set its attributes while nobody sees it."""
     options = parse(tuple(entry.get("options") or ()))
     recursive = bool(options.flags & m.MS_REC)
-    source = entry["source"]
-    try:
-        tree = m.open_tree(
-            m.AT_FDCWD, source, m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if recursive else 0)
+    if options.data or options.tmpcopyup:
+        raise ConfigError(
+            f"mount {entry['destination']!r}: {options.data or 'tmpcopyup'!r} has no meaning for "
+            "a bind mount",
+            phase="mounts",
         )
-        propagation = sum(options.propagation) & ~m.MS_REC or m.MS_PRIVATE
-        m.mount_setattr(tree, "", attr_set=options.bind_attributes, propagation=propagation,
-                        recursive=recursive)  # fmt: skip
-        if options.attr_set or options.attr_clr:
-            m.mount_setattr(tree, "", attr_set=options.attr_set, attr_clr=options.attr_clr,
-                            recursive=True)  # fmt: skip
+    try:
+        tree = _clone(entry, options, host_fd)
+        _set(tree, options, recursive=recursive)
     except SyscallError as error:
-        error.context |= {"destination": entry["destination"], "source": source}
+        error.context |= {"destination": entry["destination"], "source": entry["source"]}
         raise
     if options.idmap:
         _idmap(tree, entry, options, user_fd)
     return tree
+
+
+def _clone(entry: oci.Mount, options: MountOptions, host_fd: int) -> int:
+    shared = any(not flags & m.MS_PRIVATE for flags in options.propagation)
+    if not shared or host_fd < 0:
+        return _open_source(entry, options)
+    # Where the mount still has its peers.
+    own = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    process.setns(host_fd, process.CLONE_NEWNS)
+    try:
+        return _open_source(entry, options)
+    finally:
+        process.setns(own, process.CLONE_NEWNS)
+        os.fchdir(here)
+        os.close(own)
+        os.close(here)
+
+
+def _open_source(entry: oci.Mount, options: MountOptions) -> int:
+    flags = m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if options.flags & m.MS_REC else 0)
+    subpath = entry.get("subpath")
+    if subpath is None:
+        return m.open_tree(m.AT_FDCWD, entry["source"], flags)
+    top = os.open(entry["source"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    below = open_or_make(top, subpath, directory=True)
+    os.close(top)
+    try:
+        return m.open_tree(below, "", flags | m.AT_EMPTY_PATH)
+    finally:
+        os.close(below)
+
+
+def _set(tree: int, options: MountOptions, *, recursive: bool) -> None:
+    """Set attributes and propagation: what is for all mounts below first, then the top's own."""
+    first, *others = options.propagation or [m.MS_PRIVATE]
+    on, off, top_on, top_off = (
+        options.attr_set, options.attr_clr, options.bind_set, options.bind_clr,
+    )  # fmt: skip
+    if not recursive:
+        on, off, top_on, top_off = on | top_on, off | top_off, 0, 0
+    m.mount_setattr(
+        tree, "", attr_set=on, attr_clr=off, propagation=first & ~m.MS_REC, recursive=recursive
+    )
+    if top_on & ~on or top_off & ~off:
+        m.mount_setattr(tree, "", attr_set=top_on, attr_clr=top_off)
+    for flags in others:
+        m.mount_setattr(tree, "", propagation=flags & ~m.MS_REC, recursive=bool(flags & m.MS_REC))
 
 
 def _idmap(tree: int, entry: oci.Mount, options: MountOptions, user_fd: int) -> None:
@@ -133,10 +183,40 @@ def clone_root(path: str) -> int:
     return tree
 
 
+def _new_network(config: oci.Config) -> bool:
+    spaces = config.get("linux", {}).get("namespaces") or ()
+    return any(entry["type"] == "network" and not entry.get("path") for entry in spaces)
+
+
+def _sys(entry: oci.Mount) -> int:
+    """Return the host's sysfs, in place of one that a user namespace may not mount.
+
+    It may only with a network namespace of its own. As crun does; nothing that is mounted below
+    /sys comes along.
+    """
+    options = parse(tuple(entry.get("options") or ()))
+    tree = m.open_tree(m.AT_FDCWD, "/sys", m.OPEN_TREE_CLONE)
+    m.mount_setattr(tree, "", attr_set=options.bind_set, propagation=m.MS_PRIVATE)
+    return tree
+
+
+def _check_devices(config: oci.Config) -> None:
+    """Refuse devices that only the host's root could make, where it does not make any."""
+    named = config.get("linux", {}).get("devices") or ()
+    outside = [device["path"] for device in named if not device["path"].startswith("/dev/")]
+    if outside or not (devices.is_own(config) or devices.is_bound(config)):
+        raise ConfigError(
+            f"device {(outside or ['/dev/null'])[0]!r}: in a user namespace devices are made "
+            "in a tmpfs on /dev",
+            hint="mount one there, and name no device outside of it",
+            phase="devices",
+        )
+
+
 def _is_dev(entry: oci.Mount) -> bool:
     return entry["destination"].rstrip("/") == "/dev" and entry.get("type") == "tmpfs"
 
 
-def _dev(config: oci.Config, entry: oci.Mount, ids: Ids) -> int:
+def _dev(config: oci.Config, entry: oci.Mount, user: User) -> int:
     options = parse(tuple(entry.get("options") or ()))
-    return devices.new_dev(options, config.get("linux", {}).get("devices", []), *ids)
+    return devices.new_dev(options, config.get("linux", {}).get("devices", []), *user.ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from errno import EMFILE
 
+from gocker.linux import mount
 from gocker.runtime import init, seccomp, userns
 from gocker.runtime.container import Container
 from gocker.runtime.namespaces import Namespaces
@@ -32,11 +33,12 @@ class Starter:
 
     Args:
         own_pidns: the launcher's PID namespace.
+        host_mount_fd: the host's mount namespace.
     """
 
     def __init__(
         self, manager: Manager, layers: Layers, scratch: str,
-        spawners: tuple[Spawner, Spawner] | None, own_pidns: int,
+        spawners: tuple[Spawner, Spawner] | None, own_pidns: int, host_mount_fd: int,
     ) -> None:  # fmt: skip
         self._manager = manager
         self._layers = layers
@@ -44,6 +46,7 @@ class Starter:
         self._spawners = spawners
         self._own_pidns = own_pidns
         self.networks = Pool()
+        self._host_mount_fd = host_mount_fd
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._shared: dict[int, Any] = {}
         self._most_fds = os.sysconf("SC_OPEN_MAX")
@@ -113,6 +116,7 @@ class Starter:
         layer_fd = -1
         if "overlay" in message:
             layer, layer_fd = self._layers.take(**message["overlay"], user=user)
+        terminal = message["config"]["process"].get("terminal", False)
         try:
             setup = init.Setup(
                 config=message["config"],
@@ -122,13 +126,19 @@ class Starter:
                 user=user,
                 join_fds=group.fds(),
                 cgroup_mounts=group.mounts(),
-                stdio=fds[:3],
+                stdio=[] if terminal else fds[:3],
                 launcher_pidfd=self._self_pidfd,
                 seccomp=program,
                 init=message.get("init", False),
                 files=message.get("files", []),
                 grants=message.get("grants", []),
+                landlock=message.get("landlock"),
             )
+            if layer_fd >= 0 and not setup.config["process"].get("noNewPrivileges", False):
+                mount.mount_setattr(layer_fd, "", attr_clr=mount.MOUNT_ATTR_NOSUID)
+            setup.host_mount_fd = self._host_mount_fd
+            if terminal:
+                setup.console_fd = fds[0]
             made = Container(message["id"], setup, group, layer, self._spawners, self._own_pidns)
         except BaseException:
             if layer is not None:

@@ -68,7 +68,7 @@ class Target:
     @classmethod
     def find(
         cls, container_id: str, pid: int, start_time: int, cgroups_path: str,
-        seccomp: tuple[bytes, int] | None,
+        seccomp: tuple[bytes, int] | None, *, paused: bool = False,
     ) -> Target:  # fmt: skip
         """Return a container that any other process started.
 
@@ -78,6 +78,7 @@ class Target:
             start_time: of it, in clock ticks since boot (`process.start_time`).
             cgroups_path: as in its OCI configuration.
             seccomp: its compiled filter and flags, or None.
+            paused: whether it may be paused, as for a copy.
 
         Raises:
             ContainerError: phase exec: it has ended, or is paused.
@@ -86,9 +87,9 @@ class Target:
         try:
             cgroup = existing.of_process(pid, cgroups_path)
             target = cls(container_id, pid, pidfd, cgroup, cgroup.group, seccomp)
-            if _has_ended(pidfd):  # what was read may be another process's
-                raise _gone(container_id, pid)
-            target.refuse_paused()
+            target.verify()
+            if not paused:
+                target.refuse_paused()
         except OSError as error:
             os.close(pidfd)
             if _is_missing(error):
@@ -99,6 +100,15 @@ class Target:
             raise
         target._owned = True
         return target
+
+    def verify(self) -> None:
+        """Make sure that what was read from /proc by its PID since is its own.
+
+        Raises:
+            ContainerError: phase exec: it has ended.
+        """
+        if _has_ended(self.pidfd):
+            raise _gone(self.id, self.pid)
 
     def refuse_paused(self) -> None:
         """Refuse a frozen container: what enters it would hang until it is thawed.

@@ -9,9 +9,10 @@ Source: user_namespaces(7); config-linux.md "User namespace mappings".
 from __future__ import annotations
 
 import os
+from errno import EINVAL
 
 from gocker.errors import ConfigError, ContainerError, SyscallError
-from gocker.linux import process
+from gocker.linux import process, procfs
 from gocker.runtime import namespaces
 
 TYPE_CHECKING = False
@@ -69,7 +70,7 @@ def make(uids: Sequence[oci.IDMapping], gids: Sequence[oci.IDMapping]) -> int:
         with _Waiting(process.CLONE_NEWUSER) as pid:
             _write(pid, "uid_map", uids)
             _write(pid, "gid_map", gids)
-            return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            return procfs.open_namespace(f"{pid}/ns/user")
     except OSError as error:
         raise ContainerError(
             f"cannot make a user namespace: {error.filename or 'clone3'}: {error.strerror}",
@@ -86,7 +87,7 @@ class _Waiting:
         self._join_fd = join_fd
 
     def __enter__(self) -> int:
-        """Return its PID, once it is where it should be.
+        """Return its PID, as procfs has it, once it is where it should be.
 
         Raises:
             SyscallError: it cannot be.
@@ -106,10 +107,11 @@ class _Waiting:
             os.close(self._there_fd)
         with open(there_fd, "rb", buffering=0) as there:
             answer = there.read(16)
-        if answer != b"0":
+        number = int(answer or 0)
+        if number <= 0:
             self.__exit__()
-            raise SyscallError("setns", int(answer or 0))
-        return pid
+            raise SyscallError("setns", -number)
+        return number
 
     def __exit__(self, *_: object) -> None:
         os.close(self._go_fd)
@@ -120,10 +122,11 @@ class _Waiting:
         number = 0
         try:
             os.close(self._go_fd)
+            number = int(os.readlink("self", dir_fd=procfs.root()))
             if self._join_fd >= 0:
                 process.setns(self._join_fd, process.CLONE_NEWUSER)
         except SyscallError as error:
-            number = error.errno or -1
+            number = -(error.errno or EINVAL)
         finally:
             os.write(self._there_fd, str(number).encode())
             os.read(wait_fd, 1)  # ends with the last copy of the other end
@@ -132,15 +135,7 @@ class _Waiting:
 
 def _write(pid: int, name: str, mappings: Sequence[oci.IDMapping]) -> None:
     text = "".join(f"{i['containerID']} {i['hostID']} {i['size']}\n" for i in mappings)
-    path = f"/proc/{pid}/{name}"
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(fd)
+    procfs.write(f"{pid}/{name}", text)
 
 
 class User:
@@ -218,17 +213,12 @@ def _read(fd: int, path: str) -> tuple[list[oci.IDMapping], list[oci.IDMapping]]
     """Return the mappings of a user namespace, which only a process in it shows."""
     try:
         with _Waiting(0, fd) as pid:
-            return _parse(_map(pid, "uid_map")), _parse(_map(pid, "gid_map"))
+            return _parse(procfs.read(f"{pid}/uid_map")), _parse(procfs.read(f"{pid}/gid_map"))
     except SyscallError as error:
         raise ContainerError(
             f"linux.namespaces: cannot join {path!r} as the user namespace: {error.strerror}",
             phase="namespaces",
         ) from error
-
-
-def _map(pid: int, name: str) -> bytes:
-    with open(f"/proc/{pid}/{name}", "rb") as file:
-        return file.read()
 
 
 def _parse(data: bytes) -> list[oci.IDMapping]:

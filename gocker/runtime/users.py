@@ -91,7 +91,9 @@ def _records(root_fd: int, path: str, columns: int) -> list[list[str]]:
     except SyscallError:
         return []  # no such file: numbers still work
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        info = os.fstat(fd)
+        # Nor a link to what procfs makes up: those files have no size (CVE-2024-9676).
+        if not stat.S_ISREG(info.st_mode) or not info.st_size:
             return []
         data = os.read(fd, _MAX_BYTES)
     finally:

@@ -6,7 +6,7 @@ import signal
 from collections import deque
 
 from gocker.scheduler import records
-from gocker.scheduler.messages import Exited, Kill, Start, Stop
+from gocker.scheduler.messages import Exited, Freeze, Kill, Start, Stop
 from gocker.scheduler.node import State
 from gocker.scheduler.slots import Slots
 from gocker.scheduler.timers import Timers
@@ -34,7 +34,7 @@ class Attempts:
 
     def __init__(
         self, parallel: int, matrices: Mapping[str, MatrixGroup], stop_grace_s: float | None,
-        capacity: Reservation | None = None,
+        capacity: Reservation | None = None, *, detached: bool = False,
     ) -> None:  # fmt: skip
         self.now = 0.0
         self.out: list[Command] = []
@@ -44,6 +44,7 @@ class Attempts:
         self._services: deque[Node] = deque()
         self._slots = Slots(parallel, matrices, capacity)
         self._stop_grace = stop_grace_s
+        self._detached = detached
 
     def start_ready(self) -> None:
         """Start the support services that are ready, and the ready jobs that have a slot."""
@@ -70,6 +71,7 @@ class Attempts:
         node.line = None
         node.stop_reason = None
         node.killed = False
+        node.paused = False
         self.active[node] = None
         # Set again when it has started: a start that hangs is ended too.
         if node.unit.timeout_s is not None:
@@ -98,7 +100,7 @@ class Attempts:
             return "retry", retry_delay(unit, node.retries)
         # As dockerd: what was stopped, or never ran, is not restarted.
         ended_by_itself = isinstance(node.last, Exited) and node.stop_reason is None
-        if ended_by_itself and wants_restart(unit, verdict, node.restarts):
+        if ended_by_itself and wants_restart(unit, verdict, node.restarts, detached=self._detached):
             node.restarts += 1
             node.restart_delay = restart_delay(unit.restart, node.restart_delay, lived_s)
             return "restart", node.restart_delay
@@ -117,6 +119,7 @@ class Attempts:
         """Send the stop signal to a running unit."""
         signum = node.unit.stop_signal
         node.state = State.STOPPING
+        self.thaw(node)
         self.out.append(records.stopping(node, signum, reason))
         self.out.append(Stop(node.name, node.attempt, signum, reason))
         self._set_grace(node)
@@ -130,7 +133,7 @@ class Attempts:
         self.timers.set((node, "life"), self.now + seconds)
 
     def _set_grace(self, node: Node) -> None:
-        grace = self._stop_grace
+        grace = self._stop_grace if node.grace_s is None else node.grace_s
         seconds = node.unit.stop_grace_s if grace is None else grace
         self.timers.set((node, "life"), self.now + seconds)
 
@@ -141,8 +144,30 @@ class Attempts:
         node.killed = True
         node.stop_reason = node.stop_reason or reason
         self.cancel_timers(node)
+        self.thaw(node)
         self.out.append(records.stopping(node, signal.SIGKILL, node.stop_reason))
         self.out.append(Kill(node.name, node.attempt))
+
+    def pause(self, node: Node) -> None:
+        """Freeze a running unit. Its time goes on, its probes do not."""
+        node.paused = True
+        self.timers.cancel((node, "probe"))
+        self.out.append(Freeze(node.name, node.attempt, frozen=True))
+        self.out.append(records.paused(node))
+
+    def thaw(self, node: Node) -> None:
+        """Let the processes of a paused unit go on, also to take a signal."""
+        if not node.paused:
+            return
+        node.paused = False
+        self.out.append(Freeze(node.name, node.attempt, frozen=False))
+        self.out.append(records.unpaused(node))
+        if node.health is not None and node.state is State.RUNNING:
+            self.timers.set((node, "probe"), node.health.next_probe(self.now))
+
+    def adopt(self, matrices: Mapping[str, MatrixGroup]) -> None:
+        """Count the units of further matrices."""
+        self._slots.adopt(matrices)
 
     def cancel_timers(self, node: Node) -> None:
         """Forget a unit's timers."""

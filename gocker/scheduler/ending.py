@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from gocker.errors import EXIT_JOB_FAILED, EXIT_TIMEOUT, HostError, UsageError
 from gocker.scheduler.verdict import RUN_TIMEOUT
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 ABORT = "abort"
 INTERRUPTED = "interrupted"
 FAIL_FAST = "fail_fast"
+DOWN = "down"
+STOPPED = "stopped"
+KILLED = "killed"
 LAUNCHER_LOST = "launcher_lost"
 
 # A unit that could not start for one of these is the host's or our failure, not the job's.
@@ -76,6 +81,9 @@ class Ending:
             return HostError.exit_code, "error"
         if self.closing == INTERRUPTED:
             return 128 + self.signal, "interrupted"
+        if self.closing == DOWN:
+            # Nobody has cut short what was to live until then.
+            return 0 if self._options.detached else 128 + signal.SIGTERM, DOWN
         if self.closing == RUN_TIMEOUT:
             return EXIT_TIMEOUT, "run_timeout"
         if self.error is not None:

@@ -73,6 +73,22 @@ class Launcher:
             raise from_wire(answer[0]["error"])
         return answer[0]
 
+    def answer_of(self, event: str) -> Message:
+        """Wait for an event of this name, whatever is in it.
+
+        Raises:
+            GockerError: what the launcher said of something else, or that it is gone.
+        """
+        try:
+            found = self.connection.receive()
+        except ConnectionResetError as error:
+            raise lost() from error
+        if found is None:
+            raise lost()
+        if found[0]["event"] != event and "error" in found[0]:
+            raise from_wire(found[0]["error"])
+        return found[0]
+
     def define(self, name: str, value: object) -> None:
         """Give the launcher a part of configurations ahead of its use; its id is its key."""
         self.defined.add(id(value))
@@ -135,16 +151,23 @@ class Launcher:
             os.waitpid(self.pid, 0)
             self.pid = 0
 
+    def abandon(self) -> None:
+        """Leave it to a process that has inherited the connection: neither ended nor waited for."""
+        self.connection.close()
+        self.pid = 0
+
     def hang_up(self) -> None:
         """Close the connection: the launcher kills, cleans up and ends."""
-        if self.network is not None:
-            self.network.close()
-            self.network = None
-        self.connection.close()
-        for _, _, close in self._outgoing:
-            for fd in close:
-                os.close(fd)
-        self._outgoing.clear()
+        network, self.network = self.network, None
+        try:
+            if network is not None:
+                network.close()
+        finally:
+            self.connection.close()
+            for _, _, close in self._outgoing:
+                for fd in close:
+                    os.close(fd)
+            self._outgoing.clear()
 
 
 def close_all(launchers: Iterable[Launcher]) -> None:

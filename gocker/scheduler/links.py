@@ -6,6 +6,7 @@ plan has one for each CPU; the first one starts the first containers while the o
 
 from __future__ import annotations
 
+import os
 import selectors
 
 TYPE_CHECKING = False
@@ -155,6 +156,11 @@ class Links:
         """Return the launcher for the next container."""
         return min((link for link in self._links if link.ready), key=_starting)
 
+    def tell_all(self, message: dict[str, Any], fds: tuple[int, ...]) -> None:
+        """Send a request to every launcher; the descriptors stay the caller's."""
+        for link in self._links:
+            link.send(message, tuple(map(os.dup, fds)))
+
 
 def _starting(link: Link) -> int:
     return link.starting
@@ -180,6 +186,8 @@ def _configuration(made: Container, container_id: str) -> dict[str, Any]:
         parts["grants"] = made.grants
     if made.init:
         parts["init"] = True
+    if made.landlock is not None:
+        parts["landlock"] = made.landlock.wire()
     return parts
 
 

@@ -16,14 +16,16 @@ from collections import deque
 from functools import partial
 
 from gocker import events
-from gocker.errors import GockerError, HostError, unforeseen
+from gocker.errors import ContainerError, GockerError, HostError, unforeseen
 from gocker.scheduler import signals
 from gocker.scheduler.launcher import lost
 from gocker.scheduler.links import Link, Links
 from gocker.scheduler.messages import (
+    Answer,
     Connect,
     Exited,
     Finish,
+    Freeze,
     Interrupted,
     Kill,
     LauncherLost,
@@ -31,17 +33,20 @@ from gocker.scheduler.messages import (
     ProbeDone,
     ReadyLine,
     Record,
+    Signal,
     Start,
     Started,
     StartFailed,
     Stop,
     Verdict,
+    shell_code,
     signal_name,
 )
+from gocker.scheduler.node import link
 from gocker.scheduler.output import Streams, Terminal, Watch
 from gocker.scheduler.shortage import Shortage
 from gocker.tree import remove_path
-from gocker.values import dataclass
+from gocker.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,11 +54,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker import oci
-    from gocker.plan.model import Plan
+    from gocker.plan.model import Container, Plan, Unit
+    from gocker.scheduler.control import Control
     from gocker.scheduler.launcher import Launcher
     from gocker.scheduler.machine import Machine
-    from gocker.scheduler.messages import Command, Event, Result
+    from gocker.scheduler.messages import Adopt, Command, Event, Result
     from gocker.scheduler.surroundings import Surroundings
+    from gocker.scheduler.tap import Tap
 
 
 _PROBE_OUTPUT = 4096
@@ -73,6 +80,8 @@ class Ended:
     # The upper layer of its root, and its anonymous volumes by mount source.
     upper: str
     anonymous: dict[str, str]
+    made: Container
+    image: str
 
 
 class Attempt:
@@ -83,15 +92,26 @@ class Attempt:
         "connecting",
         "ended",
         "id",
+        "image",
         "instance",
         "link",
+        "made",
         "number",
+        "on_end",
+        "service",
         "streams",
         "verdict",
     )
 
-    def __init__(self, container_id: str, instance: str, number: int, link: Link) -> None:
+    def __init__(
+        self, container_id: str, unit: Unit, made: Container, number: int, link: Link
+    ) -> None:
         self.id = container_id
+        # The plan may be another one when it ends.
+        self.made = made
+        self.service = unit.service
+        self.image = unit.image
+        instance = unit.name
         self.link = link
         self.instance = instance
         self.number = number
@@ -100,6 +120,7 @@ class Attempt:
         self.connecting: socket.socket | None = None
         self.anonymous: dict[str, str] = {}
         self.verdict: Verdict | None = None
+        self.on_end: list[Callable[[int | None], None]] = []
 
 
 class Loop:
@@ -110,10 +131,14 @@ class Loop:
 
     def __init__(
         self, plan: Plan, machine: Machine, launchers: Sequence[Launcher], around: Surroundings,
-        run_id: str,
+        run_id: str, control: Control | None = None, *, detached: bool = False,
     ) -> None:  # fmt: skip
         self._plan = plan
+        # Launchers know parts of configurations by their addresses: a plan stays.
+        self._plans = [plan]
         self._machine = machine
+        self._control = control
+        self.detached = detached
         self._launchers = launchers
         self._network = launchers[0].network
         self._around = around
@@ -134,6 +159,7 @@ class Loop:
         self._commands: dict[type, Callable[[Any], None]] = {
             Start: self._start, Stop: self._stop, Kill: self._kill, Probe: self._probe,
             Connect: self._connect,
+            Signal: self._signal, Freeze: self._freeze, Answer: self._answer,
             Record: self._record, Verdict: self._verdict, Finish: self._finish,
         }  # fmt: skip
 
@@ -152,6 +178,9 @@ class Loop:
             self._network.watch(self._selector, self._network_lost, partial(self._obey, []))
         with signals.Events(self._selector, self._interrupted):
             self._obey(self._machine.begin(time.monotonic()))
+            if self._control is not None:
+                self._control.serve(self, self._selector)
+                self._around.began(self)
             while not self._machine.done:
                 self._step()
         return self._machine.result()
@@ -176,12 +205,81 @@ class Loop:
         if again is not None:
             self._obey([*self._shortage.due(now)])
         self._around.settle()
+        if self._control is not None:
+            self._control.turn()
 
     def _pause(self, paused: bool) -> None:
         """Let the containers wait while nobody reads what we have of them already."""
         for attempt in self._attempts.values():
             if attempt.streams is not None:
                 (attempt.streams.pause if paused else attempt.streams.resume)()
+
+    # -- what operations and the command ask for ------------------------------------------------
+
+    @property
+    def plan(self) -> Plan:
+        """Return the plan: the latest that was adopted, with what is left of earlier ones."""
+        return self._plan
+
+    @property
+    def machine(self) -> Machine:
+        """Return the machine, to look at."""
+        return self._machine
+
+    @property
+    def selector(self) -> selectors.BaseSelector:
+        """Return the selector; its data are functions to call."""
+        return self._selector
+
+    @property
+    def run_id(self) -> str:
+        """Return the run's identifier."""
+        return self._run_id
+
+    def record(self, event: str, fields: dict[str, Any]) -> None:
+        """Write an event of the run's log."""
+        self._around.record(event, fields)
+
+    def tell(self, event: Event) -> None:
+        """Hand an event to the machine and do what it says."""
+        self._tell(event)
+
+    def adopt(self, request: Adopt) -> None:
+        """Go on with another plan.
+
+        Raises:
+            PlanError: it is not sound.
+            UsageError: it needs what the project has not. Nothing has changed then.
+        """
+        from gocker.scheduler.differences import merged
+
+        link(request.plan)
+        plan, renew = merged(self._plan, request.plan, set(request.renew))
+        self._plans.append(request.plan)
+        self._plan = plan
+        if self._network is not None:
+            self._network.adopt(plan, renew)
+        self._around.adopted(plan)
+        self._tell(replace(request, renew=frozenset(renew)))
+
+    def leave_terminal(self) -> None:
+        """Let the launchers have our standard input, output and error instead of theirs."""
+        self._links.tell_all({"op": "stdio"}, (0, 1, 2))
+
+    def attach(self, unit: str, tap: Tap, ended: Callable[[int | None], None]) -> None:
+        """Copy a running container's output from now on; `ended` takes its exit code.
+
+        Raises:
+            ContainerError: it is not running.
+        """
+        for attempt in self._attempts.values():
+            streams = attempt.streams
+            if attempt.instance == unit and attempt.ended is None and streams is not None:
+                streams.taps.append(tap)
+                attempt.on_end.append(ended)
+                return
+        tap.close()
+        raise ContainerError(f"{unit!r} is not running", phase="attach")
 
     def _tell(self, event: Event) -> None:
         self._obey(self._machine.handle(event, time.monotonic()))
@@ -200,7 +298,9 @@ class Loop:
     def _start(self, command: Start) -> None:
         self._serial += 1
         container_id = f"{self._run_id}-{self._serial}"
-        attempt = Attempt(container_id, command.unit, command.attempt, self._links.least_busy())
+        unit = self._plan.units[command.unit]
+        made = self._plan.containers[command.unit]
+        attempt = Attempt(container_id, unit, made, command.attempt, self._links.least_busy())
         self._attempts[attempt.id] = attempt
         self._current[command.unit, command.attempt] = attempt
         try:
@@ -211,8 +311,7 @@ class Loop:
             self._failed(attempt, unforeseen(error).to_wire())
 
     def _request_start(self, command: Start, attempt: Attempt) -> None:
-        unit = self._plan.units[command.unit]
-        made = self._plan.containers[command.unit]
+        unit, made = self._plan.units[command.unit], attempt.made
         anonymous = attempt.anonymous = self._around.prepare(made, attempt.id)
         attempt.streams = streams = Streams(
             self._selector,
@@ -222,26 +321,27 @@ class Loop:
         )
         if unit.ready is not None and unit.ready.log is not None:
             streams.watch = Watch(unit.ready.log, lambda line: self._ready(attempt, line))
-        fds: list[int] = []
+        streams.on_input = lambda: self._around.typing(command.unit, self._selector, streams)
+        fds = streams.stdio(
+            lambda: self._around.stdin(command.unit), stdin_open=made.stdin_open,
+            terminal=made.config["process"].get("terminal", False),
+        )  # fmt: skip
         try:
-            fds.append(self._around.stdin(command.unit))
-            fds.append(streams.pipe(1))
-            fds.append(streams.pipe(2))
-            self._shortage.check(fds[-1], len(self._attempts))
+            self._shortage.check(max(fds), len(self._attempts))
         except BaseException:
             for fd in fds:
                 os.close(fd)
             raise
         keep = made.artifacts is not None or self._plan.keep != "never"
         start = partial(
-            attempt.link.start, made, attempt.id, tuple(fds), anonymous,
+            attempt.link.start, made, attempt.id, fds, anonymous,
             best_effort=unit.best_effort, keep=keep,
         )  # fmt: skip
         if made.network is None or self._network is None:
             start()
         else:
             self._network.attach(
-                command.unit, attempt.id, partial(self._connected, attempt, start, tuple(fds))
+                command.unit, attempt.id, partial(self._connected, attempt, start, fds)
             )
 
     def _connected(
@@ -277,6 +377,18 @@ class Loop:
             {"op": "signal", "id": attempt.id, "signal": command.signal, "or_kill": True}
         )
 
+    def _signal(self, command: Signal) -> None:
+        attempt = self._current[command.unit, command.attempt]
+        attempt.link.send({"op": "signal", "id": attempt.id, "signal": command.signal})
+
+    def _freeze(self, command: Freeze) -> None:
+        attempt = self._current[command.unit, command.attempt]
+        attempt.link.send({"op": "freeze", "id": attempt.id, "frozen": command.frozen})
+
+    def _answer(self, command: Answer) -> None:
+        if self._control is not None:
+            self._control.operations.answer(command)
+
     def _kill(self, command: Kill) -> None:
         attempt = self._current[command.unit, command.attempt]
         if self._shortage.forget(command.unit, command.attempt):
@@ -290,7 +402,7 @@ class Loop:
 
     def _probe(self, command: Probe) -> None:
         attempt = self._current[command.unit, command.attempt]
-        made = self._plan.containers[command.unit]
+        made = attempt.made
         exec_id = f"{attempt.id}-probe"
         read, write = os.pipe2(os.O_CLOEXEC)
         self._probes[exec_id] = (command.unit, command.attempt, read)
@@ -299,6 +411,7 @@ class Loop:
         message = {
             "op": "exec", "id": attempt.id, "exec_id": exec_id, "process": process,
             "timeout_s": command.healthcheck.timeout_s,
+            **(made.landlock.for_exec() if made.landlock is not None else {}),
         }  # fmt: skip
         attempt.link.send(message, (null, write, write), close=(null, write))
 
@@ -342,6 +455,8 @@ class Loop:
         ended = attempt.ended
         self._disconnect(attempt)
         self._attempts.pop(attempt.id, None)
+        for callback in attempt.on_end:
+            callback(_code(ended))
         fields = self._fields(attempt) | {"verdict": command.verdict, "next": command.next}
         if ended is None:  # the launcher is gone: nobody knows how it ended
             fields["error"] = lost().to_wire()
@@ -372,7 +487,8 @@ class Loop:
             own = {key: value for key, value in names.items() if key in known}
             self._around.record(event, own | fields)
 
-        ended = Ended(attempt.instance, attempt.number, attempt.id, upper, attempt.anonymous)
+        ended = Ended(attempt.instance, attempt.number, attempt.id, upper, attempt.anonymous,
+                      attempt.made, attempt.image)  # fmt: skip
         try:
             self._around.collect(ended, verdict, record)
         finally:
@@ -405,7 +521,7 @@ class Loop:
 
     def _fields(self, attempt: Attempt) -> dict[str, Any]:
         return {
-            "service": self._plan.units[attempt.instance].service,
+            "service": attempt.service,
             "instance": attempt.instance,
             "attempt": attempt.number,
             "container.id": attempt.id,
@@ -423,22 +539,19 @@ class Loop:
                 attempt.streams.drain()
         self._tell(LauncherLost(lost().to_wire()))
 
-    def _network_lost(self) -> None:
+    def _network_lost(self, error: GockerError) -> None:
         """Without its network the project is over, as without a launcher."""
-        from gocker.scheduler.network import lost as network_lost
-
         if not self._machine.done:
-            self._tell(LauncherLost(network_lost().to_wire()))
+            self._tell(LauncherLost(error.to_wire()))
 
     def _on_started(self, message: dict[str, Any]) -> None:
         attempt = self._attempts[message["id"]]
         if self._network is not None:
             self._network.started(attempt.id)
         fields = self._fields(attempt)
-        image = self._plan.units[attempt.instance].image
         self._around.record("container.started", fields | {
             "process.pid": message["pid"], "process.start_time": message["start_time"],
-            "image": image, "start_s": message["start_s"],
+            "image": attempt.image, "start_s": message["start_s"],
         })  # fmt: skip
         for limit, requested, effective, file in message["applied"]:
             self._around.record("limit.applied", fields | {
@@ -492,3 +605,10 @@ class Loop:
 
     def _interrupted(self, number: int) -> None:
         self._tell(Interrupted(number))
+
+
+def _code(ended: dict[str, Any] | None) -> int | None:
+    """Return a container's exit code as a shell shows it, None if it had none."""
+    if ended is None or "error" in ended:
+        return None
+    return shell_code(ended["code"], ended["signal"])

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from gocker.scheduler import records
 from gocker.scheduler.attempts import Attempts
-from gocker.scheduler.ending import INTERRUPTED, LAUNCHER_LOST, Ending
+from gocker.scheduler.ending import INTERRUPTED, LAUNCHER_LOST, STOPPED, Ending
 from gocker.scheduler.health import Health
 from gocker.scheduler.messages import (
+    REQUESTS,
+    Adopt,
     Connect,
     Exited,
     Finish,
@@ -29,7 +31,8 @@ from gocker.scheduler.messages import (
 )
 from gocker.scheduler.node import ACTIVE, State, link
 from gocker.scheduler.progress import Progress
-from gocker.scheduler.readiness import Readiness
+from gocker.scheduler.readiness import Waits
+from gocker.scheduler.requests import Requests
 from gocker.scheduler.verdict import RUN_TIMEOUT, TIMEOUT, fail_on, judge, oom_kills_of
 
 # Seconds between two attempts to connect to a port that does not accept yet.
@@ -37,8 +40,10 @@ CONNECT_INTERVAL_S = 0.1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gocker.plan.model import Plan
-    from gocker.scheduler.messages import Command, Event, Next, VerdictName
+    from gocker.scheduler.messages import Command, Event, Next, Request, VerdictName
     from gocker.scheduler.node import Node
 
 
@@ -57,15 +62,23 @@ class Machine:
         options = options or Options()
         self._nodes = link(plan)
         parallel = plan.parallel if options.parallel is None else options.parallel
-        self._attempts = Attempts(parallel, plan.matrices, options.stop_grace_s, plan.capacity)
+        self._attempts = Attempts(
+            parallel, plan.matrices, options.stop_grace_s, plan.capacity, detached=options.detached
+        )
         self._timers = self._attempts.timers
         self._ending = Ending(options, self._nodes)
-        self._readiness = Readiness(options.wait, len(self._nodes))
-        self._progress = Progress(self._nodes, self._attempts, self._ending, self._readiness)
+        self._waits = Waits(lambda: self._attempts.out)
+        self._progress = Progress(
+            self._nodes, self._attempts, self._ending, self._waits, detached=options.detached
+        )
+        self._requests = Requests(
+            self._nodes, self._attempts, self._progress, self._ending, self._waits
+        )
         fail_fast = plan.fail_fast if options.fail_fast is None else options.fail_fast
         self._progress.fail_fast(fail_fast, plan.matrices)
         self._max_time = plan.timeout_s if options.max_time_s is None else options.max_time_s
-        self._wait_timeout = options.wait_timeout_s if options.wait else None
+        self._start = options.start
+        self._detached = options.detached
         self._interrupts = 0
         self._result: Result | None = None
 
@@ -74,14 +87,24 @@ class Machine:
         """Whether `Finish` was given; every later event is ignored."""
         return self._result is not None
 
+    @property
+    def closing(self) -> bool:
+        """Whether the run is being ended: requests have no effect any more."""
+        return self._ending.closing is not None or self.done
+
+    def nodes(self) -> Mapping[str, Node]:
+        """Return the units by name, to look at."""
+        return self._nodes
+
     def begin(self, now: float) -> list[Command]:
         """Start what waits for nothing. Call it once, first."""
         self._attempts.now = now
         if self._max_time is not None:
             self._timers.set((None, "run"), now + self._max_time)
-        if self._wait_timeout is not None:
-            self._timers.set((None, "wait"), now + self._wait_timeout)
-        self._progress.begin()
+        if self._start:
+            self._progress.begin()
+        else:
+            self._progress.begin_not()
         return self._settle()
 
     def handle(self, event: Event, now: float) -> list[Command]:
@@ -94,6 +117,8 @@ class Machine:
         elif isinstance(event, LauncherLost):
             self._ending.error = event.error
             self._progress.lose(LAUNCHER_LOST)
+        elif isinstance(event, REQUESTS):
+            self._request(event)
         else:
             node = self._nodes[event.unit]
             if node.attempt != event.attempt or node.state not in ACTIVE:
@@ -113,7 +138,13 @@ class Machine:
                         self._become_ready(node)
                 case Oom():
                     node.oom_kills = max(node.oom_kills, event.oom_kills)
+            self._waits.changed(node)
         return self._settle()
+
+    def _request(self, request: Request) -> None:
+        if isinstance(request, Adopt):
+            link(request.plan)  # it is sound, or nothing changes
+        self._requests.handle(request)
 
     def deadline(self) -> float | None:
         """Return when `tick` has something to do, or None."""
@@ -147,7 +178,7 @@ class Machine:
             if node.unit.ready.port is not None:
                 self._timers.set((node, "probe"), now)
         elif node.unit.health is None:
-            attempts.out.extend(self._readiness.mark(node))
+            node.ready = True
         else:
             node.health = Health(node.unit.health, now)
             attempts.out.append(records.health(node, node.health, ""))
@@ -160,10 +191,12 @@ class Machine:
         """A unit without healthcheck is what its dependents wait for."""
         attempts = self._attempts
         attempts.out.append(records.ready(node, "healthy", node.line or ""))
-        attempts.out.extend(self._readiness.mark(node))
+        node.ready = True
         self._progress.health_known(node, healthy=True)
 
     def _on_exited(self, node: Node, event: Exited) -> None:
+        if node.leaving and node.stop_reason is None:
+            node.stop_reason = STOPPED  # before its turn came: it was asked to all the same
         verdict = judge(node.unit, event, node.stop_reason, node.oom_kills)
         if verdict == "ok" and node.unit.fail_on:
             failure = fail_on(node.unit, event, node.oom_kills)
@@ -179,7 +212,11 @@ class Machine:
         lived_s = event.duration_s if isinstance(event, Exited) else 0.0
         following: Next = "done"
         delay = 0.0
-        if self._ending.closing is None:
+        if self._ending.closing is None and node.then == "again":
+            attempts.out.append(Verdict(node.name, node.attempt, verdict, "restart"))
+            self._progress.again(node)
+            return
+        if self._ending.closing is None and node.then is None:
             following, delay = attempts.following(node, lived_s)
         if following != "done":
             attempts.out.append(Verdict(node.name, node.attempt, verdict, following))
@@ -198,7 +235,8 @@ class Machine:
         kills = oom_kills_of(event) if isinstance(event, Exited) else 0
         if kills := max(kills, node.oom_kills):
             self._attempts.out.append(records.survived_oom(node, kills))
-        if node.is_support and not node.on_completed:
+        serves = node.on_started or node.on_healthy
+        if node.is_support and not node.on_completed and (serves or not self._detached):
             self._attempts.out.append(records.support_ended(node))
 
     def _on_probe_done(self, node: Node, event: ProbeDone) -> None:
@@ -212,7 +250,7 @@ class Machine:
         if changed:
             healthy = health.status == "healthy"
             attempts.out.append(records.health(node, health, event.output))
-            attempts.out.extend(self._readiness.mark(node) if healthy else self._readiness.fail())
+            node.ready = node.ready or healthy
             self._progress.health_known(node, healthy)
 
     def _on_connected(self, node: Node, event: ProbeDone) -> None:
@@ -235,10 +273,7 @@ class Machine:
     def _on_timer(self, node: Node | None, kind: str) -> None:
         attempts = self._attempts
         if node is None:
-            if kind == "run":
-                self._progress.close(RUN_TIMEOUT)
-            else:
-                attempts.out.extend(self._readiness.fail())
+            self._progress.close(RUN_TIMEOUT)
         elif kind == "probe" and node.unit.ready is not None:
             port = node.unit.ready.port or 0
             attempts.out.append(Connect(node.name, node.attempt, port))
@@ -254,6 +289,7 @@ class Machine:
 
     def _settle(self) -> list[Command]:
         self._progress.settle()
+        self._requests.advance()
         attempts, ending = self._attempts, self._ending
         if not self._progress.unfinished and not self.done:
             exit_code, reason = ending.decide()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Literal
 
-    from gocker.plan.model import Healthcheck
+    from gocker.plan.model import Healthcheck, Plan
 
     VerdictName = Literal[
         "ok", "exit", "oom", "pids", "timeout", "signal",
@@ -102,7 +102,101 @@ class LauncherLost:
     error: Mapping[str, Any]
 
 
-Event = Started | StartFailed | Exited | Oom | ProbeDone | ReadyLine | Interrupted | LauncherLost
+@dataclass(frozen=True, slots=True)
+class StopUnits:
+    """A user wants units to end, dependents first; their restart policies do not count then.
+
+    `timeout_s`: instead of their own grace periods.
+    """
+
+    units: tuple[str, ...]
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartUnits:
+    """A user wants units that are over to run again, after what they depend on."""
+
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestartUnits:
+    """A user wants units to end and to run again; those that are over, to run again.
+
+    `dependents`: also those whose ``depends_on.restart`` says so.
+    """
+
+    units: tuple[str, ...]
+    timeout_s: float | None = None
+    dependents: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SignalUnits:
+    """A user sends a signal; SIGKILL ends a unit for good."""
+
+    units: tuple[str, ...]
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class PauseUnits:
+    """A user freezes the processes of units, or lets them go on."""
+
+    units: tuple[str, ...]
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BringDown:
+    """A user ends the run, dependents first. Said twice it is the same as once."""
+
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """The plan is another one now: units that differ are replaced, new ones made.
+
+    Attributes:
+        plan: from now on; units that it lacks stay as they are unless they are in `remove`.
+        renew: units that differ, or are to be made anew in any case.
+        remove: units to end for good.
+        start: units that are to run; others that are new are not started.
+        timeout_s: of what is stopped.
+    """
+
+    plan: Plan
+    renew: frozenset[str] = frozenset()
+    remove: frozenset[str] = frozenset()
+    start: frozenset[str] = frozenset()
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Somebody waits for units; one `Answer` with this token follows.
+
+    `what`: ``decided``: each was started once, waits for a slot, or never will run. ``ready``:
+    each is running, healthy if it says how, or over without failing the run. ``over``: each is.
+    """
+
+    token: int
+    what: Literal["decided", "ready", "over"]
+    units: tuple[str, ...]
+
+
+Request = (
+    StopUnits | StartUnits | RestartUnits | SignalUnits | PauseUnits | BringDown | Adopt | Await
+)
+REQUESTS = (
+    StopUnits, StartUnits, RestartUnits, SignalUnits, PauseUnits, BringDown, Adopt, Await,
+)  # fmt: skip
+Event = (
+    Started | StartFailed | Exited | Oom | ProbeDone | ReadyLine | Interrupted | LauncherLost
+    | Request
+)  # fmt: skip
 
 # Commands -----------------------------------------------------------------------------------
 
@@ -170,10 +264,30 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """What ``--wait`` waits for has come (0) or cannot come any more (1). Sent at most once."""
+class Signal:
+    """Send `signal` to the container's first process; it is not asked to end by that."""
 
+    unit: str
+    attempt: int
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Freeze the container's processes, or thaw them."""
+
+    unit: str
+    attempt: int
+    frozen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an `Await` waits for has come (0) or cannot come any more (1), because of a unit."""
+
+    token: int
     exit_code: int
+    because: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +300,9 @@ class Finish:
     error: Mapping[str, Any] | None = None
 
 
-Command = Start | Stop | Kill | Probe | Connect | Record | Verdict | Ready | Finish
+Command = (
+    Start | Stop | Kill | Signal | Freeze | Probe | Connect | Record | Verdict | Answer | Finish
+)
 
 # Around a run -------------------------------------------------------------------------------
 
@@ -196,7 +312,8 @@ class Options:
     """What the command line says about a run. None: as the plan says.
 
     `parallel`: jobs at once, 0 or less for no limit. `stop_grace_s`: instead of every unit's
-    own (``up -t``). `exit_code_from`: a service or an instance.
+    own (``up -t``). `exit_code_from`: a service or an instance. `detached`: services live until
+    somebody stops them, also when all jobs are done. `start`: False only notes the units.
     """
 
     parallel: int | None = None
@@ -205,9 +322,9 @@ class Options:
     exit_code_from: str | None = None
     abort_on_container_exit: bool = False
     abort_on_container_failure: bool = False
-    wait: bool = False
-    wait_timeout_s: float | None = None
     stop_grace_s: float | None = None
+    detached: bool = False
+    start: bool = True
 
 
 _ERROR_CODES = {"CannotExecute": 126, "CommandNotFound": 127}

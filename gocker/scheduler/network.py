@@ -13,6 +13,7 @@ from collections import deque
 
 from gocker.digest import hexdigest
 from gocker.errors import ContainerError, HostError, from_wire
+from gocker.state.sockets import listen
 from gocker.wire import Connection, encode
 
 TYPE_CHECKING = False
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from gocker.network.model import Attachment, NetworkPlan
     from gocker.plan.model import Plan
     from gocker.scheduler.launcher import Launcher
+    from gocker.state.run import Run
     from gocker.wire import Message
 
+# In the run's directory: where other commands ask the network's process.
+SOCKET = "network"
 # Namespaces made before anybody asks for them: about 60 KiB of kernel memory each.
 AHEAD = 64
 
@@ -94,7 +98,7 @@ class _Prepared:
 class ProjectNetwork:
     """A plan's networks, in a process that `launcher` starts."""
 
-    def __init__(self, plan: Plan, run_id: str, launcher: Launcher) -> None:
+    def __init__(self, plan: Plan, run: Run, launcher: Launcher) -> None:
         """Ask for everything; `ready` waits for it.
 
         Raises:
@@ -117,21 +121,27 @@ class ProjectNetwork:
         attachments = [made.network for made in plan.containers.values() if made.network]
         self._sharing = {it.share for it in attachments if it.share}
         self.answer: Message = {}
+        given = [theirs, resolvers]
         try:
-            launcher.ask({"op": "network"}, (theirs.fileno(), resolvers.fileno()))
+            given.append(listen(run, SOCKET))
+            launcher.ask({"op": "network"}, tuple(sock.fileno() for sock in given))
         finally:
-            theirs.close()
-            resolvers.close()
-        self._control.send(self._up(run_id))
+            for sock in given:
+                sock.close()
+        self._control.send(self._up(run.id))
 
     def _up(self, run_id: str) -> Message:
         names = ("key", "driver", "bridge", "mac", "gateways", "subnets", "mtu", "internal", "icc",
                  "masquerade", "parent", "mode")  # fmt: skip
+        given: dict[str, list[str]] = {it.key: [] for it in self._network.networks}
+        for made in self._plan.containers.values():
+            for endpoint in made.network.endpoints if made.network is not None else ():
+                given[endpoint.network] += endpoint.addresses
         ports = ("protocol", "host", "first", "last", "target", "address", "path", "unit")
         return {
             "op": "up",
             "id": hexdigest(run_id.encode())[:10],
-            "networks": [{name: getattr(it, name) for name in names}
+            "networks": [{name: getattr(it, name) for name in names} | {"reserved": given[it.key]}
                          for it in self._network.networks],
             "ports": [{name: getattr(it, name) for name in ports}
                       for it in self._network.publications],
@@ -157,7 +167,7 @@ class ProjectNetwork:
         return answer
 
     def watch(
-        self, selector: selectors.BaseSelector, on_lost: Callable[[], None],
+        self, selector: selectors.BaseSelector, on_lost: Callable[[HostError], None],
         after: Callable[[], object],
     ) -> None:  # fmt: skip
         """Join the loop, and ask for the namespaces of the first containers.
@@ -201,7 +211,7 @@ class ProjectNetwork:
             except ConnectionResetError:
                 received = None
             if received is None:
-                self._on_lost()
+                self._on_lost(lost())
                 return
             self._take(*received)
             self._after()
@@ -227,7 +237,7 @@ class ProjectNetwork:
             return
         except ConnectionResetError:
             pass
-        self._on_lost()
+        self._on_lost(lost("resolver"))
 
     def _know(self, prepared: _Prepared) -> None:
         attachment = self._plan.containers[prepared.unit].network
@@ -283,6 +293,15 @@ class ProjectNetwork:
         else:
             prepared.then = ready
 
+    def adopt(self, plan: Plan, renew: set[str]) -> None:
+        """Go on with another plan of the same networks; `renew` have other places in them."""
+        self._plan = plan
+        for unit in renew & self._ahead.keys():
+            prepared = self._ahead.pop(unit)
+            prepared.then = None
+        attachments = [made.network for made in plan.containers.values() if made.network]
+        self._sharing = {it.share for it in attachments if it.share}
+
     def started(self, attempt: str) -> None:
         """Show the container's names: it runs."""
         key = self._running.get(attempt)
@@ -332,9 +351,9 @@ def _endpoint(endpoint: Any) -> dict[str, Any]:
     return {name: getattr(endpoint, name) for name in names}
 
 
-def lost() -> HostError:
-    """Return the error for a network whose process is gone."""
+def lost(what: str = "network") -> HostError:
+    """Return the error for a network whose process, or whose resolver's, is gone."""
     return HostError(
-        "a process of the project's network is gone",
+        f"the process of the project's {what} is gone",
         hint="see the kernel's log (dmesg) for an OOM kill; nothing of it is left",
     )

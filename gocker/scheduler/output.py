@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket as socket
 import os
 import re
 import selectors
@@ -105,7 +106,9 @@ class Watch:
 
 
 class Streams:
-    """The two pipes of one container. Owns their read ends and the log's descriptor.
+    """The two pipes of one container, or its terminal. Owns our ends and the log's descriptor.
+
+    `input_fd` is what its standard input is written to: the terminal's master, a pipe, or -1.
 
     The log is opened with the first output: making a file costs more than most of a start. What
     it cannot take (a full disk) is counted in `lost`, the reason in `loss`: a job does not end
@@ -114,7 +117,7 @@ class Streams:
 
     __slots__ = (
         "_feed", "_log_fd", "_make_feed", "_on_end", "_open", "_open_log", "_paused", "_selector",
-        "loss", "lost", "watch",
+        "_socket", "input_fd", "loss", "lost", "on_input", "taps", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -130,8 +133,86 @@ class Streams:
         self._open: dict[int, int] = {}
         self._paused = False
         self.watch: Watch | None = None
+        # Further readers, who came later.
+        self.taps: list[Feed] = []
         self.lost = 0
         self.loss = ""
+        self.input_fd = -1
+        # Called when `input_fd` is there.
+        self.on_input: Callable[[], None] | None = None
+        self._socket: socket.socket | None = None
+
+    def stdio(
+        self, stdin: Callable[[], int], *, terminal: bool, stdin_open: bool
+    ) -> tuple[int, ...]:  # fmt: skip
+        """Return what the container reads and writes, the caller's own.
+
+        A socket for its terminal's master, or three descriptors; `stdin` gives the first of
+        them, unless it stays open.
+        """
+        if terminal:
+            return (self._console(),)
+        fds: list[int] = []
+        try:
+            fds.append(self._open_stdin() if stdin_open else stdin())
+            fds.append(self.pipe(1))
+            fds.append(self.pipe(2))
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
+        return tuple(fds)
+
+    def _console(self) -> int:
+        """Make the socket through which a terminal comes; return its other end, the caller's.
+
+        Its output is one stream, 1.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        self._register(ours.fileno())
+        self._socket = ours
+        self._open[ours.fileno()] = 1
+        return theirs.detach()
+
+    def _receive(self, fd: int, sock: socket.socket) -> None:
+        """Take the terminal's master; there is none if the container could not start."""
+        from gocker.terminal import receive_master
+
+        try:
+            master = receive_master(sock)
+        except BlockingIOError:
+            return
+        sock.detach()
+        self._socket = None
+        if master is None:
+            self._end(fd)
+            return
+        if not self._paused:
+            self._selector.unregister(fd)
+        os.close(fd)
+        del self._open[fd]
+        os.set_blocking(master, False)
+        self._open[master] = 1
+        if not self._paused:
+            self._register(master)
+        self.input_fd = master
+        if self.on_input is not None:
+            self.on_input()
+
+    def _open_stdin(self) -> int:
+        """Make a pipe for standard input that stays open; return its read end, the caller's."""
+        read, self.input_fd = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.input_fd, False)
+        if self.on_input is not None:
+            self.on_input()
+        return read
+
+    def end_stdin(self) -> None:
+        """End the pipe of standard input."""
+        if self.input_fd >= 0 and self.input_fd not in self._open:
+            os.close(self.input_fd)
+            self.input_fd = -1
 
     def pipe(self, stream: int) -> int:
         """Make the pipe of a stream (1 or 2); return its write end, which the caller owns."""
@@ -152,9 +233,14 @@ class Streams:
     def abandon(self) -> None:
         """Close the pipes: the container could not be started, nobody writes to them."""
         self.pause()
+        if self._socket is not None:
+            self._socket.detach()  # one of those below
+            self._socket = None
+        self.end_stdin()
         for fd in self._open:
             os.close(fd)
         self._open.clear()
+        self.input_fd = -1
 
     def pause(self) -> None:
         """Stop reading: once its pipes are full, the container waits."""
@@ -178,10 +264,15 @@ class Streams:
     def _read(self, fd: int) -> None:
         if fd not in self._open:
             return  # drained by an earlier event of the same turn
+        if self._socket is not None:
+            self._receive(fd, self._socket)
+            return
         try:
             chunk = os.read(fd, _CHUNK)
         except BlockingIOError:
             return
+        except OSError:
+            chunk = b""  # EIO of a terminal: nobody has it open any more
         if chunk:
             self._take(chunk, self._open[fd])
         else:
@@ -194,6 +285,8 @@ class Streams:
         if self._feed is not None:
             self._feed.feed(chunk, stream)
         self._store(chunk)
+        for tap in self.taps:
+            tap.feed(chunk, stream)
         if self.watch is not None:
             self.watch.feed(chunk, stream)
 
@@ -210,9 +303,12 @@ class Streams:
     def _end(self, fd: int) -> None:
         if not self._paused:
             self._selector.unregister(fd)
+        if fd == self.input_fd:
+            self.input_fd = -1
         os.close(fd)
         del self._open[fd]
         if not self._open:
+            self.end_stdin()
             if self._feed is not None:
                 self._feed.close()
             if self._log_fd >= 0:
@@ -221,10 +317,14 @@ class Streams:
 
     def drain(self) -> None:
         """Take what is in the pipes now and end them: the container is gone."""
+        if self._socket is not None:
+            self._receive(self._socket.fileno(), self._socket)
         for fd, stream in list(self._open.items()):
             try:
                 while chunk := os.read(fd, _CHUNK):
                     self._take(chunk, stream)
-            except BlockingIOError:
-                pass  # a process outside holds the write end: not the container's any more
+            except OSError:
+                # A process outside holds the write end: not the container's any more. Or EIO: a
+                # terminal's last user is gone.
+                pass
             self._end(fd)

@@ -9,24 +9,28 @@ from functools import partial
 from gocker.scheduler import records
 from gocker.scheduler.ending import ABORT, FAIL_FAST
 from gocker.scheduler.messages import Exited, Outcome, StartFailed
-from gocker.scheduler.node import ACTIVE, State
+from gocker.scheduler.node import ACTIVE, State, relink
 from gocker.scheduler.verdict import is_allowed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from gocker.plan.model import MatrixGroup
+    from gocker.plan.model import Condition, MatrixGroup
     from gocker.scheduler.attempts import Attempts
     from gocker.scheduler.ending import Ending
     from gocker.scheduler.messages import VerdictName
     from gocker.scheduler.node import Edges, Node
-    from gocker.scheduler.readiness import Readiness
+    from gocker.scheduler.readiness import Waits
+
+    Edge = tuple[Node, Condition, bool]
 
 
 NOT_NEEDED = "not_needed"
 NO_FAILURE = "no_failure"
 RESTARTING = "restarting"
+NOT_STARTED = "not_started"
+_COMPLETED = "service_completed_successfully"
 
 # What a unit means to its dependents. MOOT: it did not run, and nothing failed.
 Means = Enum("Means", "PASSED FAILED MOOT")
@@ -43,20 +47,25 @@ class Progress:
         nodes: dict[str, Node],
         attempts: Attempts,
         ending: Ending,
-        readiness: Readiness,
+        waits: Waits,
+        *,
+        detached: bool = False,
     ) -> None:
         self.unfinished = len(nodes)
         self.totals: dict[str, int] = {}
         self._nodes = nodes
         self._attempts = attempts
         self._ending = ending
-        self._readiness = readiness
+        self._waits = waits
+        # Services live until somebody stops them: nobody waits for the jobs' end.
+        self._detached = detached
         self._jobs_left = sum(not node.is_support for node in nodes.values())
         self._fail_fast = False
         self._matrices: dict[str, list[Node]] = {}
         # Units whose dependents do not know yet that they ended; then what failures entail.
         self._ended: deque[tuple[Node, Means]] = deque()
         self._pending: deque[Callable[[], None]] = deque()
+        self._queued: list[Node] = []
 
     def fail_fast(self, everything: bool, matrices: dict[str, MatrixGroup]) -> None:
         """Cancel the rest at the first failure: of the run, or of a matrix."""
@@ -69,10 +78,16 @@ class Progress:
     def begin(self) -> None:
         """Release the units that wait for nothing."""
         if not self._jobs_left:
-            self._retire_sidecars()
+            self._detached = True  # services only: there is no end to wait for
         for node in self._nodes.values():
             if not node.unmet and node.state is State.WAITING:
                 self._decide(node)
+
+    def begin_not(self) -> None:
+        """Note the units without running any of them."""
+        for node in self._nodes.values():
+            if node.state is State.WAITING:
+                self.finish(node, "skipped", NOT_STARTED)
 
     def settle(self) -> None:
         """Work off all consequences and fill the free slots."""
@@ -83,7 +98,11 @@ class Progress:
                 self._pending.popleft()()
             else:
                 self._attempts.start_ready()
-                return
+                break
+        queued, self._queued = self._queued, []
+        for node in queued:
+            if node.state is State.READY:  # there is no slot for it now
+                self._waits.changed(node)
 
     # Conditions -------------------------------------------------------------------------------
 
@@ -95,6 +114,7 @@ class Progress:
 
     def health_known(self, node: Node, healthy: bool) -> None:
         """Fulfil ``service_healthy`` or break it, the first time."""
+        node.healthy = healthy
         if not healthy:
             node.unhealthy = node.unhealthy or node.fails_waiting()
         self._resolve_health(node, Means.PASSED if healthy else Means.FAILED)
@@ -134,16 +154,18 @@ class Progress:
             self.finish(node, "skipped", node.moot or NO_FAILURE)
         else:
             self._attempts.enqueue(node)
+            self._queued.append(node)
 
     # The end of a unit ------------------------------------------------------------------------
 
     def finish(self, node: Node, verdict: VerdictName, because: str | None) -> None:
         """Give the last word on a unit."""
         node.state = State.FINISHED
+        node.then = None
         self._attempts.cancel_timers(node)
         outcome = node.outcome = _outcome(node, verdict, because)
         out = self._attempts.out
-        if not node.attempt:
+        if not node.tried:
             out.append(records.skipped(node, because or verdict))
         out.append(records.finished(node, outcome))
         self.totals[verdict] = self.totals.get(verdict, 0) + 1
@@ -151,9 +173,8 @@ class Progress:
         self._jobs_left -= not node.is_support
         self._ended.append((node, _means(node, outcome)))
         if outcome.failed:
-            out.extend(self._readiness.fail())
             self._on_failure(node)
-        out.extend(self._readiness.mark(node))
+        self._waits.changed(node)
         if self._ending.finished(node, outcome):
             self._pending.append(partial(self.close, ABORT))
 
@@ -195,7 +216,7 @@ class Progress:
         for edges in (node.on_started, node.on_healthy):
             for dependent, required in edges:
                 waits = dependent.state is State.WAITING or (
-                    dependent.state is State.READY and not dependent.attempt
+                    dependent.state is State.READY and not dependent.tried
                 )
                 if required and waits:
                     self._break(dependent, node, Means.FAILED)
@@ -205,11 +226,13 @@ class Progress:
         if node.needed or node.state is State.FINISHED:
             return
         if self._ending.closing is not None:
-            self._cancel(node, self._ending.closing)
-        elif node.is_support:
-            self._cancel(node, NOT_NEEDED)
+            self.cancel(node, self._ending.closing)
+        elif node.is_support and not self._detached:
+            self.cancel(node, NOT_NEEDED)
 
     def _retire_sidecars(self) -> None:
+        if self._detached:
+            return
         self._cancel_all((n for n in self._reversed() if n.is_sidecar), NOT_NEEDED)
 
     def _reversed(self) -> Iterator[Node]:
@@ -225,7 +248,7 @@ class Progress:
         self._ending.closing = reason
         for node in self._reversed():
             if node.state not in ACTIVE or not node.needed:
-                self._cancel(node, reason)
+                self.cancel(node, reason)
 
     def lose(self, reason: str) -> None:
         """End every unit now, without commands: the containers are gone already."""
@@ -237,16 +260,92 @@ class Progress:
 
     def _cancel_all(self, nodes: Iterable[Node], reason: str) -> None:
         for node in nodes:
-            self._cancel(node, reason)
+            self.cancel(node, reason)
 
-    def _cancel(self, node: Node, reason: str) -> None:
+    def cancel(self, node: Node, reason: str) -> None:
+        """Let a unit end, as its state allows; nothing for one that is over."""
         if node.state in ACTIVE:
             if node.stop_reason is None:
                 self._attempts.stop(node, reason)
-        elif node.attempt and reason == NOT_NEEDED and node.state is not State.FINISHED:
+        elif node.tried and reason == NOT_NEEDED and node.state is not State.FINISHED:
             self.finish(node, "unhealthy" if node.unhealthy else node.verdict, RESTARTING)
         elif node.state is not State.FINISHED:
             self.finish(node, "skipped" if reason == NOT_NEEDED else "cancelled", reason)
+
+    # Beginning anew ---------------------------------------------------------------------------
+
+    def add(self, node: Node) -> None:
+        """Take a further unit, which waits for its conditions; `begin_anew` has to follow."""
+        self._nodes[node.name] = node
+        self.unfinished += 1
+        self._jobs_left = max(0, self._jobs_left) + (not node.is_support)
+
+    def again(self, node: Node) -> None:
+        """Let a unit wait for its conditions anew, once all that is known now is worked off."""
+        if node.state is State.FINISHED and node.outcome is not None:
+            self._forget(node, node.outcome.verdict)
+        node.begin(node.renewal or node.unit)
+        self._waits.changed(node)
+        self.begin_anew((node,))
+
+    def _forget(self, node: Node, verdict: VerdictName) -> None:
+        self.totals[verdict] -= 1
+        if not self.totals[verdict]:
+            del self.totals[verdict]
+        self.unfinished += 1
+        self._jobs_left = max(0, self._jobs_left) + (not node.is_support)
+
+    def begin_anew(self, nodes: Iterable[Node]) -> None:
+        """Decide on units that wait anew, after what is known now has been worked off."""
+        self._pending.append(partial(self._recount, tuple(nodes)))
+
+    def _recount(self, fresh: Iterable[Node]) -> None:
+        """Count all edges as they are now; then decide on units that wait anew."""
+        relink(self._nodes)
+        for node in self._nodes.values():
+            if node.state is State.FINISHED:
+                for dependency in node.depends:
+                    target = self._nodes.get(dependency.unit)
+                    if target is not None and dependency.condition != _COMPLETED:
+                        target.needed -= 1
+            elif node.state is State.WAITING:
+                node.unmet = sum(_settled(edge) is None for edge in self._edges(node))
+        for node in [node for node in self._nodes.values() if node.state is State.WAITING]:
+            self._decide_anew(node, warn=node in fresh)
+
+    def _decide_anew(self, node: Node, *, warn: bool) -> None:
+        if self._ending.closing is not None:
+            self.cancel(node, self._ending.closing)
+            return
+        for target, condition, required in self._edges(node):
+            means = _settled((target, condition, required))
+            if means not in (None, Means.PASSED) and node.state is State.WAITING:
+                if required:
+                    self._break(node, target, means)
+                elif warn:
+                    self._attempts.out.append(records.not_required(node, target.name))
+        if not node.unmet and node.state is State.WAITING:
+            self._decide(node)
+
+    def _edges(self, node: Node) -> Iterator[Edge]:
+        for dependency in node.depends:
+            target = self._nodes.get(dependency.unit)
+            if target is not None:
+                yield target, dependency.condition, dependency.required
+
+
+def _settled(edge: Edge) -> Means | None:
+    """Return what a condition has come to; None while it is open."""
+    target, condition, _ = edge
+    if target.then == "again":
+        return None
+    if condition == "service_started" and target.started:
+        return Means.PASSED
+    if condition == "service_healthy" and target.health_known:
+        return Means.PASSED if target.healthy else Means.FAILED
+    if target.state is State.FINISHED and target.outcome is not None:
+        return _means(target, target.outcome)
+    return None
 
 
 def _outcome(node: Node, verdict: VerdictName, because: str | None) -> Outcome:

@@ -47,6 +47,16 @@ def stopping(node: Node, signum: int, reason: str) -> Record:
     return Record("container.stopping", _attempt(node) | fields)
 
 
+def paused(node: Node) -> Record:
+    """The container's processes are frozen."""
+    return Record("container.paused", _attempt(node))
+
+
+def unpaused(node: Node) -> Record:
+    """The container's processes go on."""
+    return Record("container.unpaused", _attempt(node))
+
+
 def retry(node: Node, verdict: VerdictName, delay_s: float) -> Record:
     """Another attempt follows, by retry or restart."""
     return Record("job.retry", _attempt(node) | {"verdict": verdict, "delay_s": delay_s})

@@ -51,7 +51,8 @@ class Events:
 
     def _readable(self) -> None:
         for number in os.read(self._read, 64):
-            self._callback(number)
+            if number in _SIGNALS:  # others have handlers of their own
+                self._callback(number)
 
     def __exit__(self, *_: object) -> None:
         hold()  # until the launchers have cleaned up

@@ -68,11 +68,14 @@ class Slots:
         self._ready: deque[Node] = deque()
         self._reserving: deque[Node] = deque()
         self._host = None if capacity is None else _Host(capacity)
-        self._groups = {
-            name: _Group(group.max_parallel)
-            for name, group in matrices.items()
-            if group.max_parallel is not None
-        }
+        self._groups: dict[str, _Group] = {}
+        self.adopt(matrices)
+
+    def adopt(self, matrices: Mapping[str, MatrixGroup]) -> None:
+        """Limit the units of further matrices."""
+        for name, group in matrices.items():
+            if group.max_parallel is not None and name not in self._groups:
+                self._groups[name] = _Group(group.max_parallel)
 
     def offer(self, node: Node) -> None:
         """Queue a job whose conditions hold."""

@@ -9,9 +9,19 @@ import sys
 
 _CODE = (
     "import sys; sys.path.insert(0, {root!r}); "
-    "{arm}from gocker.runtime.launcher import main; main()"
+    "{arm}from gocker.runtime.interpreter import main; main()"
 )
 _ARM = "from gocker.runtime import failpoints; failpoints.arm({text!r}); "
+
+
+# In a process that goes on in the background launchers and all that they start must not hold the
+# terminal, or the pipe of whoever waits for the end of the command's output.
+in_background = False
+_NO_TERMINAL = (
+    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+    (os.POSIX_SPAWN_DUP2, 0, 1),
+    (os.POSIX_SPAWN_DUP2, 0, 2),
+)
 
 
 def spawn() -> tuple[int, _socket.socket]:
@@ -30,7 +40,8 @@ def spawn() -> tuple[int, _socket.socket]:
     # Nothing of the caller's environment: it would be readable in /proc/PID/environ of a
     # process that enters containers.
     try:
-        pid = os.posix_spawn(sys.executable, command, {}, setsid=True)
+        actions = _NO_TERMINAL if in_background else ()
+        pid = os.posix_spawn(sys.executable, command, {}, file_actions=actions, setsid=True)
     except OSError as error:
         from gocker.errors import HostError
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from selectors import BaseSelector
 from typing import Any, Protocol
 
-from gocker.plan.model import Container
-from gocker.scheduler.loop import Ended
+from gocker.plan.model import Container, Plan
+from gocker.scheduler.loop import Ended, Loop
 from gocker.scheduler.messages import Verdict
-from gocker.scheduler.output import Feed
+from gocker.scheduler.output import Feed, Streams
 
 
 class Surroundings(Protocol):
@@ -39,10 +40,19 @@ class Surroundings(Protocol):
     def stdin(self, instance: str) -> int:
         """Return a descriptor for standard input; the loop closes it."""
 
+    def typing(self, instance: str, selector: BaseSelector, streams: Streams) -> None:
+        """Learn that what is typed for a container can be written to `streams.input_fd`."""
+
     def collect(
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
     ) -> None:
         """Take what is wanted of a container's files; `record` adds the container's names."""
+
+    def began(self, loop: Loop) -> None:
+        """Take note that the first containers were asked for and requests are served."""
+
+    def adopted(self, plan: Plan) -> None:
+        """Go on with another plan."""
 
     def quiet_s(self) -> float | None:
         """Return how long nothing has to happen before `quiet` is wanted; None: it is not."""

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
     from gocker.scheduler.node import Node
 
-    # "life" is a unit's timeout, grace period or delay, as its state says; "run" and "wait" are
-    # the whole run's.
-    Timer = tuple[Node | None, Literal["life", "probe", "run", "wait"]]
+    # "life" is a unit's timeout, grace period or delay, as its state says; "run" is the whole
+    # run's.
+    Timer = tuple[Node | None, Literal["life", "probe", "run"]]
 
 
 class Timers:

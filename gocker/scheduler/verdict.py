@@ -111,10 +111,13 @@ def retry_delay(unit: Unit, attempt: int) -> float:
     return unit.retry.delay_s * unit.retry.backoff ** min(attempt - 1, _MAX_EXPONENT)
 
 
-def wants_restart(unit: Unit, verdict: VerdictName, restarts: int) -> bool:
+def wants_restart(
+    unit: Unit, verdict: VerdictName, restarts: int, *, detached: bool = False
+) -> bool:
     """Return whether the restart policy asks for a restart after `restarts` ones.
 
-    A job that succeeded is done whatever its policy.
+    A job that succeeded is done whatever its policy; but in a `detached` project, where nobody
+    waits for the result, the policy counts as Docker's.
     """
     policy = unit.restart
     if policy.condition == "no":
@@ -122,7 +125,7 @@ def wants_restart(unit: Unit, verdict: VerdictName, restarts: int) -> bool:
     if policy.max_attempts is not None and restarts >= policy.max_attempts:
         return False
     if verdict == "ok":
-        return unit.role == "support" and policy.condition != "on-failure"
+        return (unit.role == "support" or detached) and policy.condition != "on-failure"
     return True
 
 

@@ -105,6 +105,7 @@ class Loaded:
         files: every file that was read, included and extended ones too.
         model: the canonical model.
         disabled: services left out because of their profiles, by name.
+        services: names of all services and jobs, also of those left out.
         profiles: the profiles in force.
         ignored: (path, place, reason) of what was accepted without effect.
         environment: variables for interpolation: the process's and those of ``.env``.
@@ -121,6 +122,7 @@ class Loaded:
         self.root = root
         self.source = source
         self.files: list[str] = []
+        self.services: tuple[str, ...] = ()
         self.model: dict[str, Any] = {}
         self.resources: dict[str, Any] = {}
         self.disabled: dict[str, Any] = {}
@@ -243,6 +245,7 @@ class Loading:
             consistency.check(model, disabled, report)
             self.problems.check()
         checked = frozenset(model["services"])
+        loaded.services = (*model["services"], *(model.get("jobs") or {}), *disabled)
         if options.services:
             wanted = select.profiles_of(disabled, options.services)
             if wanted:

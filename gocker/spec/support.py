@@ -21,8 +21,8 @@ HONOURED = {
         group_add healthcheck hostname image init label_file labels links mac_address mem_limit
         mem_reservation memswap_limit network_mode networks oom_score_adj pids_limit platform
         ports profiles pull_policy read_only restart scale secrets security_opt shm_size
-        stop_grace_period stop_signal sysctls tmpfs ulimits user userns_mode volumes working_dir
-        x-gocker""",
+        stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits user userns_mode
+        volumes working_dir x-gocker""",
     "services.*.blkio_config": """
         weight weight_device device_read_bps device_write_bps device_read_iops
         device_write_iops""",
@@ -72,10 +72,10 @@ HONOURED = {
     "jobs": "*",
     "jobs.*": "triggers",
     "jobs.*.triggers": "manual",
-    "x-gocker": "timeout parallel fail_fast keep admission mask userns",
+    "x-gocker": "timeout parallel fail_fast keep admission mask profile userns",
     "services.*.x-gocker": """
         role timeout retry allow_failure success_codes when matrix artifacts reports ready
-        limits rootfs mask userns""",
+        limits rootfs mask profile landlock userns""",
     "services.*.x-gocker.retry": "max when delay backoff",
     "services.*.x-gocker.allow_failure": "any exit_codes",
     "services.*.x-gocker.matrix": "include exclude max_parallel fail_fast *",
@@ -83,6 +83,7 @@ HONOURED = {
     "services.*.x-gocker.reports": "junit",
     "services.*.x-gocker.ready": "log port",
     "services.*.x-gocker.limits": "enforce fail_on",
+    "services.*.x-gocker.landlock": "off tcp_bind tcp_connect",
 }
 
 _WINDOWS = "Windows only"
@@ -129,7 +130,6 @@ WARNED = {
     "services.*.deploy.rollback_config": _ORCHESTRATOR,
     "services.*.deploy.placement": _ORCHESTRATOR,
     "services.*.deploy.endpoint_mode": _ORCHESTRATOR,
-    "services.*.stdin_open": "nothing is typed into a batch; `gocker run` passes its input on",
     "services.*.volumes[].consistency": "for macOS only",
     "networks.*.attachable": "swarm only; `gocker network connect` takes every network",
 }
@@ -159,12 +159,10 @@ LATER = {
     "services.*.privileged": "use cap_add and devices",
     "services.*.pull_refresh_after": "the pull policy refresh; use every_TIME",
     "services.*.storage_opt": "quotas of the root file system",
-    "services.*.tty": "terminals",
     "services.*.uts": "sharing of UTS namespaces",
     "services.*.volumes_from": "mounts of other services",
     "services.*.volumes[].bind.selinux": "SELinux labels",
     "services.*.volumes[].image": "image mounts",
-    "services.*.x-gocker.profile": "security profiles",
     "volumes.*.driver_opts": "volumes other than directories",
 }
 
@@ -193,7 +191,6 @@ HARMLESS: dict[str, frozenset[Any]] = {
     "services.*.isolation": frozenset({"default"}),
     "services.*.pid": frozenset({"private"}),
     "services.*.runtime": frozenset({"gocker"}),
-    "services.*.x-gocker.profile": frozenset({"default"}),
     "networks.*.ipam.driver": frozenset({"default"}),
     "volumes.*.driver": frozenset({"local"}),
 }

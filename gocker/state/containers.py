@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from gocker.state.roots import Roots
     from gocker.state.run import Run
 
-    Status = Literal["running", "exited", "failed", "lost"]
+    Status = Literal["running", "paused", "restarting", "exited", "failed", "lost"]
+
+
+# Of what is not over. "restarting": it has ended, and another attempt will follow.
+LIVING = ("running", "paused", "restarting")
 
 
 @dataclass(slots=True)
@@ -49,18 +53,24 @@ def replay(records: Iterable[dict[str, Any]], *, alive: bool) -> list[ContainerS
         alive: whether the run is; if not, what still runs by the log is lost.
     """
     found: dict[str, ContainerState] = {}
+    latest: dict[str, str] = {}
     for record in records:
         change = _CHANGES.get(record["event"])
         if change is None:
             continue
-        container_id = record["container.id"]
+        container_id = record.get("container.id") or latest.get(record["instance"], "")
         if container_id not in found:
+            if record["event"] == "job.finished":
+                continue  # it never had a container
             found[container_id] = _new(container_id, record)
+            _followed(found.get(latest.get(record["instance"], "")))
+            latest[record["instance"]] = container_id
         change(found[container_id], record)
     if not alive:
         for container in found.values():
-            if container.status == "running":
+            if container.status in ("running", "paused"):
                 container.status = "lost"
+            _followed(container)
     return list(found.values())
 
 
@@ -113,10 +123,31 @@ def _exited(container: ContainerState, record: dict[str, Any]) -> None:
     container.exit_signal = record["process.exit.signal"]
     container.duration_s = record["duration_s"]
 
+    if record["next"] != "done":
+        container.status = "restarting"
+
 
 def _failed(container: ContainerState, record: dict[str, Any]) -> None:
     container.status = "failed"
     container.verdict = record["verdict"]
+
+
+def _paused(container: ContainerState, _: dict[str, Any]) -> None:
+    container.status = "paused"
+
+
+def _unpaused(container: ContainerState, _: dict[str, Any]) -> None:
+    container.status = "running"
+
+
+def _finished(container: ContainerState, _: dict[str, Any]) -> None:
+    _followed(container)
+
+
+def _followed(container: ContainerState | None) -> None:
+    """Another attempt has begun, or none will."""
+    if container is not None and container.status == "restarting":
+        container.status = "exited"
 
 
 _CHANGES = {
@@ -124,4 +155,7 @@ _CHANGES = {
     "container.health": _health,
     "container.exited": _exited,
     "container.failed": _failed,
+    "container.paused": _paused,
+    "container.unpaused": _unpaused,
+    "job.finished": _finished,
 }

@@ -19,6 +19,10 @@ _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _RETRY_S = 0.02
 
 
+class InUseError(HostError):
+    """Somebody else holds the lock."""
+
+
 class Lock:
     """A lock file held exclusively. Owns its descriptor; a ``with`` block releases it."""
 
@@ -53,7 +57,8 @@ def acquire(name: str, *, dir_fd: int, what: str, timeout_s: float = 0.0) -> Loc
         timeout_s: seconds to wait; 0 asks once.
 
     Raises:
-        HostError: naming the holder's pid and command.
+        InUseError: naming the holder's pid and command.
+        HostError: if the file cannot be opened.
     """
     try:
         fd = os.open(name, _OPEN, 0o600, dir_fd=dir_fd)
@@ -64,7 +69,7 @@ def acquire(name: str, *, dir_fd: int, what: str, timeout_s: float = 0.0) -> Loc
         while not _try(fd):
             if time.monotonic() >= deadline:
                 holder = _holder(fd)
-                raise HostError(
+                raise InUseError(
                     f"{what} is in use by {holder}",
                     hint="wait until it has finished, or end it",
                 )

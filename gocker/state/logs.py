@@ -47,7 +47,7 @@ def read_logs(
     Raises:
         HostError: if the run has no logs.
     """
-    with _Logs(run, instances, tail) as logs:
+    with Logs(run, instances, tail) as logs:
         while follow:
             # Asked before reading: what the last container wrote is then read below.
             if not run.alive():
@@ -59,8 +59,11 @@ def read_logs(
         yield from logs.read()
 
 
-class _Logs:
-    """The open log files of a run. Owns its descriptors."""
+class Logs:
+    """The open log files of a run. Owns its descriptors.
+
+    `tail`: start with the last lines of each log, None for the whole.
+    """
 
     def __init__(self, run: Run, instances: Collection[str] | None, tail: int | None) -> None:
         with run.opened() as fd:
@@ -72,12 +75,19 @@ class _Logs:
         self._files: dict[str, int] = {}
         self.tail = tail
 
-    def __enter__(self) -> _Logs:
+    def __enter__(self) -> Logs:
         return self
 
     def __exit__(self, *_: object) -> None:
         for fd in (*self._files.values(), self._dir):
             os.close(fd)
+
+    def skip(self) -> None:
+        """Pass over what is there now; what comes later is wanted whole."""
+        self.tail = 0
+        for _ in self.read():
+            pass
+        self.tail = None
 
     def read(self) -> Iterator[Chunk]:
         """Yield what is new since the last call."""
@@ -106,6 +116,25 @@ class _Logs:
         if self.tail is not None:
             os.lseek(fd, tail_offset(fd, self.tail), os.SEEK_SET)
         return fd
+
+
+def remove_logs(run: Run, instances: Collection[str]) -> int:
+    """Remove the logs of instances that are over; return how many there were."""
+    removed = 0
+    with run.opened() as fd:
+        try:
+            logs_fd = os.open("logs", DIRECTORY, dir_fd=fd)
+        except OSError:
+            return 0  # damaged, or removed already
+        try:
+            for name in list_names(logs_fd):
+                owner = instance_of(name)
+                if owner is not None and owner[0] in instances:
+                    os.unlink(name, dir_fd=logs_fd)
+                    removed += 1
+        finally:
+            os.close(logs_fd)
+    return removed
 
 
 def last_lines(

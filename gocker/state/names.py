@@ -26,6 +26,12 @@ def new_run_id(seconds: float) -> str:
     return "".join(_DIGITS[number >> shift & 31] for shift in range(60, -1, -5))
 
 
+def run_id_after(run_id: str) -> str:
+    """Return the first identifier of the next millisecond."""
+    number = (int(created_of(run_id) * 1000 + 0.5) + 1) << 20 | int.from_bytes(os.urandom(2))
+    return "".join(_DIGITS[number >> shift & 31] for shift in range(60, -1, -5))
+
+
 def is_run_id(name: str) -> bool:
     """Return whether `name` is a run identifier."""
     return len(name) == _RUN_ID_LENGTH and not set(name) - set(_DIGITS)

@@ -17,7 +17,7 @@ from gocker.errors import HostError
 from gocker.state.directory import DIRECTORY, list_names, open_private, read_small, write_atomic
 from gocker.state.holder import Holder
 from gocker.state.locks import acquire, is_held
-from gocker.state.names import checked, is_run_id, log_name, new_run_id
+from gocker.state.names import checked, is_run_id, log_name, new_run_id, run_id_after
 from gocker.state.record import NOT_READABLE, seal, unseal
 from gocker.tree import remove_tree
 
@@ -90,8 +90,10 @@ class Run:
         }
         with _runs(roots) as runs_fd, _changing(runs_fd):
             run_id = new_run_id(created)
-            while _exists(run_id, runs_fd):
-                run_id = new_run_id(created)
+            newest = max(filter(is_run_id, list_names(runs_fd)), default="")
+            if run_id <= newest:
+                # The clock was set back. Identifiers tell which run is the last one all the same.
+                run_id = run_id_after(newest)
             run = cls(roots, run_id, facts)
             # Under another name until the lock is held: nobody takes it for a dead run.
             hidden = f"{_UNFINISHED}{run_id}"
@@ -291,21 +293,18 @@ def unfinished(runs_fd: int) -> list[str]:
     ]  # fmt: skip
 
 
-@contextmanager
-def project_lock(roots: Roots, project: str, timeout_s: float = 0.0) -> Iterator[Lock]:
+def project_lock(roots: Roots, project: str, timeout_s: float = 0.0) -> Lock:
     """Hold a project, so that two commands that change it do not collide.
 
     Raises:
-        HostError: naming the holder's pid and command, after `timeout_s`.
+        InUseError: naming the holder's pid and command, after `timeout_s`.
     """
     fd = roots.open_live("projects")
     try:
         name = f"{checked(project, 'project')}.lock"
-        lock = acquire(name, dir_fd=fd, what=f"project {project!r}", timeout_s=timeout_s)
+        return acquire(name, dir_fd=fd, what=f"project {project!r}", timeout_s=timeout_s)
     finally:
         os.close(fd)
-    with lock:
-        yield lock
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from gocker.scheduler import links
 links.UNITS_PER_LAUNCHER = sys.maxsize  # one launcher: its steps are the ones looked at
 sys.exit(run(["up", "--parallel", "1", "--log-format", "none", {spec!r}]))
 """
-_MAIN = "from gocker.runtime.launcher import main; main()"
+_MAIN = "from gocker.runtime.interpreter import main; main()"
 _STRACE_LINE = re.compile(r"\s*[\d.]+\s+([\d.]+)\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$")
 
 

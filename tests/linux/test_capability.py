@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gocker.errors import ConfigError
+from gocker import oci
 from gocker.linux import capability
 from gocker.plan.posture import capabilities
 
@@ -79,6 +79,8 @@ def test_what_the_permitted_set_lacks_is_refused_by_the_kernel() -> None:
     assert result.stdout == "capset: Operation not permitted capabilities\n", result.stderr
 
 
-def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown capability 'CAP_NOPE'"):
-        capability.mask(["CAP_NOPE"])
+def test_names_that_nothing_is_done_for_are_told() -> None:
+    sets: oci.Capabilities = {"bounding": ["CAP_KILL", "CAP_NOPE"], "ambient": ["CAP_CHOWN"]}
+    assert capability.mask(sets["bounding"]) == 1 << capability.NUMBERS["CAP_KILL"]
+    assert capability.unknown(sets) == ["CAP_NOPE"]
+    assert capability.unknown(sets, held=1) == ["CAP_KILL", "CAP_NOPE"]

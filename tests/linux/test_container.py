@@ -601,3 +601,8 @@ def test_exit_code_from_tells_not_found_from_not_executable(gocker: Gocker) -> N
     found = gocker.job("nosuchprogram", options=("--exit-code-from", "job"))
     refused = gocker.job("/etc/passwd", options=("--exit-code-from", "job"))
     assert (found.code, refused.code) == (127, 126)
+
+
+def test_further_groups_without_a_user(gocker: Gocker) -> None:
+    result = gocker.sh("id -u; id -G", group_add=["77", "audio"])
+    assert result.log().splitlines() == ["0", "0 29 77"]

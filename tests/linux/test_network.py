@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -202,3 +203,95 @@ def test_two_projects_have_the_same_subnet_at_once(net: Gocker, host: Host, root
         other.check()
     finally:
         other.close()
+
+
+def test_commands_tell_and_change_networks(net: Gocker) -> None:
+    web = server(ports=["127.0.0.1::8080"], networks=["n"])
+    other = server(networks=["m"])
+    with serving(net, {"services": {"web": web, "other": other}, "networks": {"n": {}, "m": {}}}):
+
+        def gocker(*argv: str) -> str:
+            result = net.command(argv[0], "-p", "test", *argv[1:])
+            assert result.code == 0, result.err
+            return result.out
+
+        address, _, port = gocker("port", "web", "8080").strip().partition(":")
+        assert address == "127.0.0.1"
+        assert gocker("port", "web") == f"8080/tcp -> 127.0.0.1:{port}\n"
+        assert gocker("network", "ls", "-q").split() == ["test_n", "test_m"]
+        debug = gocker("net", "debug", "web", "--rules")
+        assert "addresses:\n  127.0.0.1\n  172.24.0.2\n" in debug
+        assert "\n  0.0.0.0/0 via 172.24.0.1 dev eth0\n" in debug
+        assert "\n  web (n): 172.24.0.2\n" in debug
+        assert f"published: 127.0.0.1:{port}/tcp -> 8080\n" in debug
+        assert "table ip gocker_" in debug
+
+        lookup = ("exec", "other", "nslookup", "web")
+        assert net.command("exec", "-p", "test", *lookup[1:]).code == 1
+        found = gocker("network", "connect", "--alias", "more", "test_n", "other").strip()
+        assert found == "172.24.0.3"
+        assert "172.24.0.2" in gocker(*lookup)
+        (document,) = json.loads(gocker("network", "inspect", "n"))
+        assert set(document["Containers"]) == {"web", "other"}
+        assert document["Names"]["more"] == [found]
+        gocker("network", "disconnect", "n", "other")
+        assert net.command("exec", "-p", "test", *lookup[1:]).code == 1
+        refused = net.command("network", "-p", "test", "disconnect", "n", "other")
+        assert (refused.code, refused.err) == (
+            3, "gocker: 'other' is not connected to 'n'\n",
+        )  # fmt: skip
+
+
+def test_a_service_in_another_s_network(net: Gocker) -> None:
+    services = {
+        "web": server(),
+        "side": client("ask 127.0.0.1; ip -br link", "web", network_mode="service:web"),
+    }
+    lines = net.up({"services": services}).log("side").splitlines()
+    assert lines[0] == "web 127.0.0.1"
+    assert any(line.startswith("eth0@") for line in lines)
+
+
+def test_an_interface_as_the_spec_wants_it(net: Gocker) -> None:
+    use = {
+        "ipv4_address": "10.5.0.9", "mac_address": "02:00:00:00:00:09", "interface_name": "net9",
+        "link_local_ips": ["169.254.77.1"],
+        "driver_opts": {
+            "com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.log_martians=1"},
+    }  # fmt: skip
+    networks = {
+        "n": {"driver_opts": {"com.docker.network.driver.mtu": "1400"},
+              "ipam": {"config": [{"subnet": "10.5.0.0/24", "gateway": "10.5.0.254"}]}},
+        "m": {},
+    }  # fmt: skip
+    script = (
+        "ip -j address show net9; ip -j route; cat /proc/sys/net/ipv4/conf/net9/log_martians; "
+        "cat /sys/class/net/eth0/mtu"
+    )
+    job = client(script, networks={"n": {**use, "gw_priority": 1}, "m": None})
+    log = net.up({"services": {"c": job}, "networks": networks}).log("c").splitlines()
+    (link,), routes = json.loads(log[0]), json.loads(log[1])
+    assert (link["mtu"], link["address"]) == (1400, "02:00:00:00:00:09")
+    found = {f"{it['local']}/{it['prefixlen']}" for it in link["addr_info"]}
+    assert found == {"10.5.0.9/24", "169.254.77.1/32"}
+    (default,) = [it for it in routes if it["dst"] == "default"]
+    assert (default["gateway"], default["dev"]) == ("10.5.0.254", "net9")
+    assert log[2:] == ["1", "1500"]
+
+
+def test_a_user_namespace_has_its_network_ready(net: Gocker) -> None:
+    web = server(80, userns_mode="auto")
+    result = net.up({"services": {"web": web, "c": client(ask("web 80"), "web")}})
+    assert result.log("c").split()[0] == "web"
+
+
+def test_macvlan_gives_an_address_of_the_neighbourhood(net: Gocker, host: Host) -> None:
+    networks = {
+        "m": {"driver": "macvlan", "driver_opts": {"parent": "eth9"},
+              "ipam": {"config": [{"subnet": "10.9.0.0/24", "gateway": "10.9.0.1",
+                                   "ip_range": "10.9.0.64/26"}]}},
+    }  # fmt: skip
+    with host.lan.serving("10.9.0.2", 7000) as seen:
+        job = client(ask("10.9.0.2 7000"), networks=["m"])
+        assert net.up({"services": {"c": job}, "networks": networks}).log("c") == "OK hello\n"
+    assert seen() == ["10.9.0.64"]

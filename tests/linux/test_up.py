@@ -176,15 +176,17 @@ def test_exit_code_from_is_the_services(gocker: Gocker) -> None:
     assert result.code == 42
 
 
-def test_a_second_up_of_the_project_is_refused_while_one_runs(gocker: Gocker) -> None:
+def test_a_second_up_of_the_project_joins_the_first_and_ends_with_it(gocker: Gocker) -> None:
     running = gocker.start(SLEEPER)
     running.wait_for("container.started")
-    path = gocker.root / "spec.yaml"
-    second = gocker.command("up", str(path))
-    assert second.code == 3
-    assert str(running.pid) in second.err
+    second = gocker.popen("up", str(gocker.root / "spec.yaml"))
+    assert second.stderr is not None
+    assert b"nothing differs" in second.stderr.readline()
     running.send(signal.SIGTERM)
     assert running.finish().code == 143
+    second.communicate(timeout=30)
+    assert second.returncode == 1  # the job was cancelled
+    assert len(gocker.runs()) == 1
 
 
 # -- the graph -----------------------------------------------------------------------------------

@@ -236,21 +236,19 @@ def test_ps_lists_every_process(runtime: Runtime) -> None:
     runtime.delete("--force")
 
 
-def test_preserved_descriptors_and_no_others_reach_the_program(runtime: Runtime) -> None:
-    read_fd, write_fd = os.pipe()
-    try:
-        os.dup2(write_fd, 3)
-        script = "echo through >&3; ls /proc/self/fd"
-        out = runtime.run("/bin/sh", "-c", script, check=False, pass_fds=(3,))
-        assert out.stdout.split() == ["0", "1", "2", "3"]  # 3 is ls's own
-        runtime.write()
-        runtime.command("run", "--preserve-fds", "1", "-b", str(runtime.bundle), runtime.name,
-                        pass_fds=(3,))  # fmt: skip
-        assert os.read(read_fd, 100) == b"through\n"
-    finally:
-        os.close(read_fd)
-        os.close(write_fd)
-        os.close(3)
+@pytest.mark.parametrize(("count", "expected"), [("0", ""), ("1", "through\n")])
+def test_preserved_descriptors_and_no_others_reach_the_program(
+    runtime: Runtime, tmp_path: Path, count: str, expected: str
+) -> None:
+    runtime.config["process"]["args"] = ["/bin/sh", "-c", "echo through >&3; ls /proc/self/fd"]
+    runtime.write()
+    command = [*COMMAND, "--root", str(runtime.root), "run", "--preserve-fds", count,
+               "-b", str(runtime.bundle), runtime.name]  # fmt: skip
+    with_3 = ["/bin/sh", "-c", f'exec "$@" 3>{tmp_path}/3 4>{tmp_path}/4', "sh", *command]
+    result = subprocess.run(with_3, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (tmp_path / "3").read_text() == expected
+    # One more: ls has the directory open.
+    assert result.stdout.split() == [str(fd) for fd in range(4 + int(count))]
 
 
 def test_two_commands_at_once_on_one_id(runtime: Runtime) -> None:

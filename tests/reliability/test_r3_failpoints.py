@@ -58,6 +58,15 @@ def test_a_fault_with_a_count_ends(gocker: Gocker) -> None:
 
 
 @pytest.mark.root
+def test_a_first_process_that_cannot_even_report_ends(gocker: Gocker) -> None:
+    """It is a copy of the launcher, and must not go on as one."""
+    result = meet(gocker, "init.hostname", "eio,init.report=raise", vfork=False)
+    assert result.code == 1
+    assert {e["process.exit.code"] for e in result.events("container.exited")} == {255}
+    assert "gocker launcher" not in result.err
+
+
+@pytest.mark.root
 def test_a_name_that_is_not_there_is_refused(gocker: Gocker) -> None:
     result = meet(gocker, "init.hostnam", "eio")
     assert result.code == 2

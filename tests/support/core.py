@@ -159,7 +159,9 @@ class Core:
             for event in self.events_of(name):
                 if event["event"] in kinds:
                     return event
-            assert time.monotonic() < deadline, (name, kinds, self._events)
+            left = deadline - time.monotonic()
+            ready = select.select([self.launcher.fileno()], [], [], max(0.0, left))[0]
+            assert ready, (name, kinds, self._events)
             event_or_none = self.launcher.receive()
             assert event_or_none is not None, "the launcher is gone"
             self._events.append(event_or_none)

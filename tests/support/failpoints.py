@@ -13,6 +13,8 @@ WORDS = {
     "rootfs.mount": "mounts", "rootfs.attach": "mounts", "rootfs.cgroup": "mounts",
     "rootfs.file": "files", "rootfs.device": "devices", "rootfs.mask": "protected_paths",
     "rootfs.readonly": "protected_paths", "init.enter_cgroups": "join",
+    "init.join": "process cgroup", "init.reaper": "process", "program.identity": "process",
+    "program.lookup": "process",
     "init.die_with_launcher": "start",
 }  # fmt: skip
 
@@ -73,6 +75,10 @@ def words(name: str) -> set[str]:
     return {word.lower() for word in found if word}
 
 
+def _said(text: str) -> set[str]:
+    return {word for word in ("launcher", "project's network") if word in text}
+
+
 def problems(result: Result, name: str, fault: str) -> list[str]:
     """Return what is wrong with the end of a run that met a failpoint."""
     kind = fault.partition("=")[0].partition(":")[0]
@@ -89,8 +95,8 @@ def problems(result: Result, name: str, fault: str) -> list[str]:
     elif kind == "kill":
         if result.code not in (-9, 1, 3):
             found.append(f"exit code {result.code}")
-        elif result.code == 3 and "launcher" not in text:
-            found.append("nothing is said of the launcher")
+        elif result.code == 3 and not {"launcher", "project's network"} & _said(text):
+            found.append("nothing is said of the launcher, or the network's process")
     else:
         if result.code not in (1, 3, 70):
             found.append(f"exit code {result.code}")

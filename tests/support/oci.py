@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gocker.cgroup import mounts
 from tests.support import machine
 from tests.support.bundle import make_rootfs
 
@@ -140,9 +141,16 @@ class Runtime:
     def leftovers(self) -> list[str]:
         """Return what is still there of any container: state and cgroups."""
         left = [str(path) for path in self.root.iterdir()] if self.root.is_dir() else []
-        for top in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"):
-            left += [str(path) for path in Path(top).glob(f"**/{self.name}")]
+        left += cgroups_left(self.name)
         return left
+
+
+def cgroups_left(name: str) -> list[str]:
+    """Return the cgroups of a container that was made below this process's own."""
+    layout = mounts.read()
+    hierarchies = [*layout.v1.values(), *([layout.v2] if layout.v2 else [])]
+    paths = {f"{hierarchy.directory}/{name}" for hierarchy in hierarchies}
+    return [path for path in paths if os.path.isdir(path)]
 
 
 def is_running(pid: int) -> bool:

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 VERSION = "1.3.0"
 _NAMESPACES = frozenset(("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"))
 # Properties that are known and not done, and what their absence looks like.
-_REFUSED = (
-    "process.apparmorProfile", "process.selinuxLabel", "process.scheduler", "process.ioPriority",
-    "process.execCPUAffinity", "linux.mountLabel", "linux.intelRdt", "linux.memoryPolicy",
-    "linux.personality", "linux.timeOffsets", "linux.netDevices",
-    "linux.resources.hugepageLimits", "linux.resources.network", "linux.resources.rdma",
-)  # fmt: skip
+_REFUSED = ("linux.intelRdt", "linux.netDevices")
 
 
 def read(bundle: str, name: str = "config.json") -> dict[str, Any]:
@@ -141,6 +136,12 @@ def _check_namespaces(namespaces: list[dict[str, Any]]) -> None:
             raise ConfigError(f"linux.namespaces: path {path!r} is not absolute", phase="config")
         if path is not None and not path:
             del entry["path"]
+    if "mount" not in seen:
+        raise ConfigError(
+            "linux.namespaces has no mount namespace: the container would have the host's root, "
+            "or no more than a chroot(2) between it and that",
+            hint='add {"type": "mount"}', phase="config",
+        )  # fmt: skip
 
 
 # Sysctls that belong to a namespace: what their names begin with -> its type.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 
-from gocker.errors import InternalError, from_wire
+from gocker.errors import ContainerError, from_wire
 from gocker.linux import mount, process
 from gocker.linux.calls import Calls
 from gocker.runtime import init, prepare, rootfs
@@ -62,21 +62,20 @@ class Conversation:
 class Child:
     """What the first process knows beside its `Setup`: hooks, FIFO, terminal.
 
-    Made before it is cloned; `fifo_fd` is an O_PATH descriptor, `foreign` are descriptors that
-    are its parent's alone.
+    Made before it is cloned; `foreign` are descriptors that are its parent's alone.
     """
 
     def __init__(  # one record of the facts, built in one place
-        self, setup: Setup, *, talk: Conversation, state: dict[str, Any], fifo_fd: int,
-        console_fd: int, foreign: list[int],
+        self, setup: Setup, *, talk: Conversation, state: dict[str, Any], go_fd: int,
+        result_fd: int, console_fd: int, foreign: list[int],
     ) -> None:  # fmt: skip
         self._setup = setup
         self._talk = talk
         self._state = state
-        self._fifo_fd = fifo_fd
+        self._go_fd = go_fd
+        self._result_fd = result_fd
         self._console_fd = console_fd
         self._foreign = foreign
-        self._own_fds = -1
         config: Any = setup.config  # with more keys than the launcher's subset
         self._hooks: dict[str, Any] = config.get("hooks", {})
         setup.inside = self._steps(setup.inside)
@@ -100,10 +99,6 @@ class Child:
         for fd in self._foreign:
             os.close(fd)
         self._state["pid"] = int(os.readlink("/proc/self"))
-        # By it the FIFO is opened again, when no procfs may be in sight. In a user namespace
-        # the way to it is not ours to go.
-        flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-        self._own_fds = os.open("/proc/self/fd", flags)
 
     def _scratch(self, setup: Setup) -> None:
         """Receive no more mounts of the host's, or as `rootfsPropagation` says; make room."""
@@ -141,18 +136,27 @@ class Child:
 
     def _ready(self, _: Calls) -> None:
         """Everything but the program is there: say so, and wait for ``start``."""
-        fd = self._setup.status_fd
+        status_fd = self._setup.status_fd
+        self._close_all_but(status_fd, self._go_fd, self._result_fd)
         self._talk.ask({"at": "ready"})
         process.prctl(process.PR_SET_PDEATHSIG, 0)
-        fifo = os.open(str(self._fifo_fd), os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._own_fds)
-        os.dup2(fifo, fd, inheritable=False)
-        for number in (fifo, self._fifo_fd, self._own_fds):
-            os.close(number)
+        # Its number is the one that stays open until execve, and it takes reports.
+        os.dup2(self._result_fd, status_fd, inheritable=False)
+        os.close(self._result_fd)
+        os.read(self._go_fd, 1)
         entries = self._hooks.get("startContainer")
         if entries:
             self._setup.phase = "startContainer"
             state = self._state | {"status": CREATED}
             hooks.run_all("startContainer", entries, state, "/")
+
+    def _close_all_but(self, *kept: int) -> None:
+        """Hold nothing of the host's while we wait, perhaps for long."""
+        first = self._setup.first_fd
+        for number in sorted(kept):
+            process.close_range(first, number - 1)
+            first = number + 1
+        process.close_range(first, 0xFFFFFFFF)
 
 
 def answer(message: dict[str, Any] | None) -> dict[str, Any]:
@@ -162,7 +166,10 @@ def answer(message: dict[str, Any] | None) -> dict[str, Any]:
         GockerError: the error in it, or that the process is gone.
     """
     if message is None:
-        raise InternalError("the container's first process was killed while it was set up")
+        raise ContainerError(
+            "the container's first process was killed while it was set up",
+            hint="is its memory limit too small?", phase="start",
+        )  # fmt: skip
     if "at" not in message:
         raise from_wire(message)
     return message

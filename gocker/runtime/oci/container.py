@@ -108,13 +108,14 @@ class Container:
     def oci_state(self, status: str | None = None) -> dict[str, Any]:
         """Return the state as the specification has it (runtime.md "State")."""
         status = status or self.status()
+        # In runc's order, which callers have been seen to rely on.
         found: dict[str, Any] = {
             "ociVersion": self.record.get("ociVersion", bundle.VERSION),
             "id": self.id,
+            "pid": 0 if status == state.STOPPED else self.record.get("pid", 0),
             "status": status,
+            "bundle": self.record.get("bundle", ""),
         }
-        found["pid"] = 0 if status == state.STOPPED else self.record.get("pid", 0)
-        found["bundle"] = self.record.get("bundle", "")
         found["annotations"] = self.record.get("annotations", {})
         return found
 

@@ -81,9 +81,6 @@ def create(request: Request, config: dict[str, Any]) -> Created:
         # The intent, before the first thing that the kernel would keep.
         directory.write(state.STATE, container.record)
         directory.write(state.CONFIG, config)
-        os.mkfifo(state.FIFO, 0o600, dir_fd=directory.fd)
-        # Whoever has the descriptor may write to it: the root of a user namespace has no more.
-        os.chmod(f"{directory.path}/{state.FIFO}", 0o622)  # noqa: S103  # its directory is private
         os.mkdir(state.SCRATCH, 0o711, dir_fd=directory.fd)
         # The manager is never closed: that would remove parents that are wanted for longer.
         group = manager.create(record["name"], config["linux"]["resources"])
@@ -172,9 +169,9 @@ class _Creation:
     def _clone(self, setup: init.Setup, ours: int) -> tuple[int, int]:
         """Make the first process. It ends with us as long as it is being made."""
         directory = self._container.directory
-        fifo_fd = os.open(state.FIFO, os.O_PATH | os.O_CLOEXEC, dir_fd=directory.fd)
+        fifos = directory.make_fifo(state.FIFO), directory.make_fifo(state.RESULT)
         child.Child(
-            setup, talk=child.Conversation(setup.status_fd), fifo_fd=fifo_fd,
+            setup, talk=child.Conversation(setup.status_fd), go_fd=fifos[0], result_fd=fifos[1],
             state=self._container.oci_state(state.CREATING), console_fd=self._request.console_fd,
             # With the directory's descriptor goes the lock.
             foreign=[ours, directory.fd],
@@ -186,7 +183,7 @@ class _Creation:
             with clone.InPidNamespace(setup, own_pidns):
                 return clone.fork(setup, self._group.dir_fd())
         finally:
-            for fd in (own_pidns, fifo_fd, setup.launcher_pidfd, setup.status_fd):
+            for fd in (own_pidns, *fifos, setup.launcher_pidfd, setup.status_fd):
                 os.close(fd)
             self._group.close_fds()
 

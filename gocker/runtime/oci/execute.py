@@ -40,7 +40,7 @@ def exec_command(globals_: Globals, argv: list[str]) -> int:
     _refuse(options)
     with Container.open(globals_.root, options.arguments[0]) as container:
         status = container.status()
-        if status != state.RUNNING:
+        if status not in (state.RUNNING, state.CREATED):
             raise ContainerError(
                 f"cannot exec in a container that is {status}: container not running"
                 if status != state.PAUSED else f"cannot exec in a paused container: {container.id}",

@@ -106,6 +106,10 @@ class _Terminal:
     def __init__(self, master: int) -> None:
         self._master = master
         self._saved: list[Any] | None = None
+        # The line's end is for whoever shows the output to add, as runc has it.
+        mode = termios.tcgetattr(master)
+        mode[1] &= ~termios.ONLCR
+        termios.tcsetattr(master, termios.TCSANOW, mode)
         if os.isatty(0):
             self._saved = termios.tcgetattr(0)
             self.resize()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal as signals  # type: ignore[import-not-found]  # no stub: a C module
 import _socket as socket
 import json
 import os
@@ -126,16 +127,21 @@ def _start(globals_: Globals, container: Container, config: dict[str, Any]) -> N
 
 
 def _let_execute(container: Container, pidfd: int) -> None:
-    """Open the FIFO that the first process waits for; read why it could not go on, if so."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    fifo = os.open(state.FIFO, flags, dir_fd=container.directory.fd)
+    """Tell the first process to go on; read why it could not, if so."""
+    flags, directory_fd = os.O_NONBLOCK | os.O_CLOEXEC, container.directory.fd
+    result = os.open(state.RESULT, os.O_RDONLY | flags, dir_fd=directory_fd)
     try:
-        said = _read_to_end(fifo, pidfd)
+        # ENXIO: it died meanwhile, and nobody reads.
+        go = os.open(state.FIFO, os.O_WRONLY | flags, dir_fd=directory_fd)
+        os.write(go, b"0")
+        os.close(go)
+        said = _read_to_end(result, pidfd)
     finally:
-        os.close(fifo)
+        os.close(result)
     if said:
         raise from_wire(json.loads(said))
-    os.unlink(state.FIFO, dir_fd=container.directory.fd)
+    for name in (state.FIFO, state.RESULT):
+        os.unlink(name, dir_fd=directory_fd)
 
 
 def _read_to_end(fifo: int, pidfd: int) -> bytes:
@@ -198,11 +204,17 @@ def kill_command(globals_: Globals, argv: list[str]) -> int:
         raise UsageError("kill needs the id of a container, and at most a signal")
     number = signal_number(words[1] if len(words) == 2 else "SIGTERM")
     with Container.open(globals_.root, words[0]) as container:
-        if options.flag("all"):
+        if options.flag("all") or (number == _SIGKILL and not _has_pid_namespace(container)):
             _kill_all(container, number)
         elif not container.pid or not _signal(container, number):
             raise not_running(container.id)
     return 0
+
+
+def _has_pid_namespace(container: Container) -> bool:
+    """Return whether all processes end with the first one."""
+    entries = container.config()["linux"]["namespaces"]
+    return any(entry["type"] == "pid" and "path" not in entry for entry in entries)
 
 
 def _signal(container: Container, number: int) -> bool:
@@ -234,19 +246,19 @@ def signal_number(text: str) -> int:
     Raises:
         UsageError: there is no such signal.
     """
-    if text.isascii() and text.isdecimal():
-        number = int(text)
-        if 0 < number <= 64:
-            return number
-    from signal import Signals
-
+    if text.isascii() and text.isdecimal() and int(text) <= 64:
+        return int(text)
+    numbers = {
+        name: number for name, number in vars(signals).items()
+        if name.startswith("SIG") and not name.startswith("SIG_")
+    }  # fmt: skip
     name = text.upper().removeprefix("SIG")
     for prefix, first, sign in (("RTMIN+", 34, 1), ("RTMAX-", 64, -1)):
         rest = name.removeprefix(prefix)
         if rest != name and rest.isascii() and rest.isdecimal() and int(rest) <= 30:
             return first + sign * int(rest)
-    if f"SIG{name}" in Signals.__members__:
-        return Signals[f"SIG{name}"]
+    if f"SIG{name}" in numbers:
+        return int(numbers[f"SIG{name}"])
     raise UsageError(f"unknown signal {text!r}")
 
 

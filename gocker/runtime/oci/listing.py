@@ -71,11 +71,13 @@ def list_command(globals_: Globals, argv: list[str]) -> int:
     form = options.text("format") or "table"
     if form not in ("table", "json"):
         raise UsageError(f"--format is table or json, not {form!r}")
+    if globals_.root_given and not os.path.isdir(globals_.root):
+        raise HostError(f"there is no directory {globals_.root!r}")
     entries = list(_entries(globals_.root))
     if options.flag("quiet"):
         _write("".join(f"{entry['id']}\n" for entry in entries))
     elif form == "json":
-        _write(json.dumps(entries or None) + "\n")
+        _write(json.dumps(entries or None, separators=(",", ":")) + "\n")
     else:
         rows: list[tuple[str, ...]] = [("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")]
         rows += [
@@ -111,7 +113,7 @@ def ps_command(globals_: Globals, argv: list[str]) -> int:
             raise HostError(f"container {container_id} has no cgroup to list")
         pids = group.pids()
     if form == "json":
-        _write(json.dumps(pids) + "\n")
+        _write(json.dumps(pids, separators=(",", ":")) + "\n")
         return 0
     _write(_ps(pids, more or ["-ef"]))
     return 0

@@ -6,7 +6,7 @@ import os
 import sys
 
 from gocker.errors import CannotExecute, CommandNotFound, GockerError, InternalError, UsageError
-from gocker.runtime.oci import log
+from gocker.runtime.oci import log, slim
 from gocker.runtime.oci.arguments import FLAG, TEXT, parse
 
 TYPE_CHECKING = False
@@ -46,16 +46,17 @@ _FAILED, _EXEC_FAILED = 1, 255
 class Globals:
     """Options before the command."""
 
-    __slots__ = ("log", "root", "systemd_cgroup")
+    __slots__ = ("log", "root", "root_given")
 
-    def __init__(self, root: str, log_: Log, *, systemd_cgroup: bool) -> None:
+    def __init__(self, root: str, log_: Log, *, root_given: bool) -> None:
         self.root = root
+        self.root_given = root_given
         self.log = log_
-        self.systemd_cgroup = systemd_cgroup
 
 
 def main() -> NoReturn:
     """Run the command of this process and exit with its code."""
+    slim.stand_in()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -116,15 +117,16 @@ def _globals(options: object, records: Log) -> Globals:
             hint="use the cgroupfs manager (podman --cgroup-manager cgroupfs, "
             "dockerd --exec-opt native.cgroupdriver=cgroupfs)",
         )  # fmt: skip
-    root = options.text("root") or state.default_root()
-    return Globals(os.path.abspath(root), records, systemd_cgroup=systemd)
+    given = options.text("root")
+    root = given or state.default_root()
+    return Globals(os.path.abspath(root), records, root_given=bool(given))
 
 
 def _command(name: str, argv: list[str], globals_: Globals) -> int:
-    from importlib import import_module
-
     module, function, _ = COMMANDS[name]
-    code: int = getattr(import_module(f"gocker.runtime.oci.{module}"), function)(globals_, argv)
+    path = f"gocker.runtime.oci.{module}"
+    __import__(path)
+    code: int = getattr(sys.modules[path], function)(globals_, argv)
     return code
 
 
@@ -136,8 +138,15 @@ def _text(error: GockerError) -> str:
             return f'exec: "{name}": stat {name}: no such file or directory'
         return f'exec: "{name}": executable file not found in $PATH'
     if isinstance(error, CannotExecute):
-        return f"exec: {log.sentence(error)}"
+        reason = _reason(error)
+        return f"exec {error.context.get('program', '')}: {reason}: {log.sentence(error)}"
     return log.sentence(error)
+
+
+def _reason(error: GockerError) -> str:
+    """Return what the kernel said, by which callers choose between 126 and 127."""
+    number = error.context.get("errno")
+    return os.strerror(number).lower() if number else "permission denied"
 
 
 def _help(name: str | None = None) -> int:

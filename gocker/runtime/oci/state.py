@@ -23,7 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-STATE, CONFIG, FIFO, SCRATCH = "state.json", "config.json", "exec.fifo", "scratch"
+STATE, CONFIG, SCRATCH = "state.json", "config.json", "scratch"
+# The first process reads a byte from the one, then writes to the other why it could not go on.
+FIFO, RESULT = "exec.fifo", "result/exec.fifo"
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 LOCK_TIMEOUT_S = 10.0
 
@@ -142,6 +144,14 @@ class Directory:
             return False
         return True
 
+    def make_fifo(self, name: str) -> int:
+        """Make a FIFO; return a descriptor open for both ends, so that its owner never waits."""
+        parent = os.path.dirname(name)
+        if parent:
+            os.mkdir(parent, 0o700, dir_fd=self.fd)
+        os.mkfifo(name, 0o600, dir_fd=self.fd)
+        return os.open(name, os.O_RDWR | os.O_CLOEXEC, dir_fd=self.fd)
+
     def unlock(self) -> None:
         """Let other commands work on the container."""
         fcntl.flock(self.fd, fcntl.LOCK_UN)
@@ -193,12 +203,17 @@ class Directory:
         os.rename(new, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def remove(self) -> None:
-        """Remove the files and the directory."""
-        for name in os.listdir(self.fd):
+        """Remove the files and the directory; the state last, as long as it says what is left."""
+        names = set(os.listdir(self.fd)) - {STATE}
+        if os.path.dirname(RESULT) in names:
+            names.add(RESULT)
+        for name in (*sorted(names, reverse=True), STATE):
             try:
                 os.unlink(name, dir_fd=self.fd)
             except IsADirectoryError:
                 os.rmdir(name, dir_fd=self.fd)
+            except FileNotFoundError:
+                continue
         try:
             os.rmdir(self.path)
         except FileNotFoundError:

@@ -61,7 +61,7 @@ def _spec() -> dict[str, Any]:
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
             "namespaces": [
-                {"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")
+                {"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")
             ],
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
@@ -74,6 +74,14 @@ def _spec() -> dict[str, Any]:
             ],
         },
     }  # fmt: skip
+
+
+def _add_cgroup_namespace(spec: dict[str, Any]) -> None:
+    """Add it where the hierarchy can be seen through it: on cgroup v2."""
+    from gocker.cgroup import mounts
+
+    if mounts.read().mode == "v2":
+        spec["linux"]["namespaces"].append({"type": "cgroup"})
 
 
 def _rootless(spec: dict[str, Any], uid: int, gid: int) -> None:
@@ -100,6 +108,7 @@ def spec_command(globals_: Globals, argv: list[str]) -> int:  # noqa: ARG001  # 
         raise UsageError("spec takes no arguments")
     path = os.path.join(options.text("bundle") or ".", "config.json")
     spec = _spec()
+    _add_cgroup_namespace(spec)
     if options.flag("rootless"):
         _rootless(spec, os.geteuid(), os.getegid())
     text = json.dumps(spec, indent="\t") + "\n"

@@ -92,6 +92,11 @@ def limit_policy(value: Any) -> Any:
     return {"enforce": value} if isinstance(value, str) else value
 
 
+def landlock(value: Any) -> Any:
+    """Switch it off by a word."""
+    return {"off": True} if value in ("off", False) else value
+
+
 def matrix(value: Any) -> Any:
     """Gather the variables, which stand beside the matrix's own keys in the file."""
     if not isinstance(value, dict):

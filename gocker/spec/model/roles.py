@@ -8,17 +8,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gocker.spec.model.project import Project
-    from gocker.spec.model.service import Container as Service
+    from gocker.spec.model.service import Container, Service
 
 Role = Literal["job", "support"]
 
 
-def roles(project: Project) -> dict[str, Role]:
+def never_ends(service: Service) -> bool:
+    """Return whether a service is to be restarted whatever its end was."""
+    policy = service.deploy.restart_policy if service.deploy is not None else None
+    if policy is not None:
+        return policy.condition == "any"
+    return service.restart in ("always", "unless-stopped")
+
+
+def roles(project: Project, *, detached: bool = False) -> dict[str, Role]:
     """Return the role of each service and each job.
 
     A service that others wait for only until it is started or healthy supports them; every
-    other one runs to completion and decides the result. ``x-gocker.role`` overrides, and
-    entries of ``jobs`` are jobs.
+    other one runs to completion and decides the result, unless its restart policy says that it
+    never ends (``always``, ``unless-stopped``, ``any``). In a `detached` project, whose result
+    nobody waits for, only those are jobs whose end others wait for or that have a matrix.
+    ``x-gocker.role`` overrides, and entries of ``jobs`` are jobs.
     """
     conditions: dict[str, set[str]] = {}
     for it in (*project.services.values(), *project.jobs.values()):
@@ -27,7 +37,9 @@ def roles(project: Project) -> dict[str, Role]:
     result: dict[str, Role] = dict.fromkeys(project.jobs, "job")
     for name, service in project.services.items():
         awaited = conditions.get(name, set())
-        serves = awaited and "service_completed_successfully" not in awaited
+        has_matrix = service.x_gocker is not None and service.x_gocker.matrix is not None
+        serves = awaited or never_ends(service) or (detached and not has_matrix)
+        serves = serves and "service_completed_successfully" not in awaited
         role = service.x_gocker.role if service.x_gocker is not None else None
         result[name] = role or ("support" if serves else "job")
     return result
@@ -64,7 +76,7 @@ def _says(key: str, network: object) -> bool:
     return not (plain and network.enable_ipv4 and not (ipam and ipam.config))  # type: ignore[attr-defined]  # a record or a model
 
 
-def _asks(service: Service) -> bool:
+def _asks(service: Container) -> bool:
     mode = service.network_mode
     if mode is not None:
         return mode not in ("none", "host")
@@ -79,7 +91,7 @@ def _special(use: object) -> bool:
     return any(getattr(use, name) for name in names)
 
 
-def network_mode(service: Service, project: Project) -> str:
+def network_mode(service: Container, project: Project) -> str:
     """Return ``none``, ``host``, ``service:NAME`` …, or ``""`` for networks of the project."""
     if service.network_mode is not None:
         return service.network_mode

@@ -165,6 +165,8 @@ class Container(Model):
     dns_search: Strings = Field((), description="search domains")
 
     init: bool | None = Field(None, description="run gocker's init as PID 1")
+    tty: bool = Field(False, description="a terminal of its own")
+    stdin_open: bool = Field(False, description="standard input stays open, for gocker attach")
     stop_signal: str | None = Field(None, description="name or number; default SIGTERM")
     stop_grace_period: Seconds | None = Field(
         None, ge=0, description="seconds between the stop signal and SIGKILL; default 10"

@@ -89,6 +89,20 @@ class LimitPolicy(Model):
     _short = short(forms.limit_policy)
 
 
+Profile = Literal["compat", "default", "strict"]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Landlock(Model):
+    """``landlock``: what landlock(7) lets a container do. Short form: off."""
+
+    off: bool = Field(False, description="no Landlock at all")
+    tcp_bind: tuple[Port, ...] | None = Field(None, description="the only TCP ports to listen on")
+    tcp_connect: tuple[Port, ...] | None = Field(None, description="the only ones to connect to")
+
+    _short = short(forms.landlock)
+
+
 class ServiceExtension(Model):
     """``services.*.x-gocker``."""
 
@@ -104,7 +118,8 @@ class ServiceExtension(Model):
     ready: Ready | None = Field(None, description="readiness without a health check")
     limits: LimitPolicy | None = Field(None, description="policy for limits")
     rootfs: str | None = Field(None, description="directory to run from instead of an image")
-    profile: Literal["default"] | None = Field(None, description="security profile")
+    profile: Profile | None = Field(None, description="security profile")
+    landlock: Landlock | None = Field(None, description="limits by the kernel's Landlock")
     userns: Literal["auto", "host"] | None = Field(
         None, description="user namespace; userns_mode wins"
     )
@@ -126,4 +141,5 @@ class TopExtension(Model):
     admission: Literal["reserve"] | None = Field(
         None, description="reserve: a job waits until its reservations fit"
     )
+    profile: Profile | None = Field(None, description="security profile of every service")
     mask: Paths = Field((), description="variables whose values are printed as ***")

@@ -18,8 +18,11 @@ def rule(allow: bool, text: str) -> dict[str, Any]:
 
 
 def allowed(*rules: dict[str, Any]) -> list[str] | None:
-    result = devices.allow_list(devices.parse(rules))
-    return None if result is None else [devices.text(entry) for entry in result]
+    everything, exceptions = devices.lists(devices.parse(rules))
+    if everything:
+        assert exceptions == []
+        return None
+    return [devices.text(entry) for entry in exceptions]
 
 
 def test_no_access_and_no_numbers_mean_all() -> None:
@@ -52,12 +55,23 @@ def test_everything_allowed() -> None:
     [
         [DENY_ALL, rule(True, "c *:* m"), rule(False, "c 1:3 m")],
         [DENY_ALL, rule(True, "c 1:3 r"), rule(False, "c 1:* r")],
-        [rule(False, "c 1:3 r")],
+        [rule(False, "c 1:3 rw"), rule(True, "c 1:* r")],
     ],
 )
-def test_a_denial_without_a_form_is_refused(rules: list[dict[str, Any]]) -> None:
+def test_rules_without_a_form_are_refused(rules: list[dict[str, Any]]) -> None:
     with pytest.raises(ConfigError):
-        devices.allow_list(devices.parse(rules))
+        devices.lists(devices.parse(rules))
+
+
+def test_denials_of_single_devices_leave_all_others() -> None:
+    rules = devices.parse([rule(False, "c 1:3 rw"), rule(False, "b 8:* w"), rule(True, "c 1:3 w")])
+    everything, exceptions = devices.lists(rules)
+    assert (everything, [devices.text(each) for each in exceptions]) == (
+        True, ["c 1:3 r", "b 8:* w"],
+    )  # fmt: skip
+    assert v1_limits.device_writes(rules) == [
+        ("devices.allow", "a"), ("devices.deny", "c 1:3 r"), ("devices.deny", "b 8:* w"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -97,6 +111,8 @@ def run(program: bytes, kind: int, access: int, major: int, minor: int) -> int:
             registers[dst] = registers[src]
         elif opcode == 0x55:
             pc += offset if registers[dst] != imm else 0
+        elif opcode == 0x15:
+            pc += offset if registers[dst] == imm else 0
         else:
             assert opcode == 0x95
             return registers[0]
@@ -125,6 +141,26 @@ MKNOD, READ, WRITE = 1, 2, 4
 def test_the_program_decides(kind: int, access: int, major: int, minor: int, verdict: int) -> None:
     texts = ("c 1:3 rwm", "c 1:5 r", "c 136:* rwm", "b *:* m")
     rules = devices.parse([DENY_ALL, *(rule(True, text) for text in texts)])
-    listed = devices.allow_list(rules)
-    assert listed is not None
+    everything, listed = devices.lists(rules)
+    assert not everything
     assert run(device_program.build(listed), kind, access, major, minor) == verdict
+
+
+@pytest.mark.parametrize(
+    ("kind", "access", "major", "minor", "verdict"),
+    [
+        (CHAR, READ, 1, 3, 1),
+        (CHAR, WRITE, 1, 3, 0),
+        (CHAR, READ | WRITE, 1, 3, 0),
+        (CHAR, WRITE, 1, 5, 1),
+        (BLOCK, READ, 8, 7, 0),
+        (BLOCK, READ, 9, 7, 1),
+    ],
+)
+@pytest.mark.skipif(struct.pack("=H", 1) != b"\x01\x00", reason="the interpreter is little-endian")
+def test_the_program_denies(kind: int, access: int, major: int, minor: int, verdict: int) -> None:
+    everything, listed = devices.lists(
+        devices.parse([rule(False, "c 1:3 w"), rule(False, "b 8:* rwm")])
+    )
+    program = device_program.build(listed, everything=everything)
+    assert run(program, kind, access, major, minor) == verdict

@@ -161,3 +161,52 @@ def test_an_invalid_value_is_tried_again_after_its_partner() -> None:
     applied, _ = limits.apply([first, second], write, "c", best_effort=False)
     assert written == ["a", "b", "a"]
     assert [entry.limit for entry in applied] == ["b", "a"]
+
+
+OTHERS: dict[str, Any] = {
+    "hugepageLimits": [{"pageSize": "2MB", "limit": (2 << 21) + 5}],
+    "rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10_000}},
+}
+
+
+def test_huge_pages_and_rdma() -> None:
+    rdma = [("rdma.max", "mlx5_1 hca_handle=3"), ("rdma.max", "mlx5_1 hca_object=10000")]
+    size = str((2 << 21) + 5)
+    v1, v2 = v1_limits.settings(OTHERS), v2_limits.settings(OTHERS)
+    assert lines(v1) == [("hugetlb.2MB.limit_in_bytes", size), *rdma]
+    assert lines(v2) == [("hugetlb.2MB.max", size), *rdma]
+    assert v2[0].expected == 2 << 21  # whole pages
+    assert v2[1].read("mlx4 hca_handle=1 hca_object=1\nmlx5_1 hca_handle=3 hca_object=max\n") == 3
+
+
+def test_network_is_of_v1_alone() -> None:
+    network = {"classID": 0x100001, "priorities": [{"name": "eth0", "priority": 5}]}
+    settings = v1_limits.settings({"network": network})
+    assert lines(settings) == [
+        ("net_cls.classid", str(0x100001)), ("net_prio.ifpriomap", "eth0 5"),
+    ]  # fmt: skip
+    assert settings[1].read("lo 0\neth0 5\n") == 5
+    with pytest.raises(ConfigError, match=r"network\.classID does not exist in cgroup v2"):
+        v2_limits.settings({"network": network})
+    assert v2_limits.settings({"network": {"classID": 0, "priorities": []}}) == []
+
+
+@pytest.mark.parametrize(
+    ("limits_", "word"),
+    [
+        ([{"pageSize": "2Mb", "limit": 1}], "'2Mb'"),
+        ([{"pageSize": "../x", "limit": 1}], "'../x'"),
+        ([{"pageSize": "2MB", "limit": 1}] * 2, "'2MB'"),
+    ],
+)
+def test_page_sizes_that_are_none(limits_: list[dict[str, Any]], word: str) -> None:
+    for settings in (v1_limits.settings, v2_limits.settings):
+        with pytest.raises(ConfigError, match=word):
+            settings({"hugepageLimits": limits_})
+
+
+def test_accounting_without_children_is_refused() -> None:
+    for settings in (v1_limits.settings, v2_limits.settings):
+        assert settings({"memory": {"useHierarchy": True}}) == []
+        with pytest.raises(ConfigError, match="useHierarchy"):
+            settings({"memory": {"useHierarchy": False}})

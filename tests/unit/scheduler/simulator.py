@@ -8,18 +8,23 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gocker import events
 from gocker.plan.model import Dependency, MatrixGroup, Plan, Unit
 from gocker.scheduler.machine import Machine
 from gocker.scheduler.messages import (
+    REQUESTS,
+    Adopt,
+    Answer,
+    Await,
     Command,
     Connect,
     Event,
     Exited,
     Finish,
+    Freeze,
     Kill,
     LauncherLost,
     Options,
@@ -28,6 +33,7 @@ from gocker.scheduler.messages import (
     ReadyLine,
     Record,
     Result,
+    Signal,
     Start,
     Started,
     StartFailed,
@@ -88,6 +94,10 @@ class Watch:
         self.started: set[str] = set()
         self.health: defaultdict[str, set[str]] = defaultdict(set)
         self.finished: dict[str, Mapping[str, Any]] = {}
+        # Units that somebody asked for: what they wait for is then checked by the tests.
+        self.asked: set[str] = set()
+        self.frozen: set[str] = set()
+        self.waiting: set[int] = set()
         self.over = False
 
     def command(self, command: Command) -> None:
@@ -95,8 +105,15 @@ class Watch:
         match command:
             case Start():
                 self._start(command)
-            case Stop() | Kill() | Probe() | Connect():
+            case Stop() | Kill() | Probe() | Connect() | Signal():
                 assert self.alive.get(command.unit) == command.attempt, command
+                assert command.unit not in self.frozen or isinstance(command, Signal), command
+            case Freeze():
+                assert self.alive.get(command.unit) == command.attempt, command
+                assert (command.unit in self.frozen) != command.frozen
+                (self.frozen.add if command.frozen else self.frozen.discard)(command.unit)
+            case Answer():
+                self.waiting.remove(command.token)
             case Verdict():
                 key = command.unit, command.attempt
                 assert key in self.ended
@@ -105,18 +122,20 @@ class Watch:
             case Record():
                 self._record(command)
             case Finish():
+                assert self.waiting == set()
                 assert set(self.finished) == set(self.plan.units)
                 assert sum(command.totals.values()) == len(self.plan.units)
                 self.over = True
 
     def _start(self, command: Start) -> None:
         name = command.unit
-        assert name not in self.finished
+        assert name not in self.finished or name in self.asked
+        self.finished.pop(name, None)
         assert name not in self.alive
         self.attempt[name] += 1
         assert command.attempt == self.attempt[name]
         unit = self.plan.units[name]
-        if command.attempt == 1:
+        if command.attempt == 1 and name not in self.asked:
             for dependency in unit.depends:
                 hard = unit.when == "on_success" and dependency.required
                 holds = self._holds(dependency)
@@ -159,12 +178,14 @@ class Watch:
         if record.event == "container.health":
             self.health[fields["instance"]].add(fields["status"])
         if record.event == "job.finished":
-            assert fields["instance"] not in self.finished
+            name = fields["instance"]
+            assert name not in self.finished or name in self.asked
             assert fields["attempts"] == self.attempt[fields["instance"]]
             self.finished[fields["instance"]] = fields
 
     def end(self, name: str, attempt: int) -> None:
         del self.alive[name]
+        self.frozen.discard(name)
         self.ended.add((name, attempt))
 
 
@@ -175,8 +196,10 @@ class Simulator:
         self,
         plan: Plan,
         runs: Mapping[str, Run | list[Run]] | Callable[[str, int], Run] | None = None,
+        wait: bool = False,
         **options: Any,
     ) -> None:
+        self._wait = wait
         self.options = Options(**options)
         self.machine = Machine(plan, self.options)
         self.watch = Watch(plan, self.options)
@@ -195,6 +218,8 @@ class Simulator:
 
     def run(self) -> Result:
         self._obey(self.machine.begin(self.now))
+        if self._wait:
+            self.tell(Await(0, "ready", tuple(self.watch.plan.units)))
         for _ in range(200_000):
             if self.machine.done:
                 assert self.machine.deadline() is None
@@ -213,7 +238,20 @@ class Simulator:
             return
         self.now, _, event = heapq.heappop(self._heap)
         if self._happens(event):
-            self._obey(self.machine.handle(event, self.now))
+            self.tell(event)
+
+    def tell(self, event: Event) -> None:
+        """Hand an event to the machine now."""
+        match event:
+            case Await():
+                self.watch.waiting.add(event.token)
+            case Adopt():
+                units = self.watch.plan.units | event.plan.units
+                self.watch.plan = replace(self.watch.plan, units=units)
+                self.watch.asked |= set(event.plan.units) | event.remove
+            case _ if isinstance(event, REQUESTS):
+                self.watch.asked |= set(self.watch.plan.units)
+        self._obey(self.machine.handle(event, self.now))
 
     def _happens(self, event: Event) -> bool:
         """Note what an event means; False if it was overtaken by another end of the container."""

@@ -9,12 +9,12 @@ import pytest
 from gocker.plan.model import Dependency, Healthcheck, Restart, Retry
 from gocker.scheduler.machine import Machine
 from gocker.scheduler.messages import (
+    Answer,
     Exited,
     Interrupted,
     Kill,
     Oom,
     ProbeDone,
-    Ready,
     Start,
     Started,
     Stop,
@@ -262,7 +262,7 @@ def test_fail_fast_passes_over_an_allowed_failure() -> None:
 
 
 def ready(simulator: Simulator) -> list[tuple[float, int]]:
-    return [(when, c.exit_code) for when, c in simulator.log if isinstance(c, Ready)]
+    return [(when, c.exit_code) for when, c in simulator.log if isinstance(c, Answer)]
 
 
 def test_wait_is_over_when_all_run_are_healthy_or_have_completed() -> None:
@@ -285,13 +285,6 @@ def test_wait_fails_with_the_first_failure() -> None:
 def test_wait_fails_with_an_unhealthy_unit() -> None:
     runs = {"a": Run(duration=9, probes=(1,))}
     assert ready(simulate(runs, unit("a", health=HEALTH), wait=True)) == [(2.0, 1)]
-
-
-def test_wait_timeout_ends_the_wait_and_not_the_run() -> None:
-    web = unit("web", health=Healthcheck(("x",), interval_s=5))
-    simulator = simulate({"web": Run(duration=9)}, web, wait=True, wait_timeout_s=2.0)
-    assert ready(simulator) == [(2.0, 1)]
-    assert verdicts(simulator.machine.result()) == {"web": "ok"}
 
 
 def test_without_wait_nothing_is_said() -> None:

@@ -79,6 +79,7 @@ options = st.fixed_dictionaries(
         "abort_on_container_exit": st.booleans(),
         "abort_on_container_failure": st.booleans(),
         "wait": st.booleans(),
+        "detached": st.booleans(),
         "exit_code_from": st.just("u0"),
     },
 )

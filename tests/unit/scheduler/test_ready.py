@@ -65,7 +65,7 @@ def test_wait_is_for_the_line_too() -> None:
     db = unit("db", ready=LOG)
     simulator = Simulator(plan(db), {"db": Run(duration=9, line_s=4)}, wait=True)
     simulator.run()
-    ready = [when for when, command in simulator.log if type(command).__name__ == "Ready"]
+    ready = [when for when, command in simulator.log if type(command).__name__ == "Answer"]
     assert ready == [4.0]
 
 

@@ -233,9 +233,10 @@ def test_support_that_nobody_needs_in_particular_serves_the_whole_run() -> None:
     assert simulator.times(Stop, "side") == [4.0]
 
 
-def test_support_without_any_job_is_not_started() -> None:
-    simulator = simulate({}, unit("db", role="support"))
-    assert because(simulator) == {"db": "not_needed"}
+def test_a_plan_of_services_only_lives_until_they_end() -> None:
+    simulator = simulate({"db": Run(duration=7)}, unit("db", role="support"))
+    assert verdicts(simulator.machine.result()) == {"db": "ok"}
+    assert simulator.now == 7
     assert simulator.machine.result().exit_code == 0
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gocker.errors import SpecError
 from gocker.spec.model import Project
+from gocker.spec.model.roles import roles
 
 HOST = {"network_mode": "host"}
 
@@ -71,14 +72,27 @@ def test_ready_beside_a_health_check_is_a_contradiction() -> None:
 
 @pytest.mark.parametrize("restart", ["always", "unless-stopped"])
 def test_a_job_cannot_restart_for_ever(restart: str) -> None:
-    path, message, hint = problem({"a": {"restart": restart}})
+    path, message, hint = problem({"a": {"restart": restart, "x-gocker": {"role": "job"}}})
     assert (path, message) == ("services.a.restart", f"restart: {restart} never lets a job end")
     assert hint is not None
     assert "x-gocker.role: support" in hint
 
 
-def test_a_support_service_may_restart_for_ever() -> None:
-    load({"db": {"restart": "always"}, "a": {"depends_on": {"db": {}}}})
+def test_what_restarts_for_ever_is_a_service_unless_others_wait_for_its_end() -> None:
+    project = load({"db": {"restart": "always"}, "a": {"depends_on": {"db": {}}},
+                    "web": {"restart": "unless-stopped"}})  # fmt: skip
+    assert roles(project) == {"db": "support", "a": "job", "web": "support"}
+    condition = {"condition": "service_completed_successfully"}
+    path, _, _ = problem({"a": {"restart": "always"}, "b": {"depends_on": {"a": condition}}})
+    assert path == "services.a.restart"
+
+
+def test_in_the_background_a_service_is_one_unless_others_wait_for_its_end() -> None:
+    condition = {"condition": "service_completed_successfully"}
+    project = load({"init": {}, "web": {"depends_on": {"init": condition}},
+                    "job": {"x-gocker": {"role": "job"}}})  # fmt: skip
+    assert roles(project, detached=True) == {"init": "job", "web": "support", "job": "job"}
+    assert roles(project) == {"init": "job", "web": "job", "job": "job"}
 
 
 def test_a_job_may_restart_on_failure() -> None:
@@ -86,7 +100,9 @@ def test_a_job_may_restart_on_failure() -> None:
 
 
 def test_the_restart_policy_any_is_for_support_services() -> None:
-    assert one(deploy={"restart_policy": {"delay": "1s"}})[0] == "deploy.restart_policy"
+    policy = {"deploy": {"restart_policy": {"delay": "1s"}}}
+    assert one(**policy, **{"x-gocker": {"role": "job"}})[0] == "deploy.restart_policy"
+    assert roles(load({"a": policy})) == {"a": "support"}
     load({"a": {"deploy": {"restart_policy": {"condition": "on-failure"}}}})
 
 

@@ -103,7 +103,7 @@ def test_defaults_are_not_shared() -> None:
         {"a": {"comand": "x"}},
         {"a": {"cpus": "many"}},
         {"a": {"build": {"context": "."}}},
-        {"a": {"restart": "always"}},
+        {"a": {"restart": "always", "x-gocker": {"role": "job"}}},
         {"a": {"healthcheck": {"test": ["CMD"]}}},
     ],
 )

@@ -1,0 +1,22 @@
+"""``gocker pause``: freeze services' processes."""
+
+from __future__ import annotations
+
+from gocker.cli import lifecycle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gocker.cli.options import Parser
+    from gocker.scheduler.launcher import Launcher
+
+
+def parser() -> Parser:
+    """Return the command's parser."""
+    return lifecycle.parser("pause", "Freeze services' processes; they keep their memory.")
+
+
+def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
+    """Ask for it."""
+    return lifecycle.change(arguments, "pause", "paused")
