@@ -120,6 +120,8 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
                                     "the PID is no other process's", required=False),
         "image": Field("str", "image reference of the service"),
         "start_s": Field("float", "seconds from the request to execve"),
+        "layer": Field("str", "name of the directory of what it writes to its root, in the data "
+                       "root's containers/", required=False),
     }),
     "limit.applied": ("A limit was written to the kernel and read back.", {
         **_CONTAINER,
@@ -174,6 +176,11 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "pids.denied": Field("int?", "forks refused by the limit"),
         "io.read_bytes": Field("int?", "bytes read from block devices"),
         "io.write_bytes": Field("int?", "bytes written to block devices"),
+    }),
+    "container.lost": ("A container died with its supervisor; told by the next command.", {
+        **_CONTAINER,
+        "reason": Field("str", "why nobody saw its end: supervisor-lost"),
+        "exit_code": Field("int", "137, as after SIGKILL"),
     }),
     "container.failed": ("A container could not be started.", {
         **_CONTAINER,

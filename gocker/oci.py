@@ -119,6 +119,8 @@ class Mount(TypedDict):
     gidMappings: NotRequired[list[IDMapping]]
     # Not OCI: a directory below `source`, found and made without leaving it.
     subpath: NotRequired[str]
+    # Not OCI: a mount namespace in which `source` is found, the path of its file.
+    namespace: NotRequired[str]
 
 
 class Namespace(TypedDict):

@@ -116,8 +116,13 @@ def window_size() -> tuple[int, int] | None:
 
 def receive_master(sock: socket.socket) -> int | None:
     """Return the terminal's master that the container's side sends; None if it sends none."""
-    _, ancillary, _, _ = sock.recvmsg(64, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+    return receive_fd(sock)[1]
+
+
+def receive_fd(sock: socket.socket) -> tuple[bytes, int | None]:
+    """Return what came through a socket: bytes, and the descriptor beside them or None."""
+    text, ancillary, _, _ = sock.recvmsg(64, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS and len(data) >= 4:
-            return int(struct.unpack_from("i", data)[0])
-    return None
+            return text, int(struct.unpack_from("i", data)[0])
+    return text, None

@@ -71,11 +71,6 @@ def _follow(pid: int, read: int, timeout_s: float | None) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF
 
 
-def is_forked() -> bool:
-    """Return whether this process is to be detached."""
-    return _fd is not None
-
-
 class Report:
     """Tells the waiting command that the run has begun, and lets go of the terminal then.
 

@@ -40,6 +40,7 @@ def parser() -> Parser:
 def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     """Print the events of the project's last run, until it ends."""
     from gocker.report.lines import Narrator
+    from gocker.state import lost
     from gocker.state.roots import Roots
     from gocker.state.run import runs
 
@@ -48,6 +49,7 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     as_json = arguments.json or arguments.format != "table"
     narrator = Narrator()
     with Roots.open(os.environ) as roots:
+        lost.note(roots, project)
         found = runs(roots, project)
         if not found:
             say(safe(f"project {project!r} has no run"))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         cpus: int
         memory: int
         resolv_conf: str
+        nodename: str
+        allow_privileged: bool
 
 
 def facts(roots: Roots) -> Facts:
@@ -41,6 +43,8 @@ def facts(roots: Roots) -> Facts:
         "cpus": len(os.sched_getaffinity(0)),
         "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "resolv_conf": read("/etc/resolv.conf"),
+        "nodename": os.uname()[1],
+        "allow_privileged": os.environ.get("GOCKER_ALLOW_PRIVILEGED", "") not in ("", "0"),
     }
 
 

@@ -7,7 +7,7 @@ from gocker.image.resolve import resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from gocker.spec.load import Loaded
     from gocker.spec.model.service import Container
@@ -17,26 +17,37 @@ _MADE_HERE = ("host:", "bins:")
 _LOOKED_UP = ("", "missing", "if_not_present", "never", "build")
 
 
-def bring(services: Iterable[Container], loaded: Loaded, roots: Roots) -> None:
-    """Pull or import every image that the plan will ask for and that is not here.
+def bring(
+    services: Mapping[str, Container], images: Mapping[str, str], loaded: Loaded, roots: Roots
+) -> None:
+    """Pull, import or build every image that the plan will ask for and that is not here.
+
+    Args:
+        services: of the plan, and its jobs.
+        images: their references.
+        loaded: the spec, for its directory and environment.
+        roots: where the store is.
 
     Raises:
         HostError: of the first that cannot be had.
         PlanError: if a reference is none.
     """
-    from gocker.plan.container import image
+    done: set[tuple[str, str]] = set()
+    for name, service in services.items():
+        reference, policy = images[name], service.pull_policy or "missing"
+        if reference.startswith(_MADE_HERE) or (reference, policy) in done:
+            continue
+        done.add((reference, policy))
+        here = _is_here(reference, roots, loaded.working_dir)
+        if service.build is not None and (policy == "build" or not here):
+            from gocker.cli.buildspec import build_service
 
-    wanted = {
-        (image(service), service.pull_policy or "missing"): service.platform
-        for service in services
-        if not image(service).startswith(_MADE_HERE)
-    }
-    for (reference, policy), platform in wanted.items():
-        if not (policy in _LOOKED_UP and _is_here(reference, roots, loaded.working_dir)):
+            build_service(roots, loaded, service, reference)
+        elif not (policy in _LOOKED_UP and here):
             from gocker.cli.progress import Shown
             from gocker.image.acquire import Options, acquire
 
-            options = Options(loaded.environment, loaded.working_dir, platform=platform)
+            options = Options(loaded.environment, loaded.working_dir, platform=service.platform)
             with Shown(reference) as progress:
                 acquire(roots, reference, options, policy, progress)
 

@@ -117,6 +117,10 @@ def nothing_runs(roots: Roots, project: str, services: list[str]) -> int:
     Raises:
         UsageError: a service that the project's last run does not know.
     """
+    from gocker.state import lost
+
+    for name in lost.note(roots, project):
+        say(f"gocker: container {name} was lost with its supervisor")
     known = last_units(roots, project)
     check_names(known, services, project)
     say(safe(f"project {project!r} has no running containers"))

@@ -31,12 +31,14 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     """Print the projects by name."""
     from gocker.report.human import safe
     from gocker.report.table import rows_as
+    from gocker.state import lost
     from gocker.state.roots import Roots
     from gocker.state.run import runs
 
     patterns = [_pattern(word) for word in arguments.filter]
     latest: dict[str, Run] = {}
     with Roots.open(os.environ) as roots:
+        lost.note(roots)
         for run in runs(roots):
             if run.project:
                 latest[run.project] = run

@@ -66,6 +66,13 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{self.prog}: {message}", hint=f"see {self.prog} --help")
 
 
+class _AllowPrivileged(argparse.Action):
+    """Says it where `gocker.cli.facts` looks, which also makes it a part of every cache's key."""
+
+    def __call__(self, *_: object, **__: object) -> None:
+        os.environ["GOCKER_ALLOW_PRIVILEGED"] = "1"
+
+
 def parser(name: str, text: str, *, short_file: bool = True) -> Parser:
     """Return a parser for the command `name`, with the options all spec commands have.
 
@@ -86,6 +93,12 @@ def parser(name: str, text: str, *, short_file: bool = True) -> Parser:
     add("--profile", action="append", default=None, metavar="NAME", help="enable a profile")
     add("--env-file", action="append", default=[], metavar="FILE")
     add("--strict", action="store_true", help="keys without effect are errors")
+    add(
+        "--allow-privileged",
+        action=_AllowPrivileged,
+        nargs=0,
+        help="let services be privileged: true, which takes the host's protection away",
+    )
     add("--trusted-root", metavar="DIR", help="read no file outside of DIR that a spec names")
     add("--color", "--ansi", choices=("auto", "always", "never"), default="auto")
     return made
@@ -215,13 +228,14 @@ def _placed(plan: Plan, loaded: Loaded) -> Plan:
 
 def _bring_images(project: Project, loaded: Loaded, roots: Roots) -> None:
     """Have the images that the plan takes from the store; most plans take none."""
-    from gocker.plan.container import image
+    from gocker.plan.container import built_name, image
 
-    services = (*project.services.values(), *project.jobs.values())
-    if not all(image(service).startswith(("host:", "bins:")) for service in services):
+    services = {**project.services, **project.jobs}
+    images = {name: image(it, built_name(project, name)) for name, it in services.items()}
+    if not all(reference.startswith(("host:", "bins:")) for reference in images.values()):
         from gocker.cli.images import bring
 
-        bring(services, loaded, roots)
+        bring(services, images, loaded, roots)
 
 
 def make_outline(loaded: Loaded, project: Project) -> Plan:

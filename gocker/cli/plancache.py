@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gocker.image.resolve import RootFs
     from gocker.plan.model import Plan
     from gocker.spec.model import Project
+    from gocker.spec.model.service import Container
     from gocker.state.roots import Roots
 
 MOST_ENTRIES = 64
@@ -135,11 +136,18 @@ def _is_repeatable(plan: Plan, project: Project) -> bool:
         return False
     if any(volume.external for volume in project.volumes.values()):
         return False
+    if any(_asks_anew(service) for service in (*project.services.values(), *project.jobs.values())):
+        return False
     for container in plan.containers.values():
         linux = container.config["linux"]
         if container.grants or "devices" in linux or "blockIO" in linux["resources"]:
             return False
     return True
+
+
+def _asks_anew(service: Container) -> bool:
+    """Return whether each start pulls or builds the service's image."""
+    return service.pull_policy not in (None, "missing", "if_not_present", "never")
 
 
 def _key(arguments: argparse.Namespace, files_named: list[str], roots: Roots) -> list[Any]:

@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
 def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     """Print the containers."""
     from gocker.report.table import rows_as
+    from gocker.state import lost
     from gocker.state.containers import LIVING, containers
     from gocker.state.roots import Roots
 
@@ -47,6 +48,7 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
         raise UsageError(f"--status: unknown: {', '.join(sorted(unknown))}",
                          hint=f"one of {', '.join(sorted(STATES))}")  # fmt: skip
     with Roots.open(os.environ) as roots:
+        lost.note(roots, project)
         found = containers(roots, project)
     if services:
         found = [item for item in found if {item.service, item.instance} & set(services)]

@@ -64,5 +64,9 @@ def _wanted(arguments: argparse.Namespace) -> tuple[list[str], str]:
     from gocker.plan.container import image
 
     loaded, project = load(arguments, [*files, *services])
-    found = {image(item): None for item in (*project.services.values(), *project.jobs.values())}
+    found = {
+        image(item): None
+        for item in (*project.services.values(), *project.jobs.values())
+        if item.build is None
+    }
     return [*found, *images], loaded.working_dir

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
+from gocker.cli.oneoff import add_changes, change
 from gocker.cli.options import load_options, make_plan, say, validate
 from gocker.cli.options import parser as new_parser
 from gocker.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from gocker.plan.model import Plan
     from gocker.report.summary import Summary
     from gocker.scheduler.launcher import Launcher
@@ -25,10 +23,7 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("service", metavar="SERVICE")
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="instead of the service's")
-    add("-e", "--env", action="append", default=[], metavar="NAME[=VALUE]")
-    add("-u", "--user", metavar="USER")
-    add("-w", "--workdir", metavar="DIR")
-    add("--entrypoint", metavar="COMMAND")
+    add_changes(made)
     add("--no-deps", action="store_true", help="do not run what it depends on")
     add("--rm", action="store_true", help="accepted: nothing is ever kept")
     add("-i", "--interactive", action="store_true", help="accepted: input is always passed on")
@@ -50,7 +45,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
 
     loaded = load_spec(load_options(arguments, [arguments.service]))
     name = arguments.service
-    _change(loaded.model, arguments)
+    change(loaded, arguments, terminal=wants_terminal(arguments))
     project = validate(arguments, loaded)
     with Roots.open(os.environ) as roots:
         plan = make_plan(loaded, project, roots, job=name)
@@ -103,53 +98,3 @@ def _explain(summary: Summary, name: str) -> None:
         say(safe(f"gocker: {row.instance}: {row.verdict}{detail and ': '}{detail}"))
     for hint in summary.hints():
         say(safe(f"  hint: {hint}"))
-
-
-def _change(model: dict[str, Any], arguments: argparse.Namespace) -> None:
-    """Change the canonical model's service to what the command line wants."""
-    name = arguments.service
-    services = model.setdefault("services", {})
-    if name in model.get("jobs", {}):
-        services[name] = model.pop("jobs")[name]
-    if name not in services:
-        raise UsageError(f"no such service: {name!r}")
-    service = services[name]
-    # One container that runs once, whatever the service is.
-    for key in ("restart", "scale", "ports"):
-        service.pop(key, None)
-    if service.get("x-gocker"):
-        service["x-gocker"].pop("matrix", None)
-    for key in ("replicas", "restart_policy"):
-        (service.get("deploy") or {}).pop(key, None)
-    service["tty"] = wants_terminal(arguments)
-    # Typed input goes through a pipe of ours; a pipe or a file is passed as it is.
-    service["stdin_open"] = os.isatty(0) and not service["tty"]
-    if arguments.entrypoint is not None:
-        import shlex
-
-        service["entrypoint"] = shlex.split(arguments.entrypoint)
-        service["command"] = []
-    if arguments.command:
-        service["command"] = arguments.command
-    if arguments.env:
-        service["environment"] = {**service.get("environment", {}), **_variables(arguments.env)}
-    if arguments.user is not None:
-        service["user"] = arguments.user
-    if arguments.workdir is not None:
-        service["working_dir"] = arguments.workdir
-    if arguments.no_deps:
-        service.pop("depends_on", None)
-        model["services"] = {name: service}
-
-
-def _variables(words: list[str]) -> dict[str, str]:
-    found = {}
-    for word in words:
-        name, sign, value = word.partition("=")
-        if sign:
-            found[name] = value
-        elif name in os.environ:
-            found[name] = os.environ[name]
-        else:
-            print(f"gocker: -e {name}: not set here", file=sys.stderr)  # noqa: T201  # cli prints
-    return found

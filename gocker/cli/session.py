@@ -24,7 +24,6 @@ from gocker.scheduler.spawn import spawn
 from gocker.state import artifacts, leftovers
 from gocker.state.names import run_of
 from gocker.state.run import prune, runs
-from gocker.state.view import Glob, View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,9 +34,9 @@ if TYPE_CHECKING:
     from gocker.cli.detach import Report
     from gocker.log import Console
     from gocker.plan.model import Container, Plan
+    from gocker.scheduler.attempt import Ended
     from gocker.scheduler.control import Control
     from gocker.scheduler.keyboard import Keyboard
-    from gocker.scheduler.loop import Ended
     from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.network import ProjectNetwork
     from gocker.scheduler.output import Feed, Streams
@@ -321,53 +320,19 @@ class Session:
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
     ) -> None:
         """Copy a container's artifacts and reports; keep its layer if the spec says so."""
-        self._copy_artifacts(ended, verdict, record)
-        failed = verdict.verdict not in ("ok", "cancelled")
-        if self._plan.keep == "always" or (failed and self._plan.keep == "on_failure"):
-            try:
-                path = self.run.keep(ended.upper, ended.instance, ended.attempt)
-            except HostError as error:
-                record("job.warned", {"message": error.message, "hint": error.hint})
-            else:
-                record("layer.kept", {"path": path})
+        from gocker.cli.harvest import keep_layer, take
 
-    def _copy_artifacts(
-        self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
-    ) -> None:
-        wanted = ended.made.artifacts
-        if wanted is None:
-            return
-        patterns = list(wanted.reports)
-        if wanted.when == "always" or (wanted.when == "on_success") == (verdict.verdict == "ok"):
-            patterns += wanted.paths
-        if not patterns:
-            return
         shelf = artifacts.Shelf(
             self._plan.directory, self.run.id, ended.instance, ended.attempt, self.owner
         )
-        copied = artifacts.copy(self._view(ended), patterns, shelf, wanted.max_size)
-        for file in copied.files:
-            record("artifact.saved", {"path": file.path, "file": file.file, "bytes": file.bytes})
-        chosen = [Glob(pattern) for pattern in wanted.reports]
-        self.reports[ended.instance] = [
-            it.file for it in copied.files if any(glob.selects(it.path) for glob in chosen)
-        ]
-        for note in copied.notes:
-            record("job.warned", {"message": note, "hint": None})
-
-    def _view(self, ended: Ended) -> View:
-        """Return where a container's files are; of the host's own root only what it wrote."""
-        made = ended.made
-        is_host = ended.image.startswith("host:")
-        mounts: dict[str, str | None] = {item["path"]: None for item in (*made.files, *made.grants)}
-        for mount in made.config["mounts"]:
-            source = mount.get("source", "")
-            source = ended.anonymous.get(source, source)
-            if "subpath" in mount:
-                source = f"{source}/{mount['subpath']}"
-            mounts[mount["destination"]] = source if mount.get("type") == "bind" else None
-        layers = (ended.upper,) if is_host else (ended.upper, *made.lower)
-        return View(layers, mounts, frozenset(path for path, _ in made.hidden))
+        reports = take(ended, verdict, record, shelf)
+        if reports is not None:
+            self.reports[ended.instance] = reports
+        failed = verdict.verdict not in ("ok", "cancelled")
+        if self._plan.keep == "always" or (failed and self._plan.keep == "on_failure"):
+            keep_layer(ended, record, self.run)
+            if not os.path.exists(os.path.join(self.run.path, "plan.json")):
+                self.quiet()  # whoever makes an image of it needs the plan
 
     def stdin(self, instance: str) -> int:
         """Return a descriptor for standard input: nothing to read, unless told otherwise."""

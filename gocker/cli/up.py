@@ -7,16 +7,18 @@ import os
 import sys
 from functools import partial
 
-from gocker.cli import detach, timings
+from gocker.cli import timings
 from gocker.cli.options import add_run_options, colour, load, make_plan, say, split_files
 from gocker.cli.options import parser as new_parser
 from gocker.errors import HostError, UsageError
+from gocker.scheduler import spawn
 from gocker.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gocker.cli.detach import Report
     from gocker.cli.options import Parser
     from gocker.cli.reports import Wanted
     from gocker.cli.session import Session
@@ -123,7 +125,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
         load(arguments, arguments.words)  # what is wrong with the spec is said first
         raise
     with roots:
-        plan, warnings, keep = _plan(arguments, roots, detached=detach.is_forked())
+        plan, warnings, keep = _plan(arguments, roots, detached=spawn.in_background)
         for warning in warnings:
             say(f"gocker: {warning}")
         code = run_plan(arguments, plan, roots, launcher)
@@ -221,7 +223,7 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
 
         own = plan
         detached = channel.ask_for("hello")["detached"]
-        if detached != detach.is_forked():
+        if detached != spawn.in_background:
             own = _plan(arguments, roots, detached=detached)[0]
         return join(arguments, own, roots, channel, split_files(arguments.words)[1])
 
@@ -266,7 +268,7 @@ def _session(
         abort_on_container_exit=arguments.abort_on_container_exit,
         abort_on_container_failure=arguments.abort_on_container_failure,
         stop_grace_s=arguments.timeout,
-        detached=detach.is_forked(),
+        detached=spawn.in_background,
         start=not arguments.no_start,
     )
     session = Session(
@@ -274,15 +276,23 @@ def _session(
         prefix=not arguments.no_log_prefix, timestamps=arguments.timestamps,
         colour=colour(arguments, 1), run=run, control=open_control(roots, plan.project),
         shown=_shown(arguments, plan),
-        report=detach.Report("ready" if arguments.wait else "decided")
-        if detach.is_forked() else None,
+        report=_report_to(arguments),
     )  # fmt: skip
     return session, session.execute(options)
 
 
+def _report_to(arguments: argparse.Namespace) -> Report | None:
+    """Return who is told that the run has begun, where somebody waits for that."""
+    if not spawn.in_background:
+        return None
+    from gocker.cli.detach import Report
+
+    return Report("ready" if arguments.wait else "decided")
+
+
 def _shown(arguments: argparse.Namespace, plan: Plan) -> Callable[[str], bool] | None:
     """Return whether to show an instance's output; None shows all."""
-    if detach.is_forked():
+    if spawn.in_background:
         return lambda _: False
     services = split_files(arguments.words)[1]
     chosen = arguments.attach or arguments.no_attach

@@ -36,6 +36,7 @@ def parser() -> Parser:
 
 def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     """Return the first exit code that is not 0, in the order of the arguments."""
+    from gocker.state import lost
     from gocker.state.roots import Roots
 
     project, services = named(arguments, arguments.words)
@@ -45,6 +46,7 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
         if not _wait(roots, project, services, arguments.timeout):
             say(f"gocker: wait: not over after {arguments.timeout:g} s")
             return EXIT_TIMEOUT
+        lost.note(roots, project)
         known = lifecycle.last_units(roots, project)
         if not known:
             raise UsageError(f"project {project!r} has no run", hint="gocker up starts one")

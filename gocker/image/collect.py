@@ -103,11 +103,33 @@ def collect(store: Store) -> Removed:
     _remove_partial(store)
     gone = _remove_layers(store, layers)
     blobs = _remove_blobs(store, keep)
-    for name in list_names(store.directory("refs")):
-        if name.startswith("."):
-            os.unlink(name, dir_fd=store.directory("refs"))
+    _remove_temporary(store)
+    remove_tree(store.directory(""), "mounts")  # caches of RUN --mount
+    _forget_builds(store)
     sizes = sum(size for _, size in gone) + sum(size for _, size in blobs)
     return Removed(tuple(name for name, _ in blobs), tuple(name for name, _ in gone), sizes)
+
+
+def _remove_temporary(store: Store) -> None:
+    """Remove files that a killed writer never renamed."""
+    for directory in ("refs", "unpacked", "cache"):
+        fd = store.directory(directory)
+        for name in list_names(fd):
+            if name.startswith("."):
+                os.unlink(name, dir_fd=fd)
+
+
+def _forget_builds(store: Store) -> None:
+    """Remove what is known of layers that are gone."""
+    fd = store.directory("cache")
+    for name in list_names(fd):
+        try:
+            digest = doc.checked_digest(json.loads(read_small(fd, name) or b"")["layer"]["digest"])
+            gone = not store.has_blob(digest)
+        except (ValueError, KeyError, TypeError, HostError):
+            gone = True
+        if gone:
+            os.unlink(name, dir_fd=fd)
 
 
 def _remove_partial(store: Store) -> None:

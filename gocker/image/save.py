@@ -43,7 +43,7 @@ def save(store: Store, refs: list[Ref], form: str, path: str) -> None:
                 _Layout(store, refs).directory(path)
                 return
             with (
-                _output(path) as file,
+                output(path) as file,
                 tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as archive,
             ):
                 if form == "oci-archive":
@@ -55,7 +55,8 @@ def save(store: Store, refs: list[Ref], form: str, path: str) -> None:
 
 
 @contextmanager
-def _output(path: str) -> Iterator[BinaryIO]:
+def output(path: str) -> Iterator[BinaryIO]:
+    """Give a file that is there when it is whole; ``-`` is standard output."""
     if path == "-":
         with open(os.dup(1), "wb") as file:
             yield file

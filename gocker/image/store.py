@@ -8,6 +8,7 @@ images/
   unpacked/HEX         one JSON file per manifest whose layers are all unpacked; a run that uses
                        the image holds it locked, shared
   layers/NAME/fs       an unpacked layer, directory of overlays; NAME/meta.json tells of it
+  cache/HEX            layers of builds by what they depend on; one that is gone is made again
   partial/NAME         what is being made; whoever makes it holds the file locked
 ```
 
@@ -68,7 +69,7 @@ class Store:
         self.path = os.path.join(roots.data, "images")
         self._fds: dict[str, int] = {"": roots.open_data("images")}
         try:
-            for name in ("blobs", "refs", "unpacked", "layers", "partial"):
+            for name in ("blobs", "refs", "unpacked", "layers", "partial", "cache"):
                 self._fds[name] = open_private(name, dir_fd=self._fds[""])
             for algorithm in ("sha256", "sha512"):
                 self._fds[algorithm] = open_private(algorithm, dir_fd=self._fds["blobs"])

@@ -6,7 +6,7 @@ import signal
 
 from gocker.errors import GockerError, PlanError
 from gocker.plan import security
-from gocker.plan.container import container, image
+from gocker.plan.container import built_name, container, image
 from gocker.plan.graph import order_units
 from gocker.plan.instances import instances, matrix_groups
 from gocker.plan.model import (
@@ -79,13 +79,17 @@ def build(
                     host,
                     variables,
                     job=role == "job",
+                    reference=image(service, built_name(project, name)),
                     attachment=attachments.get(instance),
                     network=network,
+                    units=names,
                 )
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
             containers[instance] = replace(found, artifacts=_artifacts(service))
-            unit = _unit(service, name, instance, role, names, host.rootfs(image(service)))
+            reference = image(service, built_name(project, name))
+            unit = _unit(service, name, instance, role, names, host.rootfs(reference))
+            unit = replace(unit, image=reference)
             known = limits(found.config["linux"]["resources"])
             units[instance] = replace(unit, limits=known, matrix=groups.get(name))
             if instance == items[0].name:

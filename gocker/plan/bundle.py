@@ -36,6 +36,11 @@ def config(container: Container, name: str, directory: str) -> oci.Config:
             f"user {user['username']!r} is looked up in the container, which OCI cannot express",
             hint="write numbers: user: UID:GID",
         )
+    if container.joins:
+        raise PlanError(
+            "it shares namespaces with another container, which a bundle cannot name",
+            hint="remove pid: and ipc: service:NAME",
+        )
     mounts = [_plain(entry) for entry in container.config.get("mounts", [])]
     mounts += [_hide(path, mode) for path, mode in container.hidden]
     mounts += [

@@ -15,13 +15,14 @@ from gocker.values import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from gocker import oci
     from gocker.image.resolve import RootFs
     from gocker.network.model import Attachment, NetworkPlan
     from gocker.plan.profiles import Profile
+    from gocker.plan.sharing import Sharing
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 
@@ -49,12 +50,15 @@ class Host:
     cpus: int = 1
     memory: int = 0  # bytes
     resolv_conf: str = ""
+    nodename: str = ""
+    allow_privileged: bool = False
 
 
 def container(
     service: Service, instance: str, project: Project, host: Host,
-    variables: Mapping[str, str] | None = None, *, job: bool,
+    variables: Mapping[str, str] | None = None, *, job: bool, reference: str = "",
     attachment: Attachment | None = None, network: NetworkPlan | None = None,
+    units: Mapping[str, Sequence[str]] | None = None,
 ) -> Container:  # fmt: skip
     """Return how to make the container of `instance`; `variables` are its own.
 
@@ -64,27 +68,35 @@ def container(
         PlanError: what is wrong with the service and cannot be seen in the spec alone.
     """
     profile = profiles.profile_of(service, project)
-    root = host.rootfs(image(service))
+    root = host.rootfs(reference or image(service))
     profiles.check(service, profile, service.user or root.user)
-    own_user = userns.is_auto(service, project)
+    own_user = userns.is_auto(service, project, default=profile.userns)
+    whose = _sharing(service, project, units or {}, user=own_user)
     hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
+    if service.uts == "host":
+        hostname = host.nodename
     ids = userns.mappings(userns.wanted_range(project.name)) if own_user else None
     mounts, prepare = files.mounts(service, project, host.volumes_root, root, idmap=own_user)
+    if whose is not None:
+        mounts = whose.mounts(mounts, user=own_user)
     config: oci.Config = {
         "ociVersion": OCI_VERSION,
         "root": {"path": "rootfs", "readonly": service.read_only or profile.read_only},
-        "hostname": hostname,
         "process": _process(service, root, hostname, host, variables or {}, profile),
         "mounts": mounts,
         "linux": _linux(
-            service,
-            host,
-            profile,
-            ids,
-            job=job,
+            service, host, profile, ids, whose, job=job,
             network=_network_of(service, project, attachment),
         ),
-    }
+    }  # fmt: skip
+    if service.uts != "host":
+        config["hostname"] = hostname
+    if service.privileged:
+        from gocker.plan import privileged
+
+        privileged.check(host)
+        privileged.relax(config["linux"])
+        config["mounts"] = privileged.mounts(mounts)
     if service.domainname:
         config["domainname"] = service.domainname
     annotations = {**service.labels, **service.annotations}
@@ -104,8 +116,21 @@ def container(
         landlock=_landlock(service, config, profile),
         stdin_open=service.stdin_open,
         network=attachment,
+        joins=whose.joins(user=own_user) if whose is not None else (),
+        cgroup_parent=service.cgroup_parent,
         root=tuple(root.root),
     )  # fmt: skip
+
+
+def _sharing(
+    service: Service, project: Project, units: Mapping[str, Sequence[str]], *, user: bool
+) -> Sharing | None:
+    """Return whose namespaces the container is in, if not all are its own."""
+    if not (service.pid or service.ipc or service.uts or service.cgroup):
+        return None
+    from gocker.plan.sharing import sharing
+
+    return sharing(service, project, units, user=user)
 
 
 def _network_of(service: Service, project: Project, attachment: Attachment | None) -> str:
@@ -123,10 +148,20 @@ def _servers(attachment: Attachment | None, network: NetworkPlan | None) -> list
     return nameservers(attachment, {it.key: it for it in network.networks})
 
 
-def image(service: Service) -> str:
-    """Return the reference of the service's root file system."""
+def built_name(project: Project, service: str) -> str:
+    """Return the name of an image that is built and given no other one, as compose has it."""
+    return f"{project.name}-{service}"
+
+
+def image(service: Service, built: str = "") -> str:
+    """Return the reference of the service's root file system.
+
+    `built`: the name of an image that is built and given no other one, ``PROJECT-SERVICE``.
+    """
     if service.x_gocker is not None and service.x_gocker.rootfs:
         return f"rootfs:{service.x_gocker.rootfs}"
+    if service.build is not None and built:
+        return service.image or built
     return service.image or DEFAULT_IMAGE
 
 
@@ -220,6 +255,10 @@ def capabilities(
     service: Service, host: Host, profile: Profile, *, uid_is_root: bool
 ) -> oci.Capabilities:
     """Return the five sets, without what this host does not have either."""
+    if service.privileged and not service.cap_drop:
+        from gocker.plan import privileged
+
+        return privileged.capabilities(host)
     try:
         sets = posture.capabilities(
             service.cap_add, service.cap_drop, uid_is_root=uid_is_root, default=profile.caps
@@ -249,7 +288,7 @@ def no_new_privileges(service: Service, profile: Profile) -> bool:
     if "no-new-privileges:false" in options:
         return False
     asked = "no-new-privileges" in options or "no-new-privileges:true" in options
-    return asked or profile.no_new_privileges
+    return asked or (profile.no_new_privileges and not service.privileged)
 
 
 def seccomp_unconfined(service: Service) -> bool:
@@ -277,24 +316,24 @@ def _default_sysctl(ipv6: bool, own_user: bool) -> dict[str, str]:
 
 
 def _linux(
-    service: Service,
-    host: Host,
-    profile: Profile,
-    ids: list[oci.IDMapping] | None,
-    *,
-    job: bool,
-    network: str,
-) -> oci.Linux:
-    kinds = ["mount", "uts", "ipc", "pid", "cgroup", *(["network"] if network != "host" else [])]
+    service: Service, host: Host, profile: Profile, ids: list[oci.IDMapping] | None,
+    whose: Sharing | None, *, job: bool, network: str,
+) -> oci.Linux:  # fmt: skip
+    kinds = ("mount", "uts", "ipc", "pid", "cgroup")
+    namespaces: list[oci.Namespace] = (
+        [{"type": kind} for kind in kinds] if whose is None else whose.namespaces()
+    )
+    if network != "host":
+        namespaces.append({"type": "network"})
     linux: oci.Linux = {
-        "namespaces": [{"type": kind} for kind in kinds],
+        "namespaces": namespaces,
         "resources": resources(service, profile.pids_job if job else profile.pids),
         "rootfsPropagation": "private",
         "maskedPaths": _masked_paths(profile.masked, host.cpus),
         "readonlyPaths": _READONLY_PATHS,
     }
     if ids is not None:
-        linux["namespaces"].append({"type": "user"})
+        namespaces.append({"type": "user"} if whose is None else whose.user())
         linux["uidMappings"] = linux["gidMappings"] = ids
     sysctl = _sysctl(service, host, network, own_user=ids is not None)
     if sysctl:
@@ -310,7 +349,20 @@ def _linux(
             _device_rule(device, node)
             for device, node in zip(service.devices, linux["devices"], strict=True)
         ]
+    linux["resources"]["devices"] += [_rule(text.split()) for text in service.device_cgroup_rules]
     return linux
+
+
+def _rule(words: list[str]) -> oci.DeviceRule:
+    """Return a rule of ``device_cgroup_rules``: type, major:minor, access."""
+    kind, numbers, access = words
+    major, _, minor = numbers.partition(":")
+    rule: oci.DeviceRule = {"allow": True, "type": kind, "access": access}
+    if major != "*":
+        rule["major"] = int(major)
+    if minor != "*":
+        rule["minor"] = int(minor)
+    return rule
 
 
 def _landlock(service: Service, config: oci.Config, profile: Profile) -> Landlock | None:

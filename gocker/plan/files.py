@@ -13,7 +13,7 @@ from gocker.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gocker import oci
     from gocker.image.resolve import RootFs
@@ -46,12 +46,12 @@ def mounts(
     `idmap`: whether binds and volumes are shown with the ids of the user namespace.
     """
     default = _default_mounts(service.shm_size or posture.SHM_SIZE)
-    if not service.tmpfs and not service.volumes and not image.volumes:
+    if not (service.tmpfs or service.volumes or service.volumes_from or image.volumes):
         return default, []
     found = list(default)
     prepare: list[Prepare] = []
     found += [_tmpfs(entry) for entry in service.tmpfs]
-    for mount in service.volumes:
+    for mount in _volumes(service, project):
         entry, needs = _volume(mount, project, volumes_root)
         if idmap and entry["type"] == "bind":
             entry["options"].append("ridmap" if "rbind" in entry["options"] else "idmap")
@@ -68,6 +68,14 @@ def mounts(
     # mounts stay first. Sorting by depth is stable.
     first = len(default)
     return found[:first] + sorted(found[first:], key=_depth), prepare
+
+
+def _volumes(service: Service, project: Project) -> Sequence[Mount]:
+    if not service.volumes_from:
+        return service.volumes
+    from gocker.plan import volumes
+
+    return volumes.all_of(service, project)
 
 
 def _with_content(needs: Prepare, mount: Mount, image: RootFs) -> Prepare:
@@ -101,6 +109,11 @@ def _tmpfs(entry: str) -> oci.Mount:
 def _volume(mount: Mount, project: Project, volumes_root: str) -> tuple[oci.Mount, Prepare | None]:
     if mount.type == "tmpfs":
         return _tmpfs_volume(mount), None
+    declared = project.volumes.get(mount.source or "") if mount.type == "volume" else None
+    if declared is not None and declared.driver_opts is not None:
+        from gocker.plan import volumes
+
+        return volumes.by_options(mount, mount.source or "", declared.driver_opts), None
     mode = ["ro", "rro"] if mount.read_only else []
     bind = mount.bind
     recursive = "rbind"

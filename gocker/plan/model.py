@@ -214,6 +214,10 @@ class Container:
     landlock: Landlock | None = None
     root: tuple[int, ...] = ()
     network: Attachment | None = None
+    # Namespaces of other units that it is in: (type, unit); "mount" is where /dev/shm is from.
+    joins: tuple[tuple[str, str], ...] = ()
+    # Below which cgroup its own are made; None is gocker's choice.
+    cgroup_parent: str | None = None
     # Whether standard input stays open, for those who attach.
     stdin_open: bool = False
 

@@ -38,6 +38,8 @@ class Profile:
     masked: tuple[str, ...]
     seccomp_extra: tuple[str, ...] = ()
     restricted: bool = False
+    # A user namespace for services that say nothing of one: docs/security.md has its price.
+    userns: bool = False
 
 
 DEFAULT = Profile(
@@ -78,6 +80,7 @@ STRICT = Profile(
     oom_score_adj=posture.OOM_SCORE_ADJ,
     masked=posture.MASKED_PATHS,
     restricted=True,
+    userns=True,
 )
 PROFILES = {profile.name: profile for profile in (DEFAULT, COMPAT, STRICT)}
 

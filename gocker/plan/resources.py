@@ -73,6 +73,10 @@ def _memory(service: Service) -> oci.Memory:
         found["limit"] = int(limit)
         # Without a word about swap there is none: a job over its limit is killed, not slowed.
         found["swap"] = service.memswap_limit or int(limit)
+    if service.mem_swappiness is not None and service.mem_swappiness >= 0:
+        found["swappiness"] = service.mem_swappiness
+    if service.oom_kill_disable:
+        found["disableOOMKiller"] = True
     reservation = service.mem_reservation
     if reservation is None:
         reservation = _reserved_memory(service)
@@ -111,6 +115,10 @@ def _cpu(service: Service) -> oci.Cpu:
             found["period"] = service.cpu_period
     if service.cpu_shares:
         found["shares"] = service.cpu_shares
+    if service.cpu_rt_period:
+        found["realtimePeriod"] = service.cpu_rt_period
+    if service.cpu_rt_runtime:
+        found["realtimeRuntime"] = service.cpu_rt_runtime
     if service.cpuset:
         found["cpus"] = service.cpuset
     return found

@@ -24,14 +24,17 @@ SIZE = 65536
 COUNT = 4094
 
 
-def is_auto(service: Service, project: Project) -> bool:
-    """Return whether a service's containers have a user namespace of their own."""
+def is_auto(service: Service, project: Project, *, default: bool = False) -> bool:
+    """Return whether a service's containers have a user namespace of their own.
+
+    `default`: what its profile says, if nothing in the spec does.
+    """
     wanted = service.userns_mode
     if wanted is None and service.x_gocker is not None:
         wanted = service.x_gocker.userns
     if wanted is None and project.x_gocker is not None:
         wanted = project.x_gocker.userns
-    return wanted == "auto"
+    return default if wanted is None else wanted == "auto"
 
 
 def wanted_range(project: str) -> int:

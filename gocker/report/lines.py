@@ -173,6 +173,7 @@ _SAY: dict[str, Callable[[Record], Saying]] = {
     ),
     "job.retry": lambda r: ("info", "retry", f"in {duration(r['delay_s'])}"),
     "job.skipped": lambda r: ("warning", "skipped", f"because of {r['because']}"),
+    "container.lost": lambda r: ("error", "lost", r["reason"]),
     "container.paused": lambda _: ("info", "paused", ""),
     "container.unpaused": lambda _: ("info", "unpaused", ""),
     "run.requested": lambda r: ("info", "request", f"{r['request']} {' '.join(r['units'])}"),

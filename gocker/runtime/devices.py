@@ -162,7 +162,11 @@ def new_dev(
     """
     data = [item.partition("=")[::2] for item in options.data.split(",") if item]
     fd = m.new_mount("tmpfs", (("source", "tmpfs"), *data), options.bind_set)
-    make_nodes(fd, devices)
+    before = os.umask(0)
+    try:
+        make_nodes(fd, devices)
+    finally:
+        os.umask(before)
     _shift(fd, ".", uids, gids)
     for directory, names, files, at in os.fwalk(".", dir_fd=fd):
         del directory

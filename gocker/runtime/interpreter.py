@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+# The last argument of the second start: there is no third, whatever the kernel says of the mount.
+_SECOND = "read-only"
+
+
 def execute_read_only(arguments: Sequence[str]) -> None:
     """Execute this interpreter with `arguments` anew; return where the host cannot do that.
 
@@ -49,9 +53,8 @@ def is_read_only() -> bool:
 
 def main() -> None:
     """Become the launcher, by way of the read-only interpreter."""
-    *options, socket_fd = sys.orig_argv[1:]
-    if os.geteuid() == 0 and not is_read_only():
-        execute_read_only([*options, socket_fd])
+    if os.geteuid() == 0 and sys.argv[-1] != _SECOND:
+        execute_read_only([*sys.orig_argv[1:], _SECOND])
     from gocker.runtime.launcher import main as serve
 
     serve()

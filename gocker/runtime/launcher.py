@@ -208,6 +208,7 @@ class Launcher:
         self._starter = Starter(
             self._manager, self._layers, self._scratch, spawners, self._pidns, host_mount_fd
         )
+        self._starter.managers = self._managers
         prepare.forget_imports()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()

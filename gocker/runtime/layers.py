@@ -66,6 +66,11 @@ class Layer:
         """The directory of everything that was written."""
         return f"{self.directory}/upper"
 
+    @property
+    def name(self) -> str:
+        """The name of its directory among those of all layers."""
+        return os.path.basename(self.directory)
+
     def _read_stamp(self) -> tuple[int, ...]:
         info = os.stat(self.upper, follow_symlinks=False)
         return tuple(getattr(info, name) for name in _STAMP)

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 def started(container: Container) -> dict[str, Any]:
     """Return the fields of event ``started``."""
     cgroup = container.cgroup
+    layer = container.layer
     return {
         "id": container.id,
         "pid": container.pid,
+        "layer": None if layer is None else layer.name,
         "start_s": round((container.started or 0.0) - container.requested, 6),
         "start_time": process.start_time(container.pid),
         "applied": [[a.limit, a.requested, a.effective, a.file] for a in cgroup.applied],

@@ -12,8 +12,8 @@ import os
 from gocker.errors import ConfigError, ContainerError, SyscallError
 from gocker.linux import mount as m
 from gocker.linux import process
-from gocker.linux.path import open_or_make
-from gocker.runtime import devices, userns
+from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, open_or_make, openat2
+from gocker.runtime import devices, namespaces, userns
 from gocker.runtime.options import parse
 
 TYPE_CHECKING = False
@@ -89,10 +89,12 @@ def _bind(entry: oci.Mount, user_fd: int, host_fd: int) -> int:
 
 
 def _clone(entry: oci.Mount, options: MountOptions, host_fd: int) -> int:
-    shared = any(not flags & m.MS_PRIVATE for flags in options.propagation)
-    if not shared or host_fd < 0:
+    namespace = entry.get("namespace")
+    if namespace is not None:
+        host_fd = namespaces.open_path(namespace)
+    elif host_fd < 0 or all(flags & m.MS_PRIVATE for flags in options.propagation):
         return _open_source(entry, options)
-    # Where the mount still has its peers.
+    # Where the mount still has its peers, or is at all.
     own = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     process.setns(host_fd, process.CLONE_NEWNS)
@@ -107,6 +109,8 @@ def _clone(entry: oci.Mount, options: MountOptions, host_fd: int) -> int:
 
 def _open_source(entry: oci.Mount, options: MountOptions) -> int:
     flags = m.OPEN_TREE_CLONE | (m.AT_RECURSIVE if options.flags & m.MS_REC else 0)
+    if "namespace" in entry:
+        return _open_there(entry["source"], flags)
     subpath = entry.get("subpath")
     if subpath is None:
         return m.open_tree(m.AT_FDCWD, entry["source"], flags)
@@ -117,6 +121,17 @@ def _open_source(entry: oci.Mount, options: MountOptions) -> int:
         return m.open_tree(below, "", flags | m.AT_EMPTY_PATH)
     finally:
         os.close(below)
+
+
+def _open_there(path: str, flags: int) -> int:
+    """Clone a mount of another container's; no link of its leads elsewhere."""
+    top = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = openat2(top, path, os.O_PATH | os.O_DIRECTORY, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+    os.close(top)
+    try:
+        return m.open_tree(fd, "", flags | m.AT_EMPTY_PATH)
+    finally:
+        os.close(fd)
 
 
 def _set(tree: int, options: MountOptions, *, recursive: bool) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from errno import EMFILE
 
+from gocker import cgroup
 from gocker.linux import mount
-from gocker.runtime import init, seccomp, userns
+from gocker.runtime import init, joining, seccomp, userns
 from gocker.runtime.container import Container
 from gocker.runtime.namespaces import Namespaces
 from gocker.runtime.netpool import Pool, fits
@@ -49,6 +50,9 @@ class Starter:
         self._host_mount_fd = host_mount_fd
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._shared: dict[int, Any] = {}
+        self._managers_by_parent: dict[str, Manager] = {}
+        # All that are to be closed in the end: the launcher's.
+        self.managers: list[Manager] = [manager]
         self._most_fds = os.sysconf("SC_OPEN_MAX")
 
     def define(self, key: int, name: str, value: Any) -> None:
@@ -67,8 +71,11 @@ class Starter:
             self.networks.drop_idle()
             raise OSError(EMFILE, f"of {self._most_fds} descriptors")
         program = self._program(message)
+        if "join" in message:
+            joining.apply(message["config"], message["join"], fds)
         if "netns" in message:
-            return self._start(message, fds, program, fds[3])
+            # The last one, whatever the others are.
+            return self._start(message, fds, program, fds[-1])
         network = None
         if fits(message["config"]):
             network = self.networks.take(message["config"]["linux"])
@@ -91,7 +98,7 @@ class Starter:
         spaces = Namespaces(linux)
         user = userns.of(linux, spaces)
         try:
-            group = self._manager.create(
+            group = self._manager_of(message.get("cgroup_parent")).create(
                 linux["cgroupsPath"], linux.get("resources", {}),
                 best_effort=message.get("best_effort", False),
             )  # fmt: skip
@@ -107,6 +114,21 @@ class Starter:
         finally:
             if user is not None:
                 user.close()
+
+    def _manager_of(self, parent: str | None) -> Manager:
+        """Return the manager for containers below a cgroup of the user's choice.
+
+        They are in a cgroup of gocker's name there, by which leftovers are found.
+        """
+        if parent is None:
+            return self._manager
+        if parent not in self._managers_by_parent:
+            name = self._manager.name or "gocker"
+            made = cgroup.open_manager(parent=f"{parent.strip('/')}/{name}")
+            made.name = name
+            self._managers_by_parent[parent] = made
+            self.managers.append(made)
+        return self._managers_by_parent[parent]
 
     def _in(  # what a container is made of, each part by its name
         self, group: Cgroup, message: Message, fds: list[int],

@@ -9,7 +9,7 @@ import selectors
 import struct
 import termios
 
-from gocker.terminal import Modes, window_size
+from gocker.terminal import Keys, Modes, window_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ class Keyboard:
     SIGWINCH, SIGTSTP and SIGCONT are handled here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keys: bytes = b"", on_detach: Callable[[], object] = bool) -> None:
+        """`on_detach` is called when `keys` were typed; nothing is read any more then."""
+        self._keys = Keys(keys)
+        self._on_detach = on_detach
         self._modes = Modes(0)
         self._selector: selectors.BaseSelector | None = None
         self._target = -1
@@ -37,10 +40,13 @@ class Keyboard:
         self._before: dict[int, Any] = {}
 
     def open(
-        self, selector: selectors.BaseSelector, target: int, end: Callable[[], None], *,
+        self, selector: selectors.BaseSelector, target: int, end: Callable[[], None] | None, *,
         terminal: bool,
     ) -> None:  # fmt: skip
-        """Begin to copy to `target`, non-blocking and the caller's own; `end` ends a pipe."""
+        """Begin to copy to `target`, non-blocking and the caller's own.
+
+        `end` ends a pipe at the end of our input, which is not passed on without it.
+        """
         self._selector, self._end, self._terminal = selector, end, terminal
         self._target = os.dup(target)
         if terminal:
@@ -86,9 +92,14 @@ class Keyboard:
             self._listen(False)
             return
         if data:
-            self._write(data)
+            self._write(self._keys.take(data))
+            if self._keys.pressed:
+                self._listen(False)
+                self._on_detach()
             return
         self._listen(False)
+        if self._end is None:
+            return
         if self._terminal:
             self._write(_END_OF_FILE)
         else:

@@ -65,7 +65,7 @@ class Link:
     def start(
         self, made: Container, container_id: str, fds: tuple[int, ...],
         anonymous: dict[str, str], *, best_effort: bool, keep: bool, netns: int = -1,
-        shared: bool = False,
+        shared: bool = False, join: dict[str, int] | None = None,
     ) -> None:  # fmt: skip
         """Send the request to start a container; the descriptors are closed after it.
 
@@ -78,6 +78,7 @@ class Link:
             keep: keep the container's files until a `release`.
             netns: descriptor of its network namespace, closed with the others; -1: a new one.
             shared: whether others are in that namespace, too.
+            join: descriptors of other containers' namespaces by type, closed with the others.
 
         Raises:
             HostError: if the request is too long.
@@ -92,9 +93,14 @@ class Link:
             message["keep"] = True
         if best_effort:
             message["best_effort"] = True
+        for kind, fd in (join or {}).items():
+            message.setdefault("join", {})[kind] = len(fds)
+            fds = (*fds, fd)
         if netns >= 0:
             message["netns"] = "shared" if shared else "own"
             fds = (*fds, netns)
+        if made.cgroup_parent is not None:
+            message["cgroup_parent"] = made.cgroup_parent
         self.send(message, fds)
         self.starting += 1
 

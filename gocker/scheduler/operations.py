@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _socket as socket
 import json
 import os
 import signal
+import struct
 
 from gocker.errors import GockerError, UsageError
 from gocker.plan import codec
@@ -80,7 +82,7 @@ SCHEMA: dict[str, dict[str, Callable[[object], bool]]] = {
     "watch": {},
     "attach": {"unit": _is_text},
 }  # fmt: skip
-_FDS = {"adopt": 1, "attach": 2}
+_FDS = {"adopt": 1, "attach": 3}
 
 
 class Operations:
@@ -202,15 +204,21 @@ class Operations:
     def _attach(
         self, client: Client, number: int, _op: str, message: Message, fds: list[int]
     ) -> None:
-        """Copy a container's output to the client's descriptors until the container ends."""
+        """Copy a container's output to the client's descriptors until the container ends.
+
+        The third one is a socket: where to write what is typed is sent to it, ``t`` with a
+        terminal's master, ``p`` with a pipe; it ends without for a container that reads nothing.
+        """
         (unit,) = self._units([message["unit"]])
-        tap = Tap(self._loop.selector, *fds)
+        tap = Tap(self._loop.selector, *fds[:2])
 
         def ended(code: int | None) -> None:
             tap.end(lambda: client.answer(number, exit_code=code, lost=0))
 
         tap.on_lost = lambda: client.answer(number, exit_code=None, lost=tap.lost)
-        self._loop.attach(unit, tap, ended)
+        streams = self._loop.attach(unit, tap, ended)
+        if streams.input_fd >= 0:
+            _give(fds[2], streams.input_fd, b"t" if streams.is_terminal else b"p")
         client.on_gone.append(tap.close)
 
     # -- what they share -----------------------------------------------------------------------
@@ -252,6 +260,18 @@ class Operations:
         self._loop.record("run.requested", {
             "request": op, "units": list(units), "uid": client.uid, "process.pid": client.pid,
         })  # fmt: skip
+
+
+def _give(connection: int, fd: int, kind: bytes) -> None:
+    """Send a descriptor through a socket, if there is room and somebody there."""
+    sock = socket.socket(fileno=os.dup(connection))
+    sock.setblocking(False)
+    try:
+        sock.sendmsg([kind], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))])
+    except OSError as error:
+        raise UsageError(f"attach: the socket for the input: {error.strerror}") from error
+    finally:
+        sock.close()
 
 
 def _request(op: str, units: tuple[str, ...], message: Message) -> tuple[Request, str | None]:

@@ -208,6 +208,11 @@ class Streams:
             self.on_input()
         return read
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether `input_fd` is a terminal's master, which is read, too."""
+        return self.input_fd in self._open
+
     def end_stdin(self) -> None:
         """End the pipe of standard input."""
         if self.input_fd >= 0 and self.input_fd not in self._open:

@@ -7,7 +7,8 @@ from selectors import BaseSelector
 from typing import Any, Protocol
 
 from gocker.plan.model import Container, Plan
-from gocker.scheduler.loop import Ended, Loop
+from gocker.scheduler.attempt import Ended
+from gocker.scheduler.loop import Loop
 from gocker.scheduler.messages import Verdict
 from gocker.scheduler.output import Feed, Streams
 

@@ -34,8 +34,6 @@ def ignored(model: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]
 def _service(service: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
     if "develop" in service:
         yield ("develop",), "watch mode has no meaning in a batch"
-    if "build" in service and service.get("image"):
-        yield ("build",), f"the image {service['image']!r} is used, nothing is built"
     for key, reason in _DEPLOY.items():
         if (service.get("deploy") or {}).get(key):
             yield ("deploy", key), reason

@@ -15,7 +15,9 @@ HONOURED = {
     "include[]": "path env_file project_directory",
     "services": "*",
     "services.*": """
-        annotations attach blkio_config cap_add cap_drop command configs container_name
+        annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command
+        configs container_name cpu_rt_period cpu_rt_runtime device_cgroup_rules ipc mem_swappiness
+        oom_kill_disable pid privileged uts volumes_from
         cpu_period cpu_quota cpu_shares cpus cpuset depends_on deploy devices dns dns_opt
         dns_search domainname entrypoint env_file environment expose extends extra_hosts
         group_add healthcheck hostname image init label_file labels links mac_address mem_limit
@@ -31,6 +33,9 @@ HONOURED = {
     "services.*.blkio_config.device_write_bps[]": "path rate",
     "services.*.blkio_config.device_read_iops[]": "path rate",
     "services.*.blkio_config.device_write_iops[]": "path rate",
+    "services.*.build": """
+        additional_contexts args context dockerfile dockerfile_inline labels network no_cache
+        pull tags target""",
     "services.*.configs[]": "source target uid gid mode",
     "services.*.secrets[]": "source target uid gid mode",
     "services.*.depends_on": "*",
@@ -57,7 +62,7 @@ HONOURED = {
     "services.*.volumes[].volume": "labels nocopy subpath",
     "services.*.volumes[].tmpfs": "size mode",
     "volumes": "*",
-    "volumes.*": "name external labels",
+    "volumes.*": "name external labels driver_opts",
     "volumes.*.external": "name",
     "networks": "*",
     "networks.*": """
@@ -87,6 +92,7 @@ HONOURED = {
 }
 
 _WINDOWS = "Windows only"
+_GPU = "it needs a vendor's hook; name the device nodes in devices"
 _SWARM = "swarm only; gocker runs on one host"
 _MODELS = "it needs Docker Model Runner"
 JOB_REASON = "a job runs once; this key is for services"
@@ -95,7 +101,11 @@ JOB_REASON = "a job runs once; this key is for services"
 REFUSED = {
     "models": _MODELS,
     "services.*.models": _MODELS,
-    "services.*.build": "gocker does not build images yet; build elsewhere and set image",
+    "services.*.build.isolation": _WINDOWS,
+    "services.*.build.privileged": "RUN gets what packages need to be installed, and no more",
+    "services.*.gpus": _GPU,
+    "services.*.deploy.resources.reservations.devices": _GPU,
+    "services.*.storage_opt": "a root file system has no quota; limit a tmpfs or a volume instead",
     "services.*.cpu_count": "Windows only; use cpus or cpuset",
     "services.*.cpu_percent": "Windows only; use cpus or cpuset",
     "services.*.credential_spec": _WINDOWS,
@@ -134,36 +144,36 @@ WARNED = {
     "networks.*.attachable": "swarm only; `gocker network connect` takes every network",
 }
 
-_GPU = "device requests"
-_V1 = "cgroup v1 has it, v2 does not"
 _HOOK = "hooks"
+_BUILDER = "this part of builds; gocker build has --secret"
 
 # Path -> what is missing. Refused until then.
 LATER = {
-    "services.*.cgroup": "a choice of the cgroup namespace",
-    "services.*.cgroup_parent": "a choice of the parent cgroup",
-    "services.*.cpu_rt_period": "realtime scheduling",
-    "services.*.cpu_rt_runtime": "realtime scheduling",
-    "services.*.deploy.resources.reservations.devices": _GPU,
+    **{
+        f"services.*.build.{key}": _BUILDER
+        for key in (
+            "cache_from",
+            "cache_to",
+            "entitlements",
+            "extra_hosts",
+            "no_cache_filter",
+            "platforms",
+            "provenance",
+            "sbom",
+            "secrets",
+            "shm_size",
+            "ssh",
+            "ulimits",
+        )
+    },
     "services.*.deploy.restart_policy.window": "the window of restarts",
-    "services.*.device_cgroup_rules": "rules need an eBPF program on cgroup v2",
-    "services.*.gpus": _GPU,
-    "services.*.ipc": "sharing of IPC namespaces",
     "services.*.logging": "log drivers; gocker always writes one log file per container",
-    "services.*.mem_swappiness": _V1,
-    "services.*.oom_kill_disable": _V1,
-    "services.*.pid": "sharing of PID namespaces",
     "services.*.post_start": _HOOK,
     "services.*.pre_start": _HOOK,
     "services.*.pre_stop": _HOOK,
-    "services.*.privileged": "use cap_add and devices",
     "services.*.pull_refresh_after": "the pull policy refresh; use every_TIME",
-    "services.*.storage_opt": "quotas of the root file system",
-    "services.*.uts": "sharing of UTS namespaces",
-    "services.*.volumes_from": "mounts of other services",
     "services.*.volumes[].bind.selinux": "SELinux labels",
     "services.*.volumes[].image": "image mounts",
-    "volumes.*.driver_opts": "volumes other than directories",
 }
 
 # Parts of honoured keys that `gocker.spec.model.checks` refuses, because it takes other keys
@@ -175,21 +185,26 @@ CHECKED = {
     "services.*.security_opt": "no-new-privileges, seccomp=unconfined; the rest not yet",
     "services.*.pull_policy": "refresh: not yet; use every_TIME",
     "services.*.platform": "the host's own only",
+    "services.*.pid": "host, service:NAME, private; container: refused",
+    "services.*.ipc": "host, service:NAME, private, shareable, none; container: refused",
+    "services.*.privileged": "only with --allow-privileged",
+    "services.*.mem_swappiness": "cgroup v1 only",
+    "services.*.oom_kill_disable": "cgroup v1 only",
+    "services.*.cpu_rt_period": "cgroup v1 only",
+    "services.*.cpu_rt_runtime": "cgroup v1 only",
+    "volumes.*.driver_opts": "type none or bind with device, type tmpfs; others are refused",
     "services.*.devices": "CDI names are refused",
     "services.*.x-gocker.ready": "port only with network_mode: host",
     "services.*.volumes[].type": "bind, volume, tmpfs; image not yet, npipe, cluster refused",
 }
 
 # Key -> the key beside it that makes it superfluous, and why it then has no effect.
-UNLESS = {"services.*.build": ("image", "the image is used, nothing is built")}
+UNLESS: dict[str, tuple[str, str]] = {}
 
 # Values with which a key without support changes nothing. Empty ones never do.
 HARMLESS: dict[str, frozenset[Any]] = {
-    "services.*.cgroup": frozenset({"private"}),
     "services.*.deploy.mode": frozenset({"replicated"}),
-    "services.*.ipc": frozenset({"private"}),
     "services.*.isolation": frozenset({"default"}),
-    "services.*.pid": frozenset({"private"}),
     "services.*.runtime": frozenset({"gocker"}),
     "networks.*.ipam.driver": frozenset({"default"}),
     "volumes.*.driver": frozenset({"local"}),

@@ -132,6 +132,11 @@ def _failed(container: ContainerState, record: dict[str, Any]) -> None:
     container.verdict = record["verdict"]
 
 
+def _lost(container: ContainerState, record: dict[str, Any]) -> None:
+    container.status = "lost"
+    container.exit_code = record["exit_code"]
+
+
 def _paused(container: ContainerState, _: dict[str, Any]) -> None:
     container.status = "paused"
 
@@ -155,6 +160,7 @@ _CHANGES = {
     "container.health": _health,
     "container.exited": _exited,
     "container.failed": _failed,
+    "container.lost": _lost,
     "container.paused": _paused,
     "container.unpaused": _unpaused,
     "job.finished": _finished,

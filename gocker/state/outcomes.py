@@ -53,6 +53,9 @@ def of_records(records: Iterable[dict[str, Any]]) -> dict[str, UnitState]:
             case "container.failed":
                 unit.exit_code = _NOT_STARTED.get(record["error"].get("type"), 125)
                 unit.verdict = record["verdict"]
+            case "container.lost":
+                unit.exit_code = record["exit_code"]
+                unit.verdict, unit.failed, unit.over = "lost", True, True
             case "job.finished":
                 unit.over = True
                 unit.verdict = record["verdict"]

@@ -52,10 +52,11 @@ class Podman:
     """podman with storage of its own."""
 
     def __init__(self, top: Path) -> None:
-        self._command = (
-            "podman", "--root", str(top / "podman"), "--runroot", str(top / "podman-run"),
+        self.options = (
+            "--root", str(top / "podman"), "--runroot", str(top / "podman-run"),
             "--cgroup-manager", "cgroupfs", "--runtime", "crun", "--events-backend", "none",
         )  # fmt: skip
+        self._command = ("podman", *self.options)
 
     def load(self, archive: Path) -> None:
         """Import the image; nothing is pulled."""
@@ -78,20 +79,21 @@ class Docker:
 
     def __init__(self, top: Path) -> None:
         self._top = top / "docker"
-        self._socket = f"unix://{self._top}/docker.sock"
+        self.socket = f"unix://{self._top}/docker.sock"
         client = "/usr/bin/docker" if os.path.exists("/usr/bin/docker") else "docker"
-        self._command = (client, "--config", str(self._top / "config"), "-H", self._socket)
+        self.command = (client, "--config", str(self._top / "config"), "-H", self.socket)
 
     @contextmanager
-    def daemon(self) -> Iterator[None]:
-        """Run dockerd; it has ended when this returns."""
+    def daemon(self, *, networks: bool = False) -> Iterator[None]:
+        """Run dockerd, with `networks` in the network namespace that this process is in."""
         self._top.mkdir(parents=True)
         argv = [
-            "dockerd", "-H", self._socket, "--data-root", f"{self._top}/data",
+            "dockerd", "-H", self.socket, "--data-root", f"{self._top}/data",
             "--exec-root", f"{self._top}/exec", "--pidfile", f"{self._top}/pid",
             "--exec-opt", "native.cgroupdriver=cgroupfs",
-            "--iptables=false", "--ip6tables=false", "--bridge=none",
         ]  # fmt: skip
+        if not networks:
+            argv += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
         with open(self._top / "log", "wb") as log:
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
@@ -103,15 +105,15 @@ class Docker:
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         until = time.monotonic() + _DAEMON_TIMEOUT_S
-        while subprocess.run([*self._command, "version"], capture_output=True).returncode:
+        while subprocess.run([*self.command, "version"], capture_output=True).returncode:
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"dockerd: {(self._top / 'log').read_text()[-3000:]}")
             time.sleep(0.1)
 
     def load(self, archive: Path) -> None:
         """Import the image; nothing is pulled."""
-        run(*self._command, "import", str(archive), IMAGE)
+        run(*self.command, "import", str(archive), IMAGE)
 
     def argv(self, *command: str) -> tuple[str, ...]:
         """Return the command that runs one container."""
-        return (*self._command, "run", "--rm", "--network", "none", *LIMITS, IMAGE, *command)
+        return (*self.command, "run", "--rm", "--network", "none", *LIMITS, IMAGE, *command)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -480,3 +481,54 @@ def test_a_foreground_run_is_asked_over_its_socket_too(gocker: Gocker) -> None:
     assert gocker.command("stop", "-p", "test", "web").code == 0
     assert gocker.command("down", "-p", "test", "-t", "0").code == 0
     assert running.finish().code == 143
+
+
+# -- the supervisor is killed ---------------------------------------------------------------------
+
+
+def test_a_lost_supervisor_takes_its_containers_along_and_the_next_command_says_so(
+    project: Project,
+) -> None:
+    project.up(PAIR)
+    pids, supervisor = project.pids(), project.supervisor()
+    os.kill(supervisor, signal.SIGKILL)
+    for pid in (supervisor, *pids.values()):
+        wait_gone(pid)
+    wait_for(lambda: project.gocker.left_processes() == [])
+    rows = [json.loads(line) for line in project.do("ps", "-a", "--format", "jsonl").out.split()]
+    assert {row["Name"]: (row["State"], row["ExitCode"]) for row in rows} == {
+        "db": ("lost", 137), "web": ("lost", 137),
+    }  # fmt: skip
+    assert project.do("wait", "web").code == 137
+    project.do("ps")
+    reasons = [(r["instance"], r["reason"]) for r in project.events("container.lost")]
+    assert sorted(reasons) == [("db", "supervisor-lost"), ("web", "supervisor-lost")]
+    assert len(project.events("run.finished")) == 1
+    numbers = [record["seq"] for record in project.records()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert project.up(None).code == 0
+    assert project.states() == {"db": "running", "web": "running"}
+
+
+def test_a_stored_pid_that_is_another_process_now_is_never_signalled(project: Project) -> None:
+    project.up(PAIR)
+    supervisor = project.supervisor()
+    pids = project.pids()
+    foreign = subprocess.Popen(["sleep", "1000"])
+    try:
+        os.kill(supervisor, signal.SIGKILL)
+        for pid in (supervisor, *pids.values()):
+            wait_gone(pid)
+        run = project.gocker.last_run()
+        assert run is not None
+        for path in (run / "run.json", run / "run.jsonl"):
+            text = path.read_text().replace(str(supervisor), str(foreign.pid))
+            for pid in pids.values():
+                text = text.replace(str(pid), str(foreign.pid))
+            path.write_text(text)
+        for command in (["kill"], ["stop"], ["down", "-t", "1"]):
+            project.do(*command)
+        assert foreign.poll() is None
+    finally:
+        foreign.kill()
+        foreign.wait()

@@ -266,3 +266,53 @@ def test_a11_nothing_can_be_typed_into_the_users_terminal(gocker: Gocker, tty: O
     it = tty("-f", str(gocker.write({"services": {"job": service}})), "run", "job")
     assert it.finish() == 0
     assert it.shown.decode().split() == ["1"] * 5
+
+
+@pytest.fixture
+def detached(gocker: Gocker) -> Iterator[Callable[..., None]]:
+    """Return what brings a service ``web`` up in the background."""
+
+    def up(**service: Any) -> None:
+        path = gocker.write({"services": {"web": service}})
+        result = gocker.command("up", "-d", str(path))
+        assert result.code == 0, result
+
+    yield up
+    gocker.down()
+
+
+def test_attach_types_into_a_terminal_and_leaves_by_the_keys(
+    gocker: Gocker, tty: Open, detached: Callable[..., None]
+) -> None:
+    detached(command=["sh"], tty=True, environment={"PS1": "READY"})
+    it = tty("attach", "-p", "test", "web", size=(27, 77))
+    it.type("stty size; x=kept\n")
+    it.wait_for("27 77\r\n")
+    it.wait_for("READY")
+    assert it.raw
+    it.resize(28, 78)
+    it.type("until test \"$(stty size)\" = '28 78'; do :; done; echo resi''zed\n")
+    it.wait_for("resized\r\n")
+    it.type("\x10\x11")
+    assert it.finish() == 0
+    assert it.modes() == it.before
+    again = tty("attach", "-p", "test", "--detach-keys", "ctrl-x", "web")
+    again.type("echo $x; exit 6\n")
+    again.wait_for("kept\r\n")
+    assert again.finish() == 6
+    assert again.modes() == again.before
+    run = gocker.last_run()
+    assert run is not None
+    assert b"27 77\r\n" in (run / "logs/web.log").read_bytes()
+
+
+def test_attach_types_into_standard_input_that_stays_open(
+    gocker: Gocker, tty: Open, detached: Callable[..., None]
+) -> None:
+    detached(command=["sh", "-c", "while read line; do echo got $line; done"], stdin_open=True)
+    for word in ("one", "two"):
+        it = tty("attach", "-p", "test", "web")
+        it.type(f"{word}\n")
+        it.wait_for(f"got {word}\r\n")
+        it.signal(signal.SIGKILL)
+        it.close()

@@ -59,7 +59,7 @@ def test_the_state_is_on_standard_input_of_every_hook(runtime: Runtime, shared: 
     runtime.start()
     runtime.delete("--force")
     expected = {
-        "prestart": "creating", "createRuntime": "creating", "createContainer": "creating",
+        "prestart": "created", "createRuntime": "created", "createContainer": "created",
         "startContainer": "created", "poststart": "running", "poststop": "stopped",
     }  # fmt: skip
     for kind in KINDS:

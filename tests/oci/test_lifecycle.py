@@ -22,7 +22,7 @@ def test_run_returns_the_programs_exit_code(runtime: Runtime) -> None:
 
 def test_run_returns_128_plus_the_signal_that_killed_it(runtime: Runtime) -> None:
     # Not PID 1 of a namespace, which a signal of its own does not kill.
-    runtime.config["linux"]["namespaces"] = [{"type": "mount"}]
+    runtime.without_namespace("pid")
     assert runtime.run("/bin/sh", "-c", "kill -9 $$", check=False).returncode == 137
 
 
@@ -147,7 +147,7 @@ def test_kill_sends_the_signal_that_it_names(runtime: Runtime, name: str) -> Non
 
 
 def test_kill_all_reaches_every_process_without_a_pid_namespace(runtime: Runtime) -> None:
-    runtime.config["linux"]["namespaces"] = [{"type": "mount"}]
+    runtime.without_namespace("pid")
     pid = runtime.create("/bin/sh", "-c", "sleep 100 & echo $!; exec sleep 100")
     runtime.start()
     wait_until(lambda: runtime.output.read_text().endswith("\n"))
@@ -159,7 +159,7 @@ def test_kill_all_reaches_every_process_without_a_pid_namespace(runtime: Runtime
 
 
 def test_delete_ends_what_a_stopped_container_left_running(runtime: Runtime) -> None:
-    runtime.config["linux"]["namespaces"] = [{"type": "mount"}]
+    runtime.without_namespace("pid")
     pid = runtime.create("/bin/sh", "-c", "sleep 100 & echo $!")
     runtime.start()
     runtime.wait(pid)
@@ -288,3 +288,18 @@ def test_an_error_is_in_the_log_as_json(runtime: Runtime, tmp_path: Path) -> Non
     assert record["level"] == "error"
     assert record["msg"] == "container does not exist: nobody"
     assert set(record) == {"level", "msg", "time"}
+
+
+def test_device_rules_leave_the_default_devices_alone(runtime: Runtime) -> None:
+    runtime.config["linux"]["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
+    script = "echo x > /dev/null && head -c 1 /dev/zero && head -c 1 /dev/urandom > /dev/full"
+    result = runtime.run("/bin/sh", "-c", script, check=False)
+    assert result.stdout == "\0"  # and /dev/full is full, not forbidden
+    assert "Operation not permitted" not in result.stderr
+
+
+def test_debug_records_are_told_apart(runtime: Runtime) -> None:
+    runtime.write()
+    result = runtime.command("--debug", "run", "-b", str(runtime.bundle), runtime.name)
+    assert "level=debug" in result.stderr
+    assert "level=error" not in result.stderr

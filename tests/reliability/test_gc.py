@@ -83,7 +83,7 @@ def test_a_running_container_is_spared_with_an_empty_state(gocker: Gocker, clean
     if cleaner == "gc":
         assert "cgroup" not in items(gocker)
     else:
-        assert gocker.down().code == 0
+        assert gocker.command("down", "-p", "elsewhere").code == 0
     (container,) = machine.children(running.launcher())
     assert os.path.exists(f"/proc/{container}")
     away.rename(run)

@@ -19,6 +19,16 @@ for f in "$@"; do
     [ "$n" = 0 ] || echo "$f $n"
 done
 """  # noqa: E501  # one line of shell
+# Not taken from the table: what is forgotten there is missed here.
+MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+    "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+    "/proc/timer_stats", "/proc/kallsyms", "/proc/kmsg", "/proc/kpagecount", "/proc/kpageflags",
+    "/proc/kpagecgroup", "/proc/slabinfo", "/proc/vmallocinfo", "/proc/pagetypeinfo",
+    "/proc/config.gz", "/proc/sysrq-trigger", "/proc/mtrr", "/sys/firmware",
+    "/sys/devices/virtual/powercap", "/sys/kernel/vmcoreinfo", "/sys/kernel/notes",
+    "/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security", "/sys/fs/bpf", "/sys/power",
+)  # fmt: skip
 # Of the kernel as a whole; none may be writable.
 GLOBAL = (
     "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/vm/overcommit_memory",
@@ -29,7 +39,8 @@ GLOBAL = (
 
 
 def test_b14_nothing_on_the_list_can_be_read(gocker: Gocker) -> None:
-    paths = [*posture.MASKED_PATHS, *posture.thermal_throttle_paths(os.cpu_count() or 1)]
+    paths = [*MASKED, *posture.thermal_throttle_paths(os.cpu_count() or 1)]
+    assert set(MASKED) <= set(posture.MASKED_PATHS)
     there = [path for path in paths if os.path.exists(path)]
     assert len(there) > 10, "this kernel has nothing to hide"
     result = gocker.job("sh", "-c", READ, "sh", *there)

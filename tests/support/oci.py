@@ -64,6 +64,11 @@ class Runtime:
         """Write the configuration as it is now."""
         (self.bundle / "config.json").write_text(json.dumps(self.config))
 
+    def without_namespace(self, kind: str) -> None:
+        """Let the container share a namespace with us."""
+        linux = self.config["linux"]
+        linux["namespaces"] = [entry for entry in linux["namespaces"] if entry["type"] != kind]
+
     def command(
         self, *arguments: str, check: bool = True, **more: Any
     ) -> subprocess.CompletedProcess[str]:

@@ -97,6 +97,8 @@ class Tty:
 
     def close(self) -> None:
         """End it, whatever it does, and close the terminal."""
+        if self.master < 0:
+            return
         try:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
@@ -104,3 +106,4 @@ class Tty:
             pass
         os.close(self.master)
         os.close(self._slave)
+        self.master = -1

@@ -71,6 +71,7 @@ def check(value: Any, bundle: str) -> dict[str, Any]:
         raise ConfigError("process is missing", phase="config")
     check_process(config["process"])
     _check_namespaces(linux["namespaces"])
+    _allow_default_devices(linux["resources"])
     _check_sysctls(linux, config)
     _check_mounts(config["mounts"], bundle)
     _check_hooks(config["hooks"])
@@ -142,6 +143,26 @@ def _check_namespaces(namespaces: list[dict[str, Any]]) -> None:
             "or no more than a chroot(2) between it and that",
             hint='add {"type": "mount"}', phase="config",
         )  # fmt: skip
+
+
+# config-linux.md "Default Devices", terminals, and making nodes, which harms nobody as long as
+# they cannot be opened: type, major, minor, access. As runc and crun have them.
+_DEFAULT_RULES = (
+    ("c", None, None, "m"), ("b", None, None, "m"), ("c", 1, 3, "rwm"), ("c", 1, 5, "rwm"),
+    ("c", 1, 7, "rwm"), ("c", 1, 8, "rwm"), ("c", 1, 9, "rwm"), ("c", 5, 0, "rwm"),
+    ("c", 5, 2, "rwm"), ("c", 136, None, "rwm"),
+)  # fmt: skip
+
+
+def _allow_default_devices(resources: dict[str, Any]) -> None:
+    """Let rules not take away the devices that every container has."""
+    rules = resources.get("devices")
+    if not rules:
+        return
+    for kind, major, minor, access in _DEFAULT_RULES:
+        rule: dict[str, Any] = {"allow": True, "type": kind, "access": access}
+        rule |= {} if major is None else {"major": major}
+        rules.append(rule | ({} if minor is None else {"minor": minor}))
 
 
 # Sysctls that belong to a namespace: what their names begin with -> its type.

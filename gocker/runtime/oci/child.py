@@ -15,8 +15,8 @@ from gocker.errors import ContainerError, from_wire
 from gocker.linux import mount, process
 from gocker.linux.calls import Calls
 from gocker.runtime import init, prepare, rootfs
-from gocker.runtime.oci import console, hooks
-from gocker.runtime.oci.state import CREATED, CREATING, SCRATCH
+from gocker.runtime.oci import hooks
+from gocker.runtime.oci.state import CREATED, SCRATCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,14 +67,13 @@ class Child:
 
     def __init__(  # one record of the facts, built in one place
         self, setup: Setup, *, talk: Conversation, state: dict[str, Any], go_fd: int,
-        result_fd: int, console_fd: int, foreign: list[int],
+        result_fd: int, foreign: list[int],
     ) -> None:  # fmt: skip
         self._setup = setup
         self._talk = talk
         self._state = state
         self._go_fd = go_fd
         self._result_fd = result_fd
-        self._console_fd = console_fd
         self._foreign = foreign
         config: Any = setup.config  # with more keys than the launcher's subset
         self._hooks: dict[str, Any] = config.get("hooks", {})
@@ -85,7 +84,6 @@ class Child:
         before = {
             "_session": (self._begin,),
             "_root": (self._scratch,),
-            "_protected_paths": (self._terminal,),
             "_pivot_root": (self._cgroup, self._runtime_hooks, self._container_hooks),
         }
         made: list[Any] = []
@@ -105,14 +103,10 @@ class Child:
         if setup.namespaces & process.CLONE_NEWNS:
             mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
         prepare.fill_scratch(SCRATCH)
-        if setup.user is not None and not os.access(setup.root_target, os.X_OK):
-            # It lies behind directories of the host's root.
+        joined = process.CLONE_NEWNS in setup.spaces.paths
+        if joined or (setup.user is not None and not os.access(setup.root_target, os.X_OK)):
+            # It is not there, or lies behind directories of the host's root.
             setup.root_target = rootfs.ROOTFS
-
-    def _terminal(self, setup: Setup) -> None:
-        if self._console_fd >= 0:
-            program: Any = setup.config["process"]
-            console.open_in(setup.root_fd, self._console_fd, program)
 
     def _cgroup(self, setup: Setup) -> None:
         """Enter the cgroups before a hook looks at them."""
@@ -131,7 +125,7 @@ class Child:
     def _container_hooks(self, _: Setup) -> None:
         entries = self._hooks.get("createContainer")
         if entries:
-            state = self._state | {"status": CREATING}
+            state = self._state | {"status": CREATED}
             hooks.run_all("createContainer", entries, state, self._state["bundle"])
 
     def _ready(self, _: Calls) -> None:
@@ -148,7 +142,9 @@ class Child:
         if entries:
             self._setup.phase = "startContainer"
             state = self._state | {"status": CREATED}
-            hooks.run_all("startContainer", entries, state, "/")
+            environment = self._setup.config["process"].get("env", [])
+            inherited = [{"env": environment, **entry} for entry in entries]
+            hooks.run_all("startContainer", inherited, state, "/")
 
     def _close_all_but(self, *kept: int) -> None:
         """Hold nothing of the host's while we wait, perhaps for long."""

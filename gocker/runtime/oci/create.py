@@ -69,6 +69,7 @@ def create(request: Request, config: dict[str, Any]) -> Created:
     if "seccomp" in config["linux"]:
         program = seccomp.program(config["linux"]["seccomp"])
     directory = state.Directory.make(request.root, request.id)
+    request.log.debug(f"state of container {request.id} is in {directory.path}")
     try:
         manager, record = cgroups.plan(request.id, config["linux"].get("cgroupsPath"))
         container = Container(directory)
@@ -83,6 +84,7 @@ def create(request: Request, config: dict[str, Any]) -> Created:
         directory.write(state.CONFIG, config)
         os.mkdir(state.SCRATCH, 0o711, dir_fd=directory.fd)
         # The manager is never closed: that would remove parents that are wanted for longer.
+        _check_free(container)
         group = manager.create(record["name"], config["linux"]["resources"])
         return _Creation(request, config, container, group, program).run()
     except BaseException as error:
@@ -90,9 +92,34 @@ def create(request: Request, config: dict[str, Any]) -> Created:
         # 7); any other failure is as if nothing had been attempted.
         phase = error.context.get("phase") if isinstance(error, GockerError) else None
         poststop = config["hooks"].get("poststop", ()) if phase in schema.HOOKS else ()
-        undo(Container(directory), poststop, request.log)
+        made = Container(directory)
+        if isinstance(error, CgroupInUse):
+            made.record["cgroup"] = None
+        undo(made, poststop, request.log)
         directory.close()
         raise
+
+
+def _check_free(container: Container) -> None:
+    """Refuse a cgroup that is there already and in use.
+
+    Raises:
+        ContainerError: somebody is in it, or would freeze in it.
+    """
+    group = container.cgroup()
+    pids = [] if group is None else group.pids()
+    problem = f"is not empty: {len(pids)} process(es) found" if pids else ""
+    if not pids and container.frozen():
+        problem = "unexpectedly frozen"
+    if problem:
+        raise CgroupInUse(
+            f"container's cgroup {problem}", hint="choose another linux.cgroupsPath",
+            phase="cgroup",
+        )  # fmt: skip
+
+
+class CgroupInUse(ContainerError):  # noqa: N818  # what it is, like its neighbours
+    """The cgroup is another's: it must stay as it is."""
 
 
 def undo(container: Container, poststop: Iterable[dict[str, Any]], log: Log) -> None:
@@ -172,7 +199,7 @@ class _Creation:
         fifos = directory.make_fifo(state.FIFO), directory.make_fifo(state.RESULT)
         child.Child(
             setup, talk=child.Conversation(setup.status_fd), go_fd=fifos[0], result_fd=fifos[1],
-            state=self._container.oci_state(state.CREATING), console_fd=self._request.console_fd,
+            state=self._container.oci_state(state.CREATING),
             # With the directory's descriptor goes the lock.
             foreign=[ours, directory.fd],
         )  # fmt: skip
@@ -207,6 +234,7 @@ class _Creation:
         )
         # Above what the program gets.
         setup.status_fd = fcntl.fcntl(status_fd, fcntl.F_DUPFD_CLOEXEC, first_fd)
+        setup.console_fd = request.console_fd
         setup.new_keyring = request.new_keyring
         setup.pdeathsig = False
         setup.first_fd = first_fd
@@ -217,6 +245,7 @@ class _Creation:
         """Do what the first process asks for, until it is ready."""
         while True:
             message = child.answer(talk.receive())
+            self._request.log.debug(f"first process {pid}: {message['at']}")
             if message["at"] == "ready":
                 self._keep(pid)
                 talk.send({})
@@ -229,7 +258,8 @@ class _Creation:
             talk.send({})
 
     def _hooks(self, pid: int) -> None:
-        now = self._container.oci_state(state.CREATING) | {"pid": pid}
+        # They come after step 2 of the life cycle: the container is `created` (runtime.md "State").
+        now = self._container.oci_state(state.CREATED) | {"pid": pid}
         for name in ("prestart", "createRuntime"):
             entries = self._config["hooks"].get(name, ())
             hooks.run_all(name, entries, now, self._request.bundle)

@@ -40,7 +40,10 @@ def exec_command(globals_: Globals, argv: list[str]) -> int:
     _refuse(options)
     with Container.open(globals_.root, options.arguments[0]) as container:
         status = container.status()
-        if status not in (state.RUNNING, state.CREATED):
+        allowed = [state.RUNNING, state.CREATED]
+        if options.flag("ignore-paused"):
+            allowed.append(state.PAUSED)
+        if status not in allowed:
             raise ContainerError(
                 f"cannot exec in a container that is {status}: container not running"
                 if status != state.PAUSED else f"cannot exec in a paused container: {container.id}",
@@ -137,7 +140,9 @@ def _execute(
         group = container.cgroup()
         if group is None:
             raise ConfigError(f"container {container.id} has no cgroup to enter")
-        target = Target(container.id, container.record["pid"], pidfd, group, group, program)
+        # Without its group it would not refuse a paused one.
+        own = None if options.flag("ignore-paused") else group
+        target = Target(container.id, container.record["pid"], pidfd, group, own, program)
         execution = Execution(process, target, [0, 1, 2], detach=detached, **more)  # type: ignore[arg-type]  # checked against a larger schema
         error = execution.error()
         if error is not None:

@@ -78,7 +78,7 @@ def _run(label: str, phase: str, hook: dict[str, Any], state: dict[str, Any], cw
         return
     words = said.decode("utf-8", "replace").strip()
     raise ContainerError(
-        f"error running {label} {hook['path']!r}: {reason}" + (f": {words}" if words else ""),
+        f"error running {label}: {hook['path']!r}: {reason}" + (f": {words}" if words else ""),
         phase=phase,
     )
 

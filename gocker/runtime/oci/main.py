@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-from gocker.errors import CannotExecute, CommandNotFound, GockerError, InternalError, UsageError
+from gocker.errors import (
+    CannotExecute,
+    CommandNotFound,
+    ConfigError,
+    GockerError,
+    InternalError,
+    UsageError,
+)
 from gocker.runtime.oci import log, slim
 from gocker.runtime.oci.arguments import FLAG, TEXT, parse
 
@@ -77,7 +84,10 @@ def run(argv: list[str]) -> int:
             return _help()
         name = words[0]
         if name not in COMMANDS:
-            raise UsageError(f"unknown command {name!r}", hint="see gocker-oci --help")
+            raise UsageError(
+                f"No help topic for {name!r}: unknown command", hint="see gocker-oci --help"
+            )
+        records.debug(f"gocker-oci {' '.join(argv)}")
         if {"-h", "--help"} & set(words[1:2]):
             return _help(name)
         return _command(name, words[1:], _globals(options, records))
@@ -137,6 +147,8 @@ def _text(error: GockerError) -> str:
         if "/" in name:
             return f'exec: "{name}": stat {name}: no such file or directory'
         return f'exec: "{name}": executable file not found in $PATH'
+    if isinstance(error, ConfigError):
+        return f"invalid configuration: {log.sentence(error)}"
     if isinstance(error, CannotExecute):
         reason = _reason(error)
         return f"exec {error.context.get('program', '')}: {reason}: {log.sentence(error)}"

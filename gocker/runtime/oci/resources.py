@@ -135,7 +135,7 @@ def events_command(globals_: Globals, argv: list[str]) -> int:
             if record is None:
                 raise HostError(f"container {container_id} has no cgroup")
             line = {"type": "stats", "id": container_id, "data": statistics.read(record)}
-            os.write(1, (json.dumps(line) + "\n").encode())
+            os.write(1, (json.dumps(line, separators=(",", ":")) + "\n").encode())
             if options.flag("stats"):
                 return 0
             pidfd = container.pidfd()

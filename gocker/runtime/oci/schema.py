@@ -188,9 +188,11 @@ def _object(value: Any, kind: dict[str, Any], path: str) -> dict[str, Any]:
             if item is not None
         }
     found = {}
+    # Go's JSON, in which all callers are written, takes names in any case.
+    folded = {key.lower(): item for key, item in value.items()}
     for name, part in kind.items():
         key = name.removesuffix("!")
-        item = value.get(key)
+        item = value.get(key, folded.get(key.lower()))
         if item is not None:
             found[key] = checked(item, part, f"{prefix}{key}")
         elif key is not name and len(key) < len(name):

@@ -13,6 +13,7 @@ from gocker.spec.model.base import Bytes, Matching, Mode, Model, Seconds, lazy, 
 
 if TYPE_CHECKING:
     from gocker.spec.model.blkio import BlkioConfig
+    from gocker.spec.model.build import Build
     from gocker.spec.model.deploy import Deploy
     from gocker.spec.model.health import Healthcheck
     from gocker.spec.model.network import Port, ServiceNetwork
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     DeployField: TypeAlias = Deploy | None
     HealthcheckField: TypeAlias = Healthcheck | None
     BlkioField: TypeAlias = BlkioConfig | None
+    BuildField: TypeAlias = Build | None
     ExtensionField: TypeAlias = ServiceExtension | None
     Mounts: TypeAlias = tuple[Mount, ...]
     Ports: TypeAlias = tuple[Port, ...]
@@ -30,6 +32,7 @@ else:
     DeployField = lazy("deploy", "Deploy")
     HealthcheckField = lazy("health", "Healthcheck")
     BlkioField = lazy("blkio", "BlkioConfig")
+    BuildField = lazy("build", "Build")
     ExtensionField = lazy("xgocker", "ServiceExtension")
     Mounts = lazy("volume", "Mount", "tuple")
     Ports = lazy("network", "Port", "tuple")
@@ -87,6 +90,10 @@ class FileGrant(Model):
     mode: Mode | None = Field(None, description="file mode; default 0444")
 
 
+DeviceRule = Annotated[
+    str,
+    Matching(r"[abc] (\d{1,7}|\*):(\d{1,7}|\*) [rwm]{1,3}", "as c 1:3 rwm, numbers or *"),
+]
 Permissions = Annotated[str, Matching("[rwm]{1,3}", "letters of rwm")]
 
 
@@ -101,7 +108,8 @@ class Device(Model):
 class Container(Model):
     """What services and jobs have in common."""
 
-    image: str | None = Field(None, description="image reference")
+    image: str | None = Field(None, description="image reference; with build, its name")
+    build: BuildField = Field(None, description="how to make the image, if it is not here")
     command: Argv = Field(None, description="argv after the entrypoint; empty clears the image's")
     entrypoint: Argv = Field(None, description="argv; empty clears the image's")
     environment: dict[str, str | None] = Field({}, description="variables; null is not set")
@@ -116,6 +124,7 @@ class Container(Model):
     platform: str | None = Field(None, description="os/arch")
     pull_policy: str | None = Field(None, description="when to pull the image")
 
+    volumes_from: Strings = Field((), description="services whose volumes it has, :ro or :rw")
     volumes: Mounts = Field((), description="mounts in the order of the file")
     tmpfs: Strings = Field((), description="path[:options] of tmpfs mounts")
     read_only: bool = Field(False, description="read-only root")
@@ -138,6 +147,16 @@ class Container(Model):
     memswap_limit: Bytes | None = Field(
         None, ge=-1, description="memory plus swap, bytes; -1 unlimited"
     )
+    mem_swappiness: int | None = Field(
+        None, ge=-1, le=100, description="0..100, cgroup v1 only; -1 is the kernel's default"
+    )
+    oom_kill_disable: bool = Field(False, description="wait instead; cgroup v1 only")
+    cpu_rt_period: int | None = Field(
+        None, ge=0, description="realtime period, microseconds; cgroup v1 only"
+    )
+    cpu_rt_runtime: int | None = Field(
+        None, ge=0, description="realtime runtime, microseconds; cgroup v1 only"
+    )
     pids_limit: int | None = Field(None, ge=-1, description="most tasks; -1 unlimited")
     blkio_config: BlkioField = Field(None, description="block I/O weight and throttles")
     oom_score_adj: int | None = Field(
@@ -150,6 +169,17 @@ class Container(Model):
     security_opt: Strings = Field((), description="confinement")
     sysctls: dict[str, str] = Field({}, description="kernel parameters of the namespaces")
 
+    pid: str | None = Field(None, description="host, or service:NAME; default its own")
+    ipc: str | None = Field(
+        None, description="host, private, shareable, none or service:NAME; default private"
+    )
+    uts: Literal["host"] | None = Field(None, description="host: the host's names")
+    cgroup: Literal["host", "private"] | None = Field(None, description="cgroup namespace")
+    cgroup_parent: str | None = Field(None, description="cgroup below which it is made")
+    device_cgroup_rules: tuple[DeviceRule, ...] = Field(
+        (), description="devices it may use: type major:minor access"
+    )
+    privileged: bool = Field(False, description="all capabilities and devices, no masks")
     userns_mode: Literal["host", "auto"] | None = Field(
         None, description="auto: ids of the host that only this project has"
     )

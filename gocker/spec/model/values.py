@@ -32,6 +32,7 @@ _SECURITY = frozenset(
      *(f"no-new-privileges{sign}{value}" for sign in ":=" for value in ("true", "false")),
      "seccomp=unconfined", "seccomp:unconfined"}
 )  # fmt: skip
+_IPC_MODES = ("host", "private", "shareable", "none")
 _FOREIGN = {"npipe": "Windows only", "cluster": "swarm only"}
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
@@ -62,7 +63,35 @@ def problems(path: str, it: Container) -> Iterator[Found]:
             yield f"{path}.volumes[{number}].type", f"refused: {_FOREIGN[mount.type]}", None
     for number, device in enumerate(it.devices):
         if not device.source.startswith("/"):
-            yield f"{path}.devices[{number}]", f"not built yet: CDI name {device.source!r}", None
+            why = f"refused: CDI name {device.source!r}: there is no device plugin"
+            yield f"{path}.devices[{number}]", why, "name the device nodes"
+    yield from _namespaces(path, it)
+
+
+def _namespaces(path: str, it: Container) -> Iterator[Found]:
+    for key, known in (("pid", ("host", "private")), ("ipc", _IPC_MODES)):
+        mode = getattr(it, key)
+        if mode is None or mode in known or mode.startswith("service:"):
+            continue
+        hint = f"one of {', '.join(known)}, service:NAME"
+        if mode.startswith("container:"):
+            yield f"{path}.{key}", "refused: there are no containers outside the project", hint
+        else:
+            yield f"{path}.{key}", f"unknown mode {mode!r}", hint
+    if it.uts and (it.hostname or it.domainname):
+        at = f"{path}.{'hostname' if it.hostname else 'domainname'}"
+        yield at, "would change the host's: uts is host", "remove one of the two"
+    for number, source in enumerate(it.volumes_from):
+        name, _, mode = source.partition(":")
+        if name == "container":
+            why = "refused: there are no containers outside the project"
+            yield f"{path}.volumes_from[{number}]", why, "SERVICE[:ro]"
+        elif mode not in ("", "ro", "rw"):
+            yield f"{path}.volumes_from[{number}]", f"unknown mode {mode!r}", "ro or rw"
+    if it.cgroup_parent is not None:
+        parts = it.cgroup_parent.strip("/").split("/")
+        if any(part in ("", ".", "..") for part in parts) or not it.cgroup_parent.isprintable():
+            yield f"{path}.cgroup_parent", f"{it.cgroup_parent!r} is no path below the root", None
 
 
 def _names(path: str, it: Container) -> Iterator[Found]:

@@ -50,9 +50,18 @@ class Mount(Model):
     tmpfs: TmpfsOptions | None = Field(None, description="details of type tmpfs")
 
 
+class DriverOptions(Model):
+    """``volumes.*.driver_opts`` of the local driver: mount(8)'s type, options and device."""
+
+    type: str | None = Field(None, description="none, bind or tmpfs")
+    o: str | None = Field(None, description="mount options, with commas")
+    device: str | None = Field(None, description="path on the host")
+
+
 class Volume(Model):
     """A top-level volume: a directory under gocker's state root."""
 
     name: str | None = Field(None, description="real name; default PROJECT_KEY")
     external: bool = Field(False, description="must exist, is never removed")
     labels: dict[str, str] = Field({}, description="metadata")
+    driver_opts: DriverOptions | None = Field(None, description="a bind mount or a tmpfs")

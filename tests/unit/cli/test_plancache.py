@@ -116,7 +116,8 @@ def test_a_change_is_seen(place: Place, monkeypatch: pytest.MonkeyPatch, change:
 
 
 FACTS = [
-    "capabilities", "cpus", "hard_limits", "ipv6", "memory", "resolv_conf", "volumes_root",
+    "allow_privileged", "capabilities", "cpus", "hard_limits", "ipv6", "memory", "nodename",
+    "resolv_conf", "volumes_root",
 ]  # fmt: skip
 
 
@@ -251,6 +252,7 @@ KNOWN = {
     ("spec/load.py", "os.environ"), ("spec/load.py", "os.getcwd"),  # in the key
     ("spec/model/values.py", "os.uname"), ("plan/seccomp.py", "os.uname"),  # in the key
     ("plan/container.py", "os.stat"), ("plan/resources.py", "os.stat"),  # devices: not kept
+    ("plan/privileged.py", "os.lstat"), ("plan/privileged.py", "os.walk"),  # devices: not kept
     ("plan/files.py", "os.path.isdir"),  # external volumes: not kept
     ("plan/files.py", "os.open"), ("plan/files.py", "open"),  # secrets and configs: not kept
 }  # fmt: skip

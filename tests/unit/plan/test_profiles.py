@@ -75,6 +75,7 @@ def test_strict_is_kubernetes_restricted() -> None:
     made = container(**{key.replace("x-gocker", "x_gocker"): it for key, it in STRICT.items()})
     assert made.config["process"]["capabilities"]["bounding"] == []
     assert made.config["root"]["readonly"] is True
+    assert {"type": "user"} in made.config["linux"]["namespaces"]
     assert weaker(made) == {}
 
 

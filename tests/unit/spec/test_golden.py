@@ -36,7 +36,7 @@ def test_the_command_prints_it_and_warns_of_what_up_refuses(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "compose.yaml"
-    file.write_text("name: p\nservices: {a: {image: x, ports: ['80:80'], restart: always}}\n")
+    file.write_text("name: p\nservices: {a: {image: x, ports: ['80:80'], gpus: all}}\n")
     assert run(["config", "--format", "json", str(file)]) == 0
     out, err = capfd.readouterr()
     assert json.loads(out)["services"]["a"]["ports"][0]["published"] == "80"

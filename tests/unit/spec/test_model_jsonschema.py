@@ -125,7 +125,7 @@ def test_the_example_specs_are_accepted() -> None:
     "service",
     [
         {"comand": "x"},
-        {"privileged": True},
+        {"storage_opt": {"size": "1G"}},
         {"cpus": []},
         {"depends_on": {"a": {"condition": "service_helthy"}}},
         {"restart": "sometimes"},

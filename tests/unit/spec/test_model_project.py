@@ -297,11 +297,9 @@ def test_a_wrong_service_is_not_also_reported_as_missing() -> None:
     assert [path for path, *_ in found] == ["services.db.cpus", "volumes.data.name"]
 
 
-def test_build_is_refused_unless_there_is_an_image_to_use() -> None:
-    build = {"context": "."}
-    assert [each.path for each in load({"services": {"a": {**IMAGE, "build": build}}}).ignored] == [
-        "services.a.build"
-    ]
-    ((path, message, _),) = problems({"services": {"a": {"build": build}}})
-    assert path == "services.a.build"
-    assert message.startswith("refused: gocker does not build images yet")
+def test_what_the_builder_does_not_have_is_refused_by_name() -> None:
+    build = {"context": ".", "args": {"A": "1"}, "target": "t"}
+    assert load({"services": {"a": {"build": build}}}).services["a"].build is not None
+    ((path, message, _),) = problems({"services": {"a": {"build": {**build, "ssh": ["x"]}}}})
+    assert path == "services.a.build.ssh"
+    assert message.startswith("not built yet: ")

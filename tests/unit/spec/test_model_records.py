@@ -102,7 +102,7 @@ def test_defaults_are_not_shared() -> None:
     [
         {"a": {"comand": "x"}},
         {"a": {"cpus": "many"}},
-        {"a": {"build": {"context": "."}}},
+        {"a": {"build": {"context": ".", "ssh": ["x"]}}},
         {"a": {"restart": "always", "x-gocker": {"role": "job"}}},
         {"a": {"healthcheck": {"test": ["CMD"]}}},
     ],

@@ -188,6 +188,6 @@ def test_what_has_no_effect_is_listed_with_its_place(project: Project) -> None:
         "      labels: {a: b}\n      placement: {constraints: [x]}\n"
     )
     assert [(path, place.line) for path, place, _ in loaded.ignored] == [
-        ("services.web.develop", 5), ("services.web.build", 4), ("services.web.deploy.labels", 7),
+        ("services.web.develop", 5), ("services.web.deploy.labels", 7),
         ("services.web.deploy.placement", 8),
     ]  # fmt: skip

@@ -1,0 +1,111 @@
+"""What a killed supervisor could not say: written into its run's log by whoever comes next.
+
+Its containers died with it (docs/architecture.md), and nobody saw how. Each of them gets one
+``container.lost`` with exit code 137, and the run its ``run.finished``, so that every reader
+finds an end. The run's lock is held meanwhile: it is written once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from gocker import events, log
+from gocker.errors import EXIT_JOB_FAILED, HostError
+from gocker.state.containers import LIVING, replay
+from gocker.state.locks import InUseError, acquire
+from gocker.state.run import runs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gocker.state.roots import Roots
+    from gocker.state.run import Run
+
+SUPERVISOR_LOST = "supervisor-lost"
+EXIT_CODE = 137  # as after SIGKILL, which is what they got
+
+
+def note(roots: Roots, project: str | None = None) -> list[str]:
+    """Complete the log of the last run of a project (None: of all) if its supervisor was lost.
+
+    Returns:
+        the identifiers of the containers that were lost.
+    """
+    latest = {run.project: run for run in runs(roots, project) if not run.damaged}
+    found: list[str] = []
+    for run in latest.values():
+        try:
+            found += _complete(run)
+        except (HostError, OSError):
+            continue  # a full disk, a foreign file system: readers see "lost" all the same
+    return found
+
+
+def _complete(run: Run) -> list[str]:
+    if run.alive():
+        return []
+    with run.opened() as fd:
+        if not _lacks_end(fd):
+            return []
+        try:
+            lock = acquire("lock", dir_fd=fd, what=f"run {run.id}")
+        except InUseError:
+            return []  # somebody else is writing it
+        with lock:
+            records = list(log.read("run.jsonl", dir_fd=fd))
+            if not records or records[-1]["event"] == "run.finished":
+                return []
+            return _write(run, fd, records)
+
+
+def _lacks_end(fd: int) -> bool:
+    names = [record["event"] for record in log.read("run.jsonl", dir_fd=fd)]
+    return bool(names) and names[-1] != "run.finished"
+
+
+def _write(run: Run, fd: int, records: list[dict[str, Any]]) -> list[str]:
+    lost = [item for item in replay(records, alive=True) if item.status in LIVING]
+    said: list[tuple[str, dict[str, Any]]] = [
+        ("container.lost", {
+            "service": item.service, "instance": item.instance, "attempt": item.attempt,
+            "container.id": item.id, "reason": SUPERVISOR_LOST, "exit_code": EXIT_CODE,
+        }) for item in lost
+    ]  # fmt: skip
+    said.append(("run.finished", {
+        "exit_code": EXIT_JOB_FAILED, "reason": SUPERVISOR_LOST, "totals": {},
+        "duration_s": max(0.0, _seconds_of(records)),
+    }))  # fmt: skip
+    _append(run, fd, records[-1]["seq"], said)
+    return [item.id for item in lost]
+
+
+def _seconds_of(records: list[dict[str, Any]]) -> float:
+    """Return how long the run is known to have lasted."""
+    seconds: float = records[-1]["monotonic"] - records[0]["monotonic"]
+    return round(seconds, 6)
+
+
+def _append(run: Run, fd: int, seq: int, said: list[tuple[str, dict[str, Any]]]) -> None:
+    """Append records to the log of a run that nobody else writes any more."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    log_fd = os.open("run.jsonl", flags, dir_fd=fd)
+    try:
+        size = os.fstat(log_fd).st_size
+        # A line that was being written is no record; the next one must not continue it.
+        torn = size > 0 and os.pread(log_fd, 1, size - 1) != b"\n"
+        lines = []
+        for number, (event, fields) in enumerate(said, start=seq + 1):
+            events.check(event, fields)
+            lines.append(json.dumps({
+                "schema": events.SCHEMA_VERSION, "seq": number,
+                "time": events.timestamp(time.time()), "monotonic": time.monotonic(),
+                "event": event, "run.id": run.id, "project": run.project, **fields,
+            }, separators=(",", ":")))  # fmt: skip
+        data = ("\n" if torn else "") + "\n".join(lines) + "\n"
+        os.write(log_fd, data.encode())
+        os.fsync(log_fd)
+    finally:
+        os.close(log_fd)
