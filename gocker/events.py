@@ -147,6 +147,8 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "status": Field("str", "new state", values=("starting", "healthy", "unhealthy")),
         "failing_streak": Field("int", "probes that failed in a row"),
         "output": Field("str", "end of the last probe's output, at most 4 KiB"),
+        "exit_code": Field("int?", "the last probe's exit code; null: it ran out of time, or there "
+                           "was none", required=False),
     }),
     "container.stopping": ("gocker asked a container to stop.", {
         **_CONTAINER,

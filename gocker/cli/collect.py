@@ -13,6 +13,7 @@ from gocker.cli.session import sweep
 from gocker.state import aside
 from gocker.state.directory import list_names, temporaries
 from gocker.state.run import remove_unfinished, runs, unfinished
+from gocker.tree import remove_tree
 from gocker.values import dataclass
 
 TYPE_CHECKING = False
@@ -79,4 +80,18 @@ def _temporary(_: Launcher, roots: Roots, dry_run: bool) -> Iterator[Item]:
             os.close(fd)
 
 
-_AREAS = (_kernel, _unfinished, _damaged, _temporary)
+def _images(_: Launcher, roots: Roots, dry_run: bool) -> Iterator[Item]:
+    """What killed pulls, builds and collections left in the store of images."""
+    if not os.path.isdir(os.path.join(roots.data, "images", "partial")):
+        return
+    from gocker.image.store import Store
+
+    with Store(roots) as store, store.alone() as alone:
+        partial = store.directory("partial")
+        for name in list_names(partial) if alone else ():
+            if not dry_run:
+                remove_tree(partial, name)
+            yield Item("unfinished part of an image", name)
+
+
+_AREAS = (_kernel, _unfinished, _damaged, _temporary, _images)

@@ -247,7 +247,10 @@ def _restart(service: Service) -> Restart:
     deploy = getattr(service, "deploy", None)
     if deploy is not None and deploy.restart_policy is not None:
         policy = deploy.restart_policy
-        return Restart(_RESTART[policy.condition], policy.max_attempts, policy.delay)  # type: ignore[arg-type]  # the values are Restart's
+        return Restart(
+            _RESTART[policy.condition],  # type: ignore[arg-type]  # the values are Restart's
+            policy.max_attempts, policy.delay, policy.window,
+        )  # fmt: skip
     condition, _, attempts = (getattr(service, "restart", None) or "no").partition(":")
     return Restart(condition, int(attempts) if attempts else None)  # type: ignore[arg-type]  # the model has checked the word
 

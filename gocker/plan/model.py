@@ -48,11 +48,16 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Compose's restart policy. `max_attempts` None means without end."""
+    """Compose's restart policy. `max_attempts` None means without end.
+
+    `window_s`: a container that lived so long has succeeded to start: restarts before it do not
+    count any more. 0: they always do.
+    """
 
     condition: Literal["no", "on-failure", "always", "unless-stopped"] = "no"
     max_attempts: int | None = None
     delay_s: float = 0.0
+    window_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,14 +57,14 @@ def finish(
         os.fchown(0, who.uid, -1)  # its group is the devpts's own, tty
     calls.add("umask", user.get("umask", 0o022), phase="process")
     attributes.add(calls, program, linux or {})
+    no_new_privileges = program.get("noNewPrivileges", False)
+    if confine is not None:
+        landlock.add(calls, root_fd, confine)  # needs a capability that is about to go
     # Closed, not only marked: a working directory /proc/self/fd/N must not find one of them
     # outside the container (CVE-2024-21626). Before a filter, which may not allow it.
     for first, last in ((first_fd, keep_fd - 1), (max(keep_fd + 1, first_fd), 0xFFFFFFFF)):
         if first <= last:
             calls.add("close_range", first, last, 0, phase="process")
-    no_new_privileges = program.get("noNewPrivileges", False)
-    if confine is not None:
-        landlock.add(calls, root_fd, confine)  # needs a capability that is about to go
     if seccomp_program is not None and not no_new_privileges:
         seccomp.add_install(calls, *seccomp_program)  # needs a capability that is about to go
     _add_identity(calls, who, program.get("capabilities", {}), held)

@@ -99,6 +99,9 @@ class Attempts:
             node.retries += 1
             return "retry", retry_delay(unit, node.retries)
         # As dockerd: what was stopped, or never ran, is not restarted.
+        window_s = unit.restart.window_s
+        if window_s and lived_s >= window_s:
+            node.restarts = 0
         ended_by_itself = isinstance(node.last, Exited) and node.stop_reason is None
         if ended_by_itself and wants_restart(unit, verdict, node.restarts, detached=self._detached):
             node.restarts += 1

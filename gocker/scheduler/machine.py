@@ -249,7 +249,7 @@ class Machine:
         self._timers.set((node, "probe"), health.next_probe(attempts.now))
         if changed:
             healthy = health.status == "healthy"
-            attempts.out.append(records.health(node, health, event.output))
+            attempts.out.append(records.health(node, health, event.output, event.exit_code))
             node.ready = node.ready or healthy
             self._progress.health_known(node, healthy)
 

@@ -27,10 +27,11 @@ def _attempt(node: Node) -> dict[str, Any]:
     return {**_unit(node), "attempt": node.attempt}
 
 
-def health(node: Node, state: Health, output: str) -> Record:
-    """The health state changed; `output` is the last probe's."""
+def health(node: Node, state: Health, output: str, exit_code: int | None = None) -> Record:
+    """The health state changed; `output` and `exit_code` are the last probe's."""
     tail = output.encode()[-_OUTPUT_BYTES:].decode(errors="ignore")
-    fields = {"status": state.status, "failing_streak": state.failing_streak, "output": tail}
+    fields = {"status": state.status, "failing_streak": state.failing_streak, "output": tail,
+              "exit_code": exit_code}  # fmt: skip
     return Record("container.health", _attempt(node) | fields)
 
 

@@ -44,7 +44,7 @@ HONOURED = {
     "services.*.deploy.resources": "limits reservations",
     "services.*.deploy.resources.limits": "cpus memory pids",
     "services.*.deploy.resources.reservations": "cpus memory",
-    "services.*.deploy.restart_policy": "condition delay max_attempts",
+    "services.*.deploy.restart_policy": "condition delay max_attempts window",
     "services.*.devices[]": "source target permissions",
     "services.*.env_file[]": "path format required",
     "services.*.extends": "service file",
@@ -166,7 +166,6 @@ LATER = {
             "ulimits",
         )
     },
-    "services.*.deploy.restart_policy.window": "the window of restarts",
     "services.*.logging": "log drivers; gocker always writes one log file per container",
     "services.*.post_start": _HOOK,
     "services.*.pre_start": _HOOK,

@@ -235,12 +235,8 @@ def test_a03_no_descriptor_of_the_setup_can_be_the_working_directory(gocker: Goc
     """CVE-2024-21626: the launcher's directories are open until the very end."""
     script = "pwd; ls -d etc/hostname; cat ../../../../../etc/passwd"
     numbers = range(3, 48)
-    jobs = {
-        f"fd{number}": {
-            "command": ["sh", "-c", script], "working_dir": f"/proc/self/fd/{number}",
-        }
-        for number in numbers
-    }  # fmt: skip
+    job = {"command": ["sh", "-c", script]}
+    jobs = {f"fd{n}": {**job, "working_dir": f"/proc/self/fd/{n}"} for n in numbers}
     result = gocker.up({"services": jobs})
     verdicts = {number: result.verdict(f"fd{number}") for number in numbers}
     assert set(verdicts.values()) == {"start_failed"}, verdicts

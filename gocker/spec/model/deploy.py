@@ -35,6 +35,9 @@ class RestartPolicy(Model):
     condition: Literal["none", "on-failure", "any"] = Field("any", description="when to restart")
     delay: Seconds = Field(0.0, ge=0, description="seconds between attempts")
     max_attempts: int | None = Field(None, ge=0, description="most attempts; null is no end")
+    window: Seconds = Field(
+        0.0, ge=0, description="seconds of life after which earlier restarts do not count; 0: never"
+    )
 
 
 class Deploy(Model):
