@@ -42,22 +42,37 @@ def test_an_untouched_network_serves_the_next_container(gocker: Gocker) -> None:
     ids=["packet", "no-route", "ipv6"],
 )
 def test_a_used_network_is_never_seen_again(gocker: Gocker, script: str) -> None:
-    one, two = in_turn(gocker, script)
-    assert one[0] != two[0]
-    assert two[1:] == one[1 : len(two)]  # as new
+    one, two = in_turn(gocker, f"{script}; {SHOW}")
+    new, used = one[1 : len(two)], one[len(two) + 1 :]
+    assert used != new
+    assert two[1:] == new
 
 
 def test_who_could_change_a_network_gets_one_of_its_own(gocker: Gocker) -> None:
-    one, two = in_turn(
-        gocker, "ip addr add 10.9.9.9/32 dev lo && ip addr show lo", cap_add=["NET_ADMIN"]
-    )
-    assert any("10.9.9.9" in line for line in one)
-    assert one[0] != two[0]
+    result = gocker.up({"services": {
+        "one": {"command": ["ip", "addr", "add", "10.9.9.9/32", "dev", "lo"],
+                "cap_add": ["NET_ADMIN"]},
+        "two": {"command": ["ip", "addr", "show", "lo"], "depends_on": {"one": _DONE}},
+    }})  # fmt: skip
+    assert result.code == 0, result
+    assert "10.9.9.9" not in result.log("two")
+    assert "127.0.0.1" in result.log("two")
 
 
 def test_who_could_hand_on_a_socket_gets_one_of_its_own(gocker: Gocker) -> None:
-    one, two = in_turn(gocker, "true", volumes=["/shared"])
-    assert one[0] != two[0]
+    running = gocker.start({"services": {
+        "one": {"command": ["sleep", "1000"], "volumes": ["/shared"]},
+        "two": {"command": ["readlink", "/proc/self/ns/net"], "depends_on": {"one": _DONE},
+                "x-gocker": {"when": "always"}},
+    }})  # fmt: skip
+    pid = running.wait_for("container.started", "one")["process.pid"]
+    # As long as it is open its number is no other namespace's.
+    with open(f"/proc/{pid}/ns/net") as namespace:
+        os.kill(pid, signal.SIGKILL)
+        result = running.finish()
+        number = os.fstat(namespace.fileno()).st_ino
+    assert result.verdict("two") == "ok"
+    assert result.log("two") != f"net:[{number}]\n"
 
 
 def test_containers_side_by_side_have_networks_of_their_own(gocker: Gocker) -> None:
