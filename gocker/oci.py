@@ -282,6 +282,8 @@ class Seccomp(TypedDict):
     defaultErrnoRet: NotRequired[int]
     architectures: NotRequired[list[str]]
     flags: NotRequired[list[str]]
+    listenerPath: NotRequired[str]
+    listenerMetadata: NotRequired[str]
     syscalls: NotRequired[list[SeccompRule]]
 
 

@@ -10,6 +10,7 @@ import os
 from errno import EBUSY, ENOENT, ENOTEMPTY
 
 from gocker.cgroup import tree
+from gocker.cgroup.limits import Skipped
 from gocker.cgroup.processes import are_orphans
 from gocker.errors import HostError, SyscallError
 
@@ -122,6 +123,11 @@ class Manager:
             for setting in settings:
                 self.need(setting.controller, setting.limit)
         group = self.group(container_path, ())
+        kernel = (resources.get("memory") or {}).get("kernel")
+        if kernel:  # accepted by every runtime, and by no kernel any more
+            group.skipped.append(
+                Skipped("memory.kernel", kernel, "Linux has no such limit since 5.16")
+            )
         try:
             for directory in self.always:
                 group.make(directory)

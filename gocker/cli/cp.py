@@ -81,6 +81,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
         living = choose(running(roots, project_name(arguments)), named[0], arguments.index)
     if target.is_stream and os.isatty(1):
         raise UsageError("gocker cp: a tar stream is not written to a terminal")
+    launcher.enters = True
     launcher.call({**_join(living), "copies": True})
     skipped = _copy(launcher, living, source, target, arguments)
     if not arguments.quiet:

@@ -56,17 +56,17 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     arguments.command = arguments.command[arguments.command[:1] == ["--"] :]
     _check(arguments)
     name = project_name(arguments)
-    with Roots.open(os.environ) as roots:
-        try:
+    try:
+        with Roots.open(os.environ) as roots:
             living = choose(running(roots, name), arguments.service, arguments.index)
             made, withheld = living.made()
-        except HostError as error:
-            raise ContainerError(error.message, hint=error.hint, phase="exec") from None
-    request = process(made, arguments, withheld_values(living, withheld))
-    stdio: Console | Pipes = Pipes(detached=arguments.detach)
-    if not arguments.detach and wants_terminal(arguments):
-        stdio = terminal(request, arguments.detach_keys)
-    return Execution(launcher, living, made, request, stdio, detach=arguments.detach).run()
+        request = process(made, arguments, withheld_values(living, withheld))
+        stdio: Console | Pipes = Pipes(detached=arguments.detach)
+        if not arguments.detach and wants_terminal(arguments):
+            stdio = terminal(request, arguments.detach_keys)
+        return Execution(launcher, living, made, request, stdio, detach=arguments.detach).run()
+    except HostError as error:  # 3 would be a code of the program's own
+        raise ContainerError(error.message, hint=error.hint, phase="exec") from None
 
 
 def terminal(request: oci.Process, keys: str | None) -> Console:

@@ -8,7 +8,6 @@ import select
 
 from gocker.cli.forward import Signals
 from gocker.errors import from_wire
-from gocker.scheduler.launcher import lost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ class Execution:
         stdio: Console | Pipes, *, detach: bool = False,
     ) -> None:  # fmt: skip
         self._launcher = launcher
+        launcher.enters = True
         self._join = living.join_message(made)
         self._stdio = stdio
         self._detach = detach
@@ -125,7 +125,7 @@ class Execution:
     def _receive(self) -> int | None:
         message = self._launcher.receive()
         if message is None:
-            raise lost()
+            raise self._launcher.lost()
         if "error" in message:
             raise from_wire(message["error"])
         if message["event"] == "exec_started" and self._detach:

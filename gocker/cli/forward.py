@@ -24,6 +24,11 @@ PASSED = tuple(
     if number not in _OWN
 )  # fmt: skip
 
+# What `gocker run` passes on; the others stop its run, dependencies included.
+NOT_OURS = tuple(
+    number for number in PASSED if number not in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
+)
+
 
 class Signals:
     """A descriptor from which the signals come, each once and in their order.

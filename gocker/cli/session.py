@@ -206,6 +206,20 @@ class Session:
         self.summary.add(record)
         return record
 
+    @property
+    def passed_signals(self) -> tuple[int, ...]:
+        """Return the signals for the one container of ``run``."""
+        if self._only is None:
+            return ()
+        from gocker.cli.forward import NOT_OURS
+
+        return NOT_OURS
+
+    @property
+    def passed_to(self) -> tuple[str, ...]:
+        """Return that container's unit."""
+        return () if self._only is None else (self._only,)
+
     def quiet_s(self) -> float | None:
         """Return how long to wait for a quiet moment; 0 when it has to be now."""
         if self._plan_due is None:
@@ -219,7 +233,7 @@ class Session:
         self._plan_due = None
         try:
             planfile.write(self.run, self._plan)
-        except HostError:
+        except (OSError, HostError):
             pass  # a full disk: nobody may ever ask for it, and `gocker exec` says what is missing
 
     @property

@@ -19,7 +19,7 @@ from gocker.linux.syscall_table import numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 # Number, six arguments, and whether a failure is tolerated; afterwards -errno if it failed.
 CALL = struct.Struct("8q")
@@ -68,12 +68,18 @@ class Calls:
         self._memory = ctypes.create_string_buffer(bytes(self._packed) + _END)
         return ctypes.addressof(self._memory)
 
-    def run(self) -> SyscallError | None:
-        """Make the calls in this process; return the failure of the first that must not fail."""
+    def run(self, after: Callable[[str, int], None] | None = None) -> SyscallError | None:
+        """Make the calls in this process; return the failure of the first that must not fail.
+
+        `after` is told the name and the result of each call that did not fail.
+        """
         start = self.address()
         for index in range(len(self._labels)):
             number, *arguments, go_on = self._entry(index)
-            if _syscall(number, *arguments) < 0:
+            result = _syscall(number, *arguments)
+            if result >= 0 and after is not None:
+                after(self._labels[index][0], result)
+            if result < 0:
                 self._store(index, -ctypes.get_errno())
                 if not go_on:
                     return self.failure(start + index * CALL.size)

@@ -9,7 +9,9 @@ import ctypes
 import os
 
 from gocker.errors import HostError
+from gocker.linux import process
 
+_NAMESPACE = "/proc/thread-self/ns/net"
 _PROGRAM = ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft")
 
 
@@ -47,6 +49,7 @@ class Nftables:
                     "networks need nftables: there is neither libnftables.so.1 nor nft",
                     hint="apt-get install nftables, or use network_mode: none or host",
                 )
+            self._namespace = os.open(_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
             return
         self._context = self._library.nft_ctx_new(0)
         if not self._context:
@@ -71,14 +74,21 @@ class Nftables:
 
     def close(self) -> None:
         """Let go of the kernel's socket, and so of owned tables."""
-        if self._library is not None and self._context:
+        if self._library is None:
+            os.close(self._namespace)
+        elif self._context:
             self._library.nft_ctx_free(self._context)
             self._context = None
 
     def _spawn(self, text: str) -> str:
-        """Run ``nft -f -``; its output and its words about errors come back in one file."""
+        """Run ``nft -f -``; its output and its words about errors come back in one file.
+
+        In the namespace that this object was made in, as the library's socket is.
+        """
+        back = os.open(_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
         given = os.memfd_create("rules", os.MFD_CLOEXEC)
         said = os.memfd_create("output", os.MFD_CLOEXEC)
+        process.setns(self._namespace, process.CLONE_NEWNET)
         try:
             os.write(given, text.encode())
             os.lseek(given, 0, os.SEEK_SET)
@@ -88,8 +98,9 @@ class Nftables:
             _, status = os.waitpid(pid, 0)
             output = os.pread(said, 1 << 20, 0).decode("utf-8", "replace")
         finally:
-            os.close(given)
-            os.close(said)
+            process.setns(back, process.CLONE_NEWNET)
+            for fd in (back, given, said):
+                os.close(fd)
         if status:
             raise _refused(output)
         return output

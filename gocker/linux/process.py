@@ -53,6 +53,7 @@ _prctl = prototype("prctl", INT, ULONG, ULONG, ULONG, ULONG)
 _sethostname = prototype("sethostname", STR, LONG)
 _setdomainname = prototype("setdomainname", STR, LONG)
 _pidfd_send_signal = syscall("pidfd_send_signal", INT, INT, PTR, UINT)
+_pidfd_getfd = syscall("pidfd_getfd", INT, INT, UINT)
 _close_range = syscall("close_range", UINT, UINT, UINT)
 _keyctl = syscall("keyctl", INT, STR)
 
@@ -158,6 +159,14 @@ def pidfd_send_signal(pidfd: int, signal: int) -> None:
     """pidfd_send_signal(2)."""
     if _pidfd_send_signal(pidfd, signal, None, 0) < 0:
         raise failed("pidfd_send_signal", signal=signal)
+
+
+def pidfd_getfd(pidfd: int, fd: int) -> int:
+    """pidfd_getfd(2), Linux 5.6: return a copy of another process's descriptor."""
+    result = _pidfd_getfd(pidfd, fd, 0)
+    if result < 0:
+        raise failed("pidfd_getfd", fd=fd)
+    return result
 
 
 def close_on_exec_from(first: int) -> None:

@@ -10,14 +10,28 @@ AUDIT_ARCH = {
     "SCMP_ARCH_X86_64": 0xC000003E,
     "SCMP_ARCH_AARCH64": 0xC00000B7,
 }
-# Known, never native here. Their calls are refused whether a profile lists them or not:
-# through the numbers of i386, `socketcall` evades every rule for `socket`.
+# What a machine runs besides its own, if a profile lists it; refused otherwise: through the
+# numbers of i386, `socketcall` evades rules for `socket`.
 COMPAT_ARCH = {
     "SCMP_ARCH_X86": 0x40000003,
     "SCMP_ARCH_ARM": 0x40000028,
     # x32 has the architecture of x86_64 and a bit in the number.
     "SCMP_ARCH_X32": 0xC000003E,
 }
+# Of a machine (uname(2)): architectures whose calls it takes, too, and their tables.
+COMPAT_OF = {
+    "x86_64": {"SCMP_ARCH_X86": "x86", "SCMP_ARCH_X32": "x32"},
+    "aarch64": {"SCMP_ARCH_ARM": "arm"},
+}
+# Known to libseccomp; no call of theirs is ever made on the machines above.
+FOREIGN_ARCH = frozenset(
+    f"SCMP_ARCH_{name}"
+    for name in (
+        "MIPS", "MIPS64", "MIPS64N32", "MIPSEL", "MIPSEL64", "MIPSEL64N32", "PPC", "PPC64",
+        "PPC64LE", "S390", "S390X", "PARISC", "PARISC64", "RISCV64", "LOONGARCH64", "M68K", "SH",
+        "SHEB",
+    )
+)  # fmt: skip
 X32_SYSCALL_BIT = 0x40000000  # arch/x86/include/uapi/asm/unistd.h
 
 # uname(2) machine -> OCI's name of the architecture.
@@ -25,7 +39,7 @@ NATIVE_ARCH = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 
 
 def numbers(machine: str) -> dict[str, int]:
-    """Return the system call numbers of a machine (uname(2)) by name.
+    """Return the system call numbers of a machine (uname(2)) by name; also of x86, x32, arm.
 
     Raises:
         KeyError: if there is no table. No other architecture's table may stand in for it.
@@ -34,6 +48,12 @@ def numbers(machine: str) -> dict[str, int]:
         from gocker.linux.syscall_table_x86_64 import NUMBERS
     elif machine == "aarch64":
         from gocker.linux.syscall_table_aarch64 import NUMBERS
+    elif machine == "x86":
+        from gocker.linux.syscall_table_x86 import NUMBERS
+    elif machine == "x32":
+        from gocker.linux.syscall_table_x32 import NUMBERS
+    elif machine == "arm":
+        from gocker.linux.syscall_table_arm import NUMBERS
     else:
         raise KeyError(machine)
     return NUMBERS

@@ -13,7 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gocker.spec.model.network import Network, Port
+    from gocker.network.ipam import Subnet
+    from gocker.spec.model.network import Network, Pool, Port
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
 
@@ -67,9 +68,9 @@ def _network(path: str, network: Network) -> Iterator[Found]:
         yield path, "macvlan needs a subnet", hint
 
 
-def _pool(path: str, pool: object, network: Network) -> Iterator[Found]:
-    subnet_text, gateway = getattr(pool, "subnet", None), getattr(pool, "gateway", None)
-    range_text, reserved = getattr(pool, "ip_range", None), getattr(pool, "aux_addresses", {})
+def _pool(path: str, pool: Pool, network: Network) -> Iterator[Found]:
+    subnet_text, gateway, range_text = pool.subnet, pool.gateway, pool.ip_range
+    reserved = pool.aux_addresses
     if subnet_text is None:
         if gateway or range_text or reserved:
             yield path, "needs a subnet", "as subnet: 10.1.2.0/24"
@@ -93,14 +94,13 @@ def _pool(path: str, pool: object, network: Network) -> Iterator[Found]:
         yield from _range(f"{path}.ip_range", range_text, subnet)
 
 
-def _range(path: str, text: str, subnet: object) -> Iterator[Found]:
+def _range(path: str, text: str, subnet: Subnet) -> Iterator[Found]:
     try:
         found = ip_network(text)
     except ValueError as error:
         yield path, f"not a range of addresses: {error}", _right_subnet(text)
         return
-    inside = found.version == subnet.version and found.subnet_of(subnet)  # type: ignore[attr-defined, arg-type]  # of the same version
-    if not inside:
+    if found.version != subnet.version or not found.subnet_of(subnet):  # type: ignore[arg-type]  # of one version
         yield path, f"{found} is not part of the subnet {subnet}", None
 
 
@@ -111,19 +111,19 @@ def _right_subnet(text: str) -> str | None:
         return "as 10.1.2.0/24"
 
 
-def _address(path: str, text: str, subnets: list[object]) -> Iterator[Found]:
+def _address(path: str, text: str, subnets: list[Subnet]) -> Iterator[Found]:
     try:
         address = ip_address(text)
     except ValueError:
         yield path, f"{text!r} is no IP address", None
         return
-    same = [it for it in subnets if it.version == address.version]  # type: ignore[attr-defined]  # subnets
-    subnet = next((it for it in same if address in it), None)  # type: ignore[operator]  # subnets
+    same = [it for it in subnets if it.version == address.version]
+    subnet = next((it for it in same if address in it), None)
     if subnet is None:
         where = " or ".join(str(it) for it in subnets) or "any subnet that the spec names"
         yield path, f"{address} is not in {where}", None
-    elif address.version == 4 and subnet.num_addresses > 2 and address in (  # type: ignore[attr-defined]  # subnets
-        subnet.network_address, subnet.broadcast_address,  # type: ignore[attr-defined]  # subnets
+    elif address.version == 4 and subnet.num_addresses > 2 and address in (
+        subnet.network_address, subnet.broadcast_address,
     ):  # fmt: skip
         yield path, f"{address} is the network's or the broadcast address of {subnet}", None
 
@@ -135,11 +135,11 @@ def _overlaps(project: Project) -> Iterator[Found]:
         for number, subnet in _subnets(network)
     ]
     for (first, one), (second, two) in combinations(subnets, 2):
-        if one.version == two.version and one.overlaps(two):  # type: ignore[attr-defined]  # subnets
+        if one.version == two.version and one.overlaps(two):
             yield second, f"{two} overlaps {one} of {first}", "containers could not tell them apart"
 
 
-def _subnets(network: Network) -> Iterator[tuple[int, object]]:
+def _subnets(network: Network) -> Iterator[tuple[int, Subnet]]:
     for number, pool in enumerate(network.ipam.config if network.ipam is not None else ()):
         try:
             yield number, ip_network(pool.subnet or "")
@@ -260,7 +260,7 @@ def _use(path: str, key: str, service: Service, project: Project) -> Iterator[Fo
         at = f"{path}.ipv{version}_address"
         if address is None:
             continue
-        of_version = [it for it in subnets if it.version == version]  # type: ignore[attr-defined]  # subnets
+        of_version = [it for it in subnets if it.version == version]
         if not of_version:
             hint = f"give networks.{key} an IPv{version} subnet in ipam.config"
             yield at, "an address of one's own needs a subnet that the spec names", hint

@@ -83,6 +83,7 @@ def build(
                     attachment=attachments.get(instance),
                     network=network,
                     units=names,
+                    directory=directory,
                 )
             except GockerError as error:
                 raise PlanError(f"services.{name}: {error.message}", hint=error.hint) from error
@@ -261,7 +262,9 @@ def _health(service: Service, root: RootFs | None) -> Healthcheck | None:
     own = _image_health(root) if root is not None and root.healthcheck else None
     if check is None:
         return own
-    if not check.enabled or (check.test is None and own is None):
+    if check.disable or (check.test is None and own is None):
+        return None
+    if check.test is not None and not check.enabled:
         return None
     default = own or Healthcheck(())
     test = default.test if check.test is None else _probe(check.test)

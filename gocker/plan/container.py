@@ -58,7 +58,7 @@ def container(
     service: Service, instance: str, project: Project, host: Host,
     variables: Mapping[str, str] | None = None, *, job: bool, reference: str = "",
     attachment: Attachment | None = None, network: NetworkPlan | None = None,
-    units: Mapping[str, Sequence[str]] | None = None,
+    units: Mapping[str, Sequence[str]] | None = None, directory: str = "",
 ) -> Container:  # fmt: skip
     """Return how to make the container of `instance`; `variables` are its own.
 
@@ -97,6 +97,11 @@ def container(
         privileged.check(host)
         privileged.relax(config["linux"])
         config["mounts"] = privileged.mounts(mounts)
+    if service.security_opt:
+        from gocker.plan import securityopt
+
+        bounding = config["process"].get("capabilities", {}).get("bounding", ())
+        securityopt.apply(config, service.security_opt, directory, bounding)
     if service.domainname:
         config["domainname"] = service.domainname
     annotations = {**service.labels, **service.annotations}

@@ -16,6 +16,7 @@ import os
 from gocker.linux import process
 from gocker.linux.calls import Calls
 from gocker.runtime import init, namespaces
+from gocker.runtime.seccomp import NEW_LISTENER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def _two_steps(setup: Setup) -> bool:
 
 def can_share_memory(setup: Setup) -> bool:
     """Return whether a spawner will do: init never executes, nor does setns(2) change clocks."""
-    return not setup.init and process.CLONE_NEWTIME not in setup.spaces.paths
+    asks = setup.seccomp is not None and setup.seccomp[1] & NEW_LISTENER
+    return not (setup.init or asks or process.CLONE_NEWTIME in setup.spaces.paths)
 
 
 def spawn(

@@ -8,9 +8,10 @@ import signal
 import time
 from errno import ESRCH
 
-from gocker.errors import SyscallError
+from gocker.errors import GockerError, SyscallError
 from gocker.linux import process, syscall_table
-from gocker.runtime import clone, init
+from gocker.runtime import clone, init, listener
+from gocker.runtime.seccomp import NEW_LISTENER
 from gocker.tree import remove_path
 
 TYPE_CHECKING = False
@@ -79,7 +80,8 @@ class Container:
             self.error = init.explain(error, setup.phase)
 
     def _fork(self, setup: init.Setup) -> None:
-        self.status_fd, setup.status_fd = os.pipe2(os.O_CLOEXEC)
+        asks = setup.seccomp is not None and bool(setup.seccomp[1] & NEW_LISTENER)
+        self.status_fd, setup.status_fd = listener.pair() if asks else os.pipe2(os.O_CLOEXEC)
         try:
             self.pid, self.pidfd = clone.fork(setup, self.cgroup.dir_fd())
         except SyscallError:
@@ -87,6 +89,23 @@ class Container:
             raise
         finally:
             os.close(setup.status_fd)
+        if asks:
+            self._serve_listener()
+
+    def _serve_listener(self) -> None:
+        """Give the filter's listener away; the process waits for that."""
+        state = {
+            "ociVersion": self.config["ociVersion"], "id": self.id, "status": "creating",
+            "pid": self.pid, "bundle": "", "annotations": self.config.get("annotations", {}),
+        }  # fmt: skip
+        profile = self.config["linux"]["seccomp"]
+        try:
+            error = listener.serve(self.status_fd, self.pidfd, self.pid, profile, state)
+        except GockerError as failure:
+            self.error = init.explain(failure, "seccomp")
+            process.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        else:
+            self.error = json.loads(error) if error else None
 
     def read_status(self) -> None:
         """Read the status pipe to its end: the program was executed, or `error` says why not."""
@@ -97,7 +116,7 @@ class Container:
         self.status_fd = -1
         if data:
             self.error = json.loads(data)
-        else:
+        elif self.error is None:
             self.started = time.monotonic()
 
     def send_signal(self, number: int, *, or_kill: bool = False) -> int:

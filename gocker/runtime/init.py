@@ -29,6 +29,7 @@ from gocker.linux.calls import Calls
 from gocker.runtime import (
     attributes,
     devices,
+    listener,
     mounts,
     namespaces,
     program,
@@ -274,7 +275,7 @@ def run(setup: Setup, prepare: Callable[[Setup], Calls]) -> None:
             reaper.fork_program(setup.seccomp)
         if setup.ready is not None:
             setup.ready(calls)
-        failure: BaseException | None = calls.run()
+        failure: BaseException | None = calls.run(lambda name, fd: _after(setup, name, fd))
     except BaseException as error:  # whatever it is must reach the launcher
         failure = error
     try:
@@ -282,6 +283,12 @@ def run(setup: Setup, prepare: Callable[[Setup], Calls]) -> None:
             report(setup, failure)
     finally:  # or this copy of the launcher would go on as one
         os._exit(FAILED_EXIT_CODE)
+
+
+def _after(setup: Setup, name: str, result: int) -> None:
+    """Hand on the listener of a filter that has one, before any call asks for it."""
+    if name == "seccomp" and result > 0:
+        listener.tell(setup.status_fd, result)
 
 
 def report(setup: Setup, failure: BaseException) -> None:

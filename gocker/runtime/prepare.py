@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from gocker.linux import mount, process, procfs, signals, vfork
+from gocker.linux import mount, process, procfs, signals
 from gocker.runtime import rootfs
 
 TYPE_CHECKING = False
@@ -32,6 +32,9 @@ def forget_imports() -> None:
 
 def spawners() -> tuple[Spawner, Spawner] | None:
     """Return the cheap way to make processes, for a process and its own child, if it can be had."""
+    # Here, as gocker-oci has no use for it.
+    from gocker.linux import vfork
+
     if not vfork.supported():
         return None
     try:

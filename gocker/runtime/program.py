@@ -103,7 +103,7 @@ def _environment(env: list[str], home: str) -> dict[str, str]:
     for item in env:
         key, _, value = item.partition("=")
         environment[key] = value
-    environment.setdefault("HOME", home)
+    environment["HOME"] = environment.get("HOME") or home
     return environment
 
 

@@ -36,6 +36,7 @@ _ACTIONS = {
     "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": 0x00050000,
     "SCMP_ACT_TRACE": 0x7FF00000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
@@ -45,11 +46,28 @@ _FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 1,
     "SECCOMP_FILTER_FLAG_LOG": 2,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
 }
+NEW_LISTENER = 8
+_WAIT_KILLABLE = 32
 _OPERATORS = {
     f"SCMP_CMP_{name}": name for name in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")
 }
 _WORD64 = 0xFFFFFFFFFFFFFFFF
+_PERMISSIVE = frozenset((0x7FFC0000, 0x7FFF0000))
+_SOCKETCALL = """
+    socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom
+    shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg
+"""  # include/uapi/linux/net.h, from 1 on
+_IPC = {
+    "semop": 1, "semget": 2, "semctl": 3, "semtimedop": 4, "msgsnd": 11, "msgrcv": 12,
+    "msgget": 13, "msgctl": 14, "shmat": 21, "shmdt": 22, "shmget": 23, "shmctl": 24,
+}  # fmt: skip  # include/uapi/linux/ipc.h
+# Calls of i386 that can be made through another one: its name, and its first argument then.
+MUXED = {
+    **{name: ("socketcall", number) for number, name in enumerate(_SOCKETCALL.split(), 1)},
+    **{name: ("ipc", number) for name, number in _IPC.items()},
+}
 
 
 def cache_key(seccomp: oci.Seccomp, machine: str | None = None) -> str:
@@ -82,18 +100,35 @@ def program(
     machine = machine or os.uname().machine
     if machine not in syscall_table.NATIVE_ARCH:
         raise _error(f"seccomp: no system call table for {machine!r}")
-    _check_architectures(seccomp.get("architectures") or [])
+    listed = seccomp.get("architectures") or []
+    _check_architectures(listed)
     numbers = syscall_table.numbers(machine)
-    intervals = _intervals(_leaves(seccomp, numbers), machine, foreign)
+    others = {
+        name: syscall_table.numbers(table)
+        for name, table in syscall_table.COMPAT_OF[machine].items()
+        if name in listed
+    }
+    x32 = others.pop("SCMP_ARCH_X32", None)
+    native_leaves = _leaves(seccomp, numbers)
+    if x32 is not None:
+        shifted = {name: n | syscall_table.X32_SYSCALL_BIT for name, n in x32.items()}
+        native_leaves |= _leaves(seccomp, shifted)
     assembler = bpf.Assembler()
+    intervals = _intervals(native_leaves, machine, foreign, x32=x32 is not None)
     native = assembler.load(bpf.NR, assembler.search(intervals))
+    otherwise = assembler.answer(foreign)
+    for name, table in others.items():
+        leaves = _leaves(seccomp, table, muxed=name == "SCMP_ARCH_X86")
+        found = assembler.load(bpf.NR, assembler.search(_intervals(leaves, name, foreign)))
+        audit = syscall_table.COMPAT_ARCH[name]
+        otherwise = assembler.jump(bpf.JEQ, audit, found, otherwise)
     arch = syscall_table.AUDIT_ARCH[syscall_table.NATIVE_ARCH[machine]]
-    start = assembler.jump(bpf.JEQ, arch, native, assembler.answer(foreign))
+    start = assembler.jump(bpf.JEQ, arch, native, otherwise)
     assembler.load(bpf.ARCH, start)
     code = assembler.assemble()
     if len(code) > 8 * bpf.BPF_MAXINSNS:
         raise _error(f"seccomp: {len(code) // 8} instructions, the kernel takes 4096")
-    return code, _flags(seccomp.get("flags") or [])
+    return code, _flags(seccomp)
 
 
 def _error(message: str) -> ConfigError:
@@ -103,17 +138,39 @@ def _error(message: str) -> ConfigError:
 def _check_architectures(names: Iterable[str]) -> None:
     """Refuse unknown names. The native one is always filtered, a compat one always refused."""
     for name in names:
-        if name not in syscall_table.AUDIT_ARCH and name not in syscall_table.COMPAT_ARCH:
+        known = (syscall_table.AUDIT_ARCH, syscall_table.COMPAT_ARCH, syscall_table.FOREIGN_ARCH)
+        if not any(name in names for names in known):
             raise _error(f"seccomp: unknown architecture {name!r}")
 
 
-def _flags(names: Iterable[str]) -> int:
+def _flags(seccomp: oci.Seccomp) -> int:
     flags = _FLAGS["SECCOMP_FILTER_FLAG_TSYNC"]
-    for name in names:
+    for name in seccomp.get("flags") or []:
         if name not in _FLAGS:
             raise _error(f"seccomp: unsupported flag {name!r}")
         flags |= _FLAGS[name]
+    if notifies(seccomp):
+        # Of the one thread there is; with a listener TSYNC would have another result.
+        flags = flags & ~_FLAGS["SECCOMP_FILTER_FLAG_TSYNC"] | NEW_LISTENER
+    elif flags & _WAIT_KILLABLE:
+        raise _error("seccomp: WAIT_KILLABLE_RECV without a rule SCMP_ACT_NOTIFY")
     return flags
+
+
+def notifies(seccomp: oci.Seccomp) -> bool:
+    """Return whether another process is to be asked about calls.
+
+    Raises:
+        ConfigError: without a socket for it, or about calls that the set-up itself makes.
+    """
+    rules = [rule for rule in seccomp.get("syscalls") or [] if rule["action"] == "SCMP_ACT_NOTIFY"]
+    if seccomp["defaultAction"] == "SCMP_ACT_NOTIFY":
+        raise _error("seccomp: SCMP_ACT_NOTIFY cannot be the default: it would ask about write")
+    if any("write" in rule["names"] for rule in rules):
+        raise _error("seccomp: SCMP_ACT_NOTIFY cannot be used for write, with which we ask")
+    if rules and not seccomp.get("listenerPath"):
+        raise _error("seccomp: SCMP_ACT_NOTIFY needs listenerPath")
+    return bool(rules)
 
 
 def _action(name: str, errno: int | None, where: str) -> int:
@@ -132,7 +189,9 @@ def _action(name: str, errno: int | None, where: str) -> int:
     return _ACTIONS[name] | errno
 
 
-def _leaves(seccomp: oci.Seccomp, numbers: dict[str, int]) -> dict[int, bpf.Leaf]:
+def _leaves(
+    seccomp: oci.Seccomp, numbers: dict[str, int], *, muxed: bool = False
+) -> dict[int, bpf.Leaf]:
     """Return what to answer per system call number; -1 holds the answer to all others.
 
     A name that this architecture does not have is skipped, as libseccomp does.
@@ -146,6 +205,15 @@ def _leaves(seccomp: oci.Seccomp, numbers: dict[str, int]) -> dict[int, bpf.Leaf
         for name in rule["names"]:
             if name in numbers:
                 rules.setdefault(numbers[name], []).extend(alternatives)
+            if muxed and name in MUXED:
+                through, which = MUXED[name]
+                if not rule.get("args"):
+                    test = (0, "EQ", which, _WORD64)
+                    rules.setdefault(numbers[through], []).append(((test,), action))
+                elif action not in _PERMISSIVE:
+                    # The arguments are in memory: what may be refused is.
+                    test = (0, "EQ", which, _WORD64)
+                    rules.setdefault(numbers[through], []).append(((test,), action))
     leaves: dict[int, bpf.Leaf] = {-1: (((), default),)}
     for number, entries in rules.items():
         end = next((i for i, (tests, _) in enumerate(entries) if not tests), len(entries))
@@ -181,7 +249,7 @@ def _test(arg: oci.SeccompArg, where: str) -> bpf.Test:
 
 
 def _intervals(
-    leaves: dict[int, bpf.Leaf], machine: str, foreign: int
+    leaves: dict[int, bpf.Leaf], machine: str, foreign: int, *, x32: bool = False
 ) -> list[tuple[int, bpf.Leaf]]:
     """Return the numbers from 0 to 2**32-1 as intervals of one leaf, each by its first number."""
     default = leaves.pop(-1)
@@ -190,7 +258,10 @@ def _intervals(
         points.setdefault(number + 1, default)
     points.setdefault(0, default)
     if machine == "x86_64":
-        points[syscall_table.X32_SYSCALL_BIT] = (((), foreign),)
+        if x32:
+            points.setdefault(syscall_table.X32_SYSCALL_BIT, default)
+        else:
+            points[syscall_table.X32_SYSCALL_BIT] = (((), foreign),)
         # A tracer's "skip this call" is the number -1: no x32 call (as libseccomp 2.5 has it).
         points[0xFFFFFFFF] = default
     intervals: list[tuple[int, bpf.Leaf]] = []

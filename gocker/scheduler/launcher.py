@@ -31,6 +31,8 @@ class Launcher:
         self.defined: set[int] = set()
         # The project's network, whose process this launcher has started.
         self.network: ProjectNetwork | None = None
+        # Whether it only enters containers that others have started.
+        self.enters = False
         self._outgoing: deque[tuple[bytes, tuple[int, ...], tuple[int, ...]]] = deque()
 
     def fileno(self) -> int:
@@ -55,7 +57,7 @@ class Launcher:
         try:
             self.connection.send(message, fds)
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise lost() from error
+            raise self.lost() from error
 
     def answer(self) -> Message:
         """Wait for the answer to what was asked.
@@ -66,9 +68,9 @@ class Launcher:
         try:
             answer = self.connection.receive()
         except ConnectionResetError as error:
-            raise lost() from error
+            raise self.lost() from error
         if answer is None:
-            raise lost()
+            raise self.lost()
         if "error" in answer[0]:
             raise from_wire(answer[0]["error"])
         return answer[0]
@@ -82,12 +84,16 @@ class Launcher:
         try:
             found = self.connection.receive()
         except ConnectionResetError as error:
-            raise lost() from error
+            raise self.lost() from error
         if found is None:
-            raise lost()
+            raise self.lost()
         if found[0]["event"] != event and "error" in found[0]:
             raise from_wire(found[0]["error"])
         return found[0]
+
+    def lost(self) -> HostError:
+        """Return the error for its end."""
+        return entry_lost() if self.enters else lost()
 
     def define(self, name: str, value: object) -> None:
         """Give the launcher a part of configurations ahead of its use; its id is its key."""
@@ -184,4 +190,12 @@ def lost() -> HostError:
     return HostError(
         "the launcher process is gone, and every container with it",
         hint="see the kernel's log (dmesg) for an OOM kill; `gocker down` cleans up",
+    )
+
+
+def entry_lost() -> HostError:
+    """Return the error for a launcher that entered a container and is gone."""
+    return HostError(
+        "the process that enters the container for this command is gone; the container is not",
+        hint="see the kernel's log (dmesg) for an OOM kill, and try again",
     )

@@ -32,6 +32,7 @@ from gocker.scheduler.messages import (
     ReadyLine,
     Record,
     Signal,
+    SignalUnits,
     Start,
     Started,
     StartFailed,
@@ -116,7 +117,7 @@ class Loop:
         self.selector.register(self._around.settled_fd, selectors.EVENT_READ, self._around.settled)
         if self._network is not None:
             self._network.watch(self.selector, self._network_lost, partial(self._obey, []))
-        with signals.Events(self.selector, lambda number: self.tell(Interrupted(number))):
+        with signals.Events(self.selector, self._signalled, self._around.passed_signals):
             self._obey(self.machine.begin(time.monotonic()))
             if self._control is not None:
                 self._control.serve(self, self.selector)
@@ -159,6 +160,13 @@ class Loop:
     def record(self, event: str, fields: dict[str, Any]) -> None:
         """Write an event of the run's log."""
         self._around.record(event, fields)
+
+    def _signalled(self, number: int) -> None:
+        """Pass a signal on to the one container that we stand for, or end."""
+        if number in self._around.passed_signals:
+            self.tell(SignalUnits(self._around.passed_to, number))
+        else:
+            self.tell(Interrupted(number))
 
     def tell(self, event: Event) -> None:
         """Hand an event to the machine and do what it says."""

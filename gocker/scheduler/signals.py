@@ -34,24 +34,34 @@ def release() -> None:
 
 
 class Events:
-    """The signals as readable events; released when it begins, held when it ends."""
+    """The signals as readable events; released when it begins, held when it ends.
 
-    def __init__(self, selector: selectors.BaseSelector, callback: Callable[[int], None]) -> None:
+    Args:
+        selector: of the loop.
+        callback: takes the number of a signal that ends gocker, or is one of `more`.
+        more: further signals, which would otherwise do what they do by default.
+    """
+
+    def __init__(
+        self, selector: selectors.BaseSelector, callback: Callable[[int], None],
+        more: tuple[int, ...] = (),
+    ) -> None:  # fmt: skip
         self._selector = selector
         self._callback = callback
+        self._numbers = (*_SIGNALS, *more)
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
         _signal.set_wakeup_fd(self._write)
-        for number in _SIGNALS:
+        for number in self._numbers:
             self._before[number] = _signal.signal(number, lambda *_: None)
         self._selector.register(self._read, _READABLE, self._readable)
         release()
 
     def _readable(self) -> None:
         for number in os.read(self._read, 64):
-            if number in _SIGNALS:  # others have handlers of their own
+            if number in self._numbers:  # others have handlers of their own
                 self._callback(number)
 
     def __exit__(self, *_: object) -> None:

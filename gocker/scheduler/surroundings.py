@@ -55,6 +55,14 @@ class Surroundings(Protocol):
     def adopted(self, plan: Plan) -> None:
         """Go on with another plan."""
 
+    @property
+    def passed_signals(self) -> tuple[int, ...]:
+        """Return the signals that do not end gocker but are passed on to `passed_to`."""
+
+    @property
+    def passed_to(self) -> tuple[str, ...]:
+        """Return the units that get the signals passed on."""
+
     def quiet_s(self) -> float | None:
         """Return how long nothing has to happen before `quiet` is wanted; None: it is not."""
 

@@ -181,7 +181,8 @@ CHECKED = {
     "services.*.network_mode": "none, host, bridge, service:NAME, container:NAME of this project",
     "networks.*.driver": "bridge, none, host, macvlan; others are refused",
     "networks.*.driver_opts": "mtu, com.docker.network.* and macvlan's; others are refused",
-    "services.*.security_opt": "no-new-privileges, seccomp=unconfined; the rest not yet",
+    "services.*.security_opt": "no-new-privileges, seccomp=FILE, mask, unmask, systempaths, "
+    "apparmor, label=disable; SELinux labels are refused",
     "services.*.pull_policy": "refresh: not yet; use every_TIME",
     "services.*.platform": "the host's own only",
     "services.*.pid": "host, service:NAME, private; container: refused",

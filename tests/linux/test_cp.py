@@ -307,6 +307,24 @@ def test_a_paused_container_can_be_copied_from(
         state.write_text("THAWED")
 
 
+def test_in_a_user_namespace_owners_are_the_containers(gocker: Gocker) -> None:
+    spec = {"services": {"web": {"command": ["sleep", "1000"], "userns_mode": "auto"}}}
+    running = gocker.start(spec)
+    running.wait_for("container.started")
+    copier = Copier(gocker)
+    copier.here.mkdir()
+    (copier.here / "mine").write_text("mine\n")
+    os.chown(copier.here / "mine", 4321, 4321)
+    assert copier.cp(str(copier.here / "mine"), "web:/tmp/plain").code == 0
+    assert copier.cp("-a", str(copier.here / "mine"), "web:/tmp/kept").code == 0
+    script = "stat -c %u /tmp/plain /tmp/kept; echo out > /tmp/out; chown 1234 /tmp/out"
+    assert copier.sh(script) == "0\n4321\n"
+    assert copier.cp("-a", "web:/tmp/out", str(copier.here)).code == 0
+    assert (copier.here / "out").stat().st_uid == 1234
+    running.send(signal.SIGTERM)
+    running.finish()
+
+
 FLIP = """
 import ctypes, os
 libc = ctypes.CDLL(None)

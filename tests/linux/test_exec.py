@@ -65,6 +65,7 @@ CONFINED: list[dict[str, Any]] = [
     {"security_opt": ["seccomp:unconfined"], "oom_score_adj": 700, "working_dir": "/tmp"},
     {"ulimits": {"nofile": 100, "fsize": 1 << 20}, "read_only": True, "environment": {"A": "b"}},
     {"network_mode": "host"},
+    {"userns_mode": "auto", "user": "alice"},
 ]
 
 

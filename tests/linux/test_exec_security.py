@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gocker.cli.forward import PASSED
+from gocker.cli.forward import NOT_OURS, PASSED
 from tests.support import machine
 from tests.support.command import Gocker, Result
 from tests.support.tty import Tty
@@ -218,6 +218,30 @@ def test_r15_the_exit_code_tells_the_signal(web: Web, number: int) -> None:
     assert process.stdout.readline() == b"on\n"
     process.send_signal(number)
     assert process.wait(machine.PATIENCE_S) == 128 + number
+    process.stdout.close()
+
+
+@pytest.mark.parametrize("options", [("-T",), ("-t",)])
+def test_r15_run_passes_signals_on_once_and_in_order(
+    gocker: Gocker, options: tuple[str, ...]
+) -> None:
+    numbers = [number for number in NOT_OURS if number != signal.SIGABRT]
+    path = gocker.write({"services": {"job": {"image": "host:/", "init": True}}})
+    process = Web(gocker).popen(
+        "-f", str(path), "run", *options, "job", "python3", "-c", RECEIVER,
+        ",".join(map(str, numbers)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.readline().strip() == b"ready"
+    for number in numbers:
+        process.send_signal(number)
+        assert process.stdout.readline().strip() == str(number).encode()
+    process.send_signal(signal.SIGABRT)
+    assert process.stdout.read() == b""
+    assert process.wait(machine.PATIENCE_S) == 128 + signal.SIGABRT
+    process.stdin.close()
     process.stdout.close()
 
 

@@ -98,7 +98,7 @@ def test_without_ipv6_no_interface_speaks_it(net: Gocker) -> None:
 def test_an_internal_network_leads_nowhere(net: Gocker, host: Host) -> None:
     """Neither out, nor to other networks, nor by a name's question (security.md F4)."""
     script = ask("db", "10.9.0.2 7000") + "; lookup example.com; lookup web"
-    with host.lan.listening(53) as asked:
+    with host.lan.refusing(53) as asked:
         resolve_by(net, "10.9.0.2")
         result = net.up({
             "services": {
@@ -115,7 +115,7 @@ def test_an_internal_network_leads_nowhere(net: Gocker, host: Host) -> None:
 
 
 def test_other_names_are_asked_of_the_host_s_resolvers(net: Gocker, host: Host) -> None:
-    with host.lan.listening(53) as asked:
+    with host.lan.refusing(53) as asked:
         resolve_by(net, "10.9.0.2")
         net.up({"services": {"web": server(), "c": client("lookup example.com", "web")}})
         assert b"\x07example\x03com" in asked()

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import json
 import os
+import select
 import shutil
+import socket
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -289,3 +295,54 @@ def test_a10_files_of_the_image_that_are_traps(
 
 def test_ionice_is_there() -> None:
     assert shutil.which("busybox"), "this needs busybox-static"
+
+
+# -- SCMP_ACT_NOTIFY ------------------------------------------------------------------------------
+
+
+def _notifying(rootfs: Path, path: Path, script: str) -> dict[str, Any]:
+    made = config(rootfs, "sh", "-c", script)
+    made["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": str(path), "listenerMetadata": "meta",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
+    }  # fmt: skip
+    return made
+
+
+@pytest.mark.parametrize("no_new_privileges", [True, False])
+def test_calls_are_asked_about(
+    core: Core, rootfs: Path, tmp_path: Path, no_new_privileges: bool
+) -> None:
+    """The agent refuses every call with an errno of its own."""
+    path = tmp_path / "agent"
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen(1)
+    server.settimeout(30)
+    made = _notifying(rootfs, path, "mkdir /made 2>&1; test -d /made || echo not there")
+    made["process"]["noNewPrivileges"] = no_new_privileges
+    running = core.start(made, overlay={"lower": [str(rootfs)]})
+    peer, _ = server.accept()
+    with server, peer:
+        text, fds, _, _ = socket.recv_fds(peer, 65536, 1)
+        said = json.loads(text)
+        assert (said["fds"], said["metadata"]) == (["seccompFd"], "meta")
+        assert said["state"]["pid"] == said["pid"] == running.started()
+        _refuse_once(fds[0], errno.EDQUOT)
+        os.close(fds[0])
+    assert running.finish().output.splitlines()[-1] == "not there"
+
+
+def _refuse_once(listener: int, number: int) -> None:
+    """Answer one notification: seccomp_unotify(2), struct seccomp_notif and its response."""
+    assert select.select([listener], [], [], 30)[0]
+    notification = bytearray(80)
+    fcntl.ioctl(listener, 0xC0502100, notification)
+    identifier = int.from_bytes(notification[:8], "little")
+    response = struct.pack("=QqiI", identifier, 0, -number, 0)
+    fcntl.ioctl(listener, 0xC0182101, response)
+
+
+def test_nobody_to_ask(core: Core, rootfs: Path, tmp_path: Path) -> None:
+    made = _notifying(rootfs, tmp_path / "nobody", "true")
+    assert "listenerPath" in core.run(made, overlay={"lower": [str(rootfs)]}).error

@@ -93,3 +93,11 @@ def test_a_limit_below_what_is_in_use_is_checked_before() -> None:
         os.waitpid(pid, 0)
         group.remove()
         manager.close()
+
+
+def test_a_limit_that_no_kernel_has_is_told(rootfs: Path) -> None:
+    made = config(rootfs, "true")
+    made["linux"]["resources"]["memory"] = {"kernel": 1 << 24}
+    with Core() as core:
+        started = core.run(made, overlay={"lower": [str(rootfs)]}).started
+    assert [entry[0] for entry in started["skipped"]] == ["memory.kernel"]

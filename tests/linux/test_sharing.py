@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -192,3 +193,30 @@ def test_swappiness_and_the_oom_killer_of_v1(gocker: Gocker) -> None:
         return
     assert result.limits()["memory.swappiness"] == 30
     assert result.limits()["memory.disableOOMKiller"] == 1
+
+
+def test_a_seccomp_profile_in_dockers_format(gocker: Gocker) -> None:
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}],
+    }
+    (gocker.root / "profile.json").write_text(json.dumps(profile))
+    result = gocker.sh("mkdir /x; grep Seccomp: /proc/self/status",
+                       security_opt=["seccomp=./profile.json"])  # fmt: skip
+    assert "No space left on device" in result.log()
+    assert "Seccomp:\t2" in result.log()
+
+
+def test_masks_of_the_users_choice(gocker: Gocker) -> None:
+    result = gocker.sh("wc -c </etc/passwd; ls /home | wc -l",
+                       security_opt=["mask=/etc/passwd:/home"])  # fmt: skip
+    assert result.log().split() == ["0", "0"]
+    shown = gocker.sh("wc -l </proc/keys", security_opt=["unmask=/proc/keys"])
+    assert shown.code == 0
+
+
+@pytest.mark.parametrize("option", ["seccomp", "no-new-privileges=maybe", "nothing", "mask="])
+def test_security_options_that_are_none(gocker: Gocker, option: str) -> None:
+    result = gocker.job("true", security_opt=[option])
+    assert result.code == 2
+    assert "unknown option" in result.err

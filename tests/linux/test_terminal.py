@@ -222,8 +222,10 @@ def test_a_service_with_tty_has_one_in_up(gocker: Gocker, init: bool) -> None:
     assert "136,0" in log
 
 
-def test_a_terminal_belongs_to_the_user(gocker: Gocker) -> None:
-    result = gocker.sh("echo word > /dev/tty; stat -c %u:%a $(tty)", tty=True, user="alice")
+@pytest.mark.parametrize("userns", ["host", "auto"])
+def test_a_terminal_belongs_to_the_user(gocker: Gocker, userns: str) -> None:
+    script = "echo word > /dev/tty; stat -c %u:%a $(tty)"
+    result = gocker.sh(script, tty=True, user="alice", userns_mode=userns)
     assert result.log() == "word\n1234:620\n"
 
 

@@ -303,3 +303,27 @@ def test_debug_records_are_told_apart(runtime: Runtime) -> None:
     result = runtime.command("--debug", "run", "-b", str(runtime.bundle), runtime.name)
     assert "level=debug" in result.stderr
     assert "level=error" not in result.stderr
+
+
+def test_a_container_without_a_process_can_be_created_and_not_started(runtime: Runtime) -> None:
+    del runtime.config["process"]
+    runtime.create()
+    assert runtime.status() == "created"
+    result = runtime.start(check=False)
+    assert result.returncode == 1
+    assert "process is not set" in result.stderr
+    assert runtime.status() == "created"
+    runtime.delete("--force")
+
+
+def test_the_callers_affinity_is_not_the_containers(runtime: Runtime) -> None:
+    mine = os.sched_getaffinity(0)
+    if len(mine) < 2:
+        pytest.skip("needs two CPUs")
+    os.sched_setaffinity(0, {min(mine)})
+    try:
+        text = runtime.run("/bin/cat", "/proc/self/status").stdout
+    finally:
+        os.sched_setaffinity(0, mine)
+    allowed = next(line for line in text.splitlines() if line.startswith("Cpus_allowed:"))
+    assert int(allowed.split()[1].replace(",", ""), 16).bit_count() >= len(mine)

@@ -72,23 +72,32 @@ class Namespace:
         )  # fmt: skip
 
     @contextmanager
-    def listening(self, port: int) -> Iterator[Callable[[], bytes]]:
-        """Listen on UDP; yields what tells all that has arrived so far."""
+    def refusing(self, port: int) -> Iterator[Callable[[], bytes]]:
+        """Refuse every question (DNS, REFUSED); yields what tells all that were asked so far."""
         with self.inside():
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.bind(("0.0.0.0", port))
-        sock.setblocking(False)
+        asked: list[bytes] = []
 
-        def arrived() -> bytes:
-            data = b""
+        def refuse() -> None:
             while True:
-                try:
-                    data += sock.recv(65536)
-                except BlockingIOError:
-                    return data
+                data, peer = sock.recvfrom(65536)
+                if not data:
+                    return
+                asked.append(data)
+                sock.sendto(data[:2] + b"\x81\x85" + data[4:], peer)
 
-        with sock:
-            yield arrived
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        try:
+            yield lambda: b"".join(asked)
+        finally:
+            with self.inside():
+                end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            end.sendto(b"", ("127.0.0.1", port))
+            end.close()
+            thread.join()
+            sock.close()
 
     @contextmanager
     def serving(self, address: str, port: int) -> Iterator[Callable[[], list[str]]]:

@@ -21,6 +21,10 @@ _NAMESPACES = frozenset(("pid", "network", "mount", "ipc", "uts", "user", "cgrou
 _REFUSED = ("linux.intelRdt", "linux.netDevices")
 
 
+# Stands for a process that is not set; nothing can execute it.
+NO_PROCESS = {"args": ["/"], "cwd": "/"}
+
+
 def read(bundle: str, name: str = "config.json") -> dict[str, Any]:
     """Return the checked configuration of a bundle.
 
@@ -67,9 +71,11 @@ def check(value: Any, bundle: str) -> dict[str, Any]:
     config.setdefault("mounts", [])
     config.setdefault("hooks", {})
     _check_root(config, bundle)
-    if "process" not in config:
-        raise ConfigError("process is missing", phase="config")
-    check_process(config["process"])
+    # "This property is REQUIRED when start is called": until then there may be none.
+    if "process" in config:
+        check_process(config["process"])
+    else:
+        config["process"] = dict(NO_PROCESS)
     _check_namespaces(linux["namespaces"])
     _allow_default_devices(linux["resources"])
     _check_sysctls(linux, config)

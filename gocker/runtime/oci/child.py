@@ -96,6 +96,7 @@ class Child:
         """Close what is the parent's; learn the PID that the runtime's namespace has for us."""
         for fd in self._foreign:
             os.close(fd)
+        prepare.forget_imports()  # the file system is about to be the image's
         self._state["pid"] = int(os.readlink("/proc/self"))
 
     def _scratch(self, setup: Setup) -> None:
@@ -134,6 +135,7 @@ class Child:
         self._close_all_but(status_fd, self._go_fd, self._result_fd)
         self._talk.ask({"at": "ready"})
         process.prctl(process.PR_SET_PDEATHSIG, 0)
+        self._talk.send({"at": "free"})  # our parent may end from now on, and not before
         # Its number is the one that stays open until execve, and it takes reports.
         os.dup2(self._result_fd, status_fd, inheritable=False)
         os.close(self._result_fd)

@@ -65,6 +65,7 @@ def create(request: Request, config: dict[str, Any]) -> Created:
     Raises:
         GockerError: it could not be; nothing is left then.
     """
+    reset_affinity()
     program = None
     if "seccomp" in config["linux"]:
         program = seccomp.program(config["linux"]["seccomp"])
@@ -116,6 +117,11 @@ def _check_free(container: Container) -> None:
             f"container's cgroup {problem}", hint="choose another linux.cgroupsPath",
             phase="cgroup",
         )  # fmt: skip
+
+
+def reset_affinity() -> None:
+    """Let what we start run on every CPU that its cpuset has, whatever our caller was bound to."""
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
 class CgroupInUse(ContainerError):  # noqa: N818  # what it is, like its neighbours
@@ -249,6 +255,7 @@ class _Creation:
             if message["at"] == "ready":
                 self._keep(pid)
                 talk.send({})
+                child.answer(talk.receive())
                 return
             try:
                 self._hooks(pid)

@@ -6,12 +6,12 @@ import _socket as socket
 import os
 
 from gocker.errors import ConfigError, ContainerError, UsageError, from_wire
-from gocker.runtime import seccomp
+from gocker.runtime import prepare, seccomp
 from gocker.runtime.exec import Execution
 from gocker.runtime.oci import bundle, console, foreground, schema, state
 from gocker.runtime.oci.arguments import FLAG, LIST, NUMBER, TEXT, parse
 from gocker.runtime.oci.container import Container
-from gocker.runtime.oci.create import write_pid_file
+from gocker.runtime.oci.create import reset_affinity, write_pid_file
 from gocker.runtime.target import Target
 
 TYPE_CHECKING = False
@@ -124,6 +124,7 @@ def _capabilities(options: Options, base: dict[str, Any]) -> dict[str, Any]:
 def _execute(
     container: Container, config: dict[str, Any], process: dict[str, Any], options: Options
 ) -> int:
+    reset_affinity()
     program = None
     if "seccomp" in config["linux"]:
         program = seccomp.program(config["linux"]["seccomp"])
@@ -143,6 +144,10 @@ def _execute(
         # Without its group it would not refuse a paused one.
         own = None if options.flag("ignore-paused") else group
         target = Target(container.id, container.record["pid"], pidfd, group, own, program)
+        if theirs >= 0:
+            import termios  # noqa: F401  # for `foreground`, which can import no more
+        # Its child enters the image's file system.
+        prepare.forget_imports()
         execution = Execution(process, target, [0, 1, 2], detach=detached, **more)  # type: ignore[arg-type]  # checked against a larger schema
         error = execution.error()
         if error is not None:

@@ -1,4 +1,7 @@
-"""``run`` without ``--detach``: forward signals, serve the terminal, end as the container ends."""
+"""``run`` without ``--detach``: forward signals, serve the terminal, end as the container ends.
+
+termios is imported where there is a terminal.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import fcntl
 import os
 import select
 import signal
-import termios
 
 from gocker.runtime.oci import console
 from gocker.runtime.oci.container import send_signal
@@ -104,6 +106,8 @@ class _Terminal:
     """Our own terminal in raw mode, and the container's master: each copied to the other."""
 
     def __init__(self, master: int) -> None:
+        import termios
+
         self._master = master
         self._saved: list[Any] | None = None
         # The line's end is for whoever shows the output to add, as runc has it.
@@ -128,6 +132,8 @@ class _Terminal:
 
     def resize(self) -> None:
         """Give the container's terminal the size of ours."""
+        import termios
+
         if os.isatty(0):
             size = fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8))
             fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
@@ -162,6 +168,8 @@ class _Terminal:
             _write_all(1, data)
 
     def close(self) -> None:
+        import termios
+
         if self._saved is not None:
             termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
         os.close(self._master)

@@ -111,6 +111,8 @@ def _start(globals_: Globals, container: Container, config: dict[str, Any]) -> N
         raise ContainerError(
             f"cannot start a container in the {status} state: {container.id}", status=status
         )
+    if config["process"] == bundle.NO_PROCESS:
+        raise ContainerError(f"cannot start container {container.id}: process is not set")
     pidfd = container.pidfd()
     try:
         _let_execute(container, pidfd)

@@ -42,7 +42,9 @@ class Log:
         if self.json:
             from json import dumps
 
-            return dumps({"level": level, "msg": message, "time": now}) + "\n"
+            return (
+                dumps({"level": level, "msg": message, "time": now}, separators=(",", ":")) + "\n"
+            )
         quoted = message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'time="{now}" level={level} msg="{quoted}"\n'
 

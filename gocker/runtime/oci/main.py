@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -64,7 +65,12 @@ class Globals:
 def main() -> NoReturn:
     """Run the command of this process and exit with its code."""
     slim.stand_in()
-    sys.exit(run(sys.argv[1:]))
+    # Imports make no garbage, and what little the rest makes goes with this short process.
+    gc.disable()
+    code = run(sys.argv[1:])
+    # What the interpreter would tidy up at its end is about to go as a whole.
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def run(argv: list[str]) -> int:
@@ -149,9 +155,9 @@ def _text(error: GockerError) -> str:
         return f'exec: "{name}": executable file not found in $PATH'
     if isinstance(error, ConfigError):
         return f"invalid configuration: {log.sentence(error)}"
-    if isinstance(error, CannotExecute):
+    if isinstance(error, CannotExecute) and "program" in error.context:
         reason = _reason(error)
-        return f"exec {error.context.get('program', '')}: {reason}: {log.sentence(error)}"
+        return f"exec {error.context['program']}: {reason}: {log.sentence(error)}"
     return log.sentence(error)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 
 from gocker.errors import ConfigError, ContainerError, HostError, UsageError
 from gocker.runtime.oci import bundle, schema, state, statistics
@@ -16,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from gocker.cgroup.group import Cgroup
     from gocker.runtime.oci.arguments import Options
     from gocker.runtime.oci.main import Globals
 
@@ -125,28 +127,51 @@ def events_command(globals_: Globals, argv: list[str]) -> int:
     options = parse(argv, {"stats": FLAG, "interval": TEXT}, {})
     container_id = one_id(options)
     interval_s = _seconds(options.text("interval") or "5s")
-    while True:
-        with Container.open(globals_.root, container_id) as container:
-            if not container.pid:
-                if options.flag("stats"):
-                    raise ContainerError(f"container {container_id} is not running")
-                return 0
-            record = container.record.get("cgroup")
-            if record is None:
-                raise HostError(f"container {container_id} has no cgroup")
-            line = {"type": "stats", "id": container_id, "data": statistics.read(record)}
-            os.write(1, (json.dumps(line, separators=(",", ":")) + "\n").encode())
-            if options.flag("stats"):
-                return 0
-            pidfd = container.pidfd()
-        _wait(pidfd, interval_s)
+    with Container.open(globals_.root, container_id) as container:
+        if not container.pid:
+            raise ContainerError(f"container {container_id} is not running")
+        record, group = container.record.get("cgroup"), container.cgroup()
+        if record is None or group is None:
+            raise HostError(f"container {container_id} has no cgroup")
+        if options.flag("stats"):
+            _write("stats", container_id, statistics.read(record))
+        else:
+            _watch(container_id, container.pidfd(), group, record, interval_s)
+    return 0
 
 
-def _wait(pidfd: int, seconds: float) -> None:
+def _write(kind: str, container_id: str, data: Any = None) -> None:
+    line = {"type": kind, "id": container_id} | ({} if data is None else {"data": data})
+    os.write(1, (json.dumps(line, separators=(",", ":")) + "\n").encode())
+
+
+def _watch(
+    container_id: str, pidfd: int, group: Cgroup, record: dict[str, Any], interval_s: float
+) -> None:
+    """Write statistics at every interval, and what happens, until the first process ends."""
     import select
 
-    select.select([pidfd], [], [], seconds)
-    os.close(pidfd)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    oom_fd, mask = group.watch_oom()
+    poll.register(oom_fd, mask)
+    count = group.read_oom() or 0
+    due = time.monotonic() + interval_s
+    while True:
+        ready = dict(poll.poll(max(0.0, due - time.monotonic()) * 1000))
+        if oom_fd in ready:
+            group.clear_oom()
+            now = group.read_oom() or 0
+            # It also fires for reasons of the cgroup's parent.
+            if now > count:
+                _write("oom", container_id)
+            count = now
+        if pidfd in ready:
+            os.close(pidfd)
+            return
+        if time.monotonic() >= due:
+            _write("stats", container_id, statistics.read(record))
+            due += interval_s
 
 
 def _seconds(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,12 @@ ULIMITS = frozenset({
 # Sysctls that a namespace has of its own: namespaces(7), ipc_namespaces(7).
 _IPC = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem")
 _NAMESPACED = ("net.", "fs.mqueue.", "kernel.shm")
-_SECURITY = frozenset(
-    {"no-new-privileges",
-     *(f"no-new-privileges{sign}{value}" for sign in ":=" for value in ("true", "false")),
-     "seccomp=unconfined", "seccomp:unconfined"}
-)  # fmt: skip
+_SECURITY = {
+    "no-new-privileges": ("", "true", "false"),
+    "systempaths": ("unconfined",),
+    # Any value.
+    **dict.fromkeys(("seccomp", "mask", "unmask", "apparmor", "label")),
+}
 _IPC_MODES = ("host", "private", "shareable", "none")
 _FOREIGN = {"npipe": "Windows only", "cluster": "swarm only"}
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
@@ -53,9 +55,9 @@ def problems(path: str, it: Container) -> Iterator[Found]:
     yield from _names(path, it)
     yield from _sysctls(path, it)
     for number, option in enumerate(it.security_opt):
-        if option not in _SECURITY:
-            hint = "no-new-privileges or seccomp=unconfined"
-            yield f"{path}.security_opt[{number}]", f"not built yet: {option!r}", hint
+        if not _is_security(option):
+            hint = f"one of {', '.join(_SECURITY)}, with their values"
+            yield f"{path}.security_opt[{number}]", f"unknown option {option!r}", hint
     for number, mount in enumerate(it.volumes):
         if mount.type == "image":
             yield f"{path}.volumes[{number}].type", "not built yet: image mounts", None
@@ -66,6 +68,14 @@ def problems(path: str, it: Container) -> Iterator[Found]:
             why = f"refused: CDI name {device.source!r}: there is no device plugin"
             yield f"{path}.devices[{number}]", why, "name the device nodes"
     yield from _namespaces(path, it)
+
+
+def _is_security(option: str) -> bool:
+    key, sign, value = re.fullmatch(r"([^=:]*)([=:]?)(.*)", option, re.DOTALL).groups()  # type: ignore[union-attr]  # it matches all
+    if key not in _SECURITY:
+        return False
+    values = _SECURITY[key]
+    return bool(value) if values is None else value in values and bool(value or not sign)
 
 
 def _namespaces(path: str, it: Container) -> Iterator[Found]:

@@ -175,9 +175,10 @@ def test_sysctls_belong_to_a_namespace() -> None:
     load({"a": {"sysctls": {"net.core.somaxconn": "1", "kernel.shmmax": "1"}}})
 
 
-def test_security_options_that_are_built() -> None:
-    load({"a": {"security_opt": ["no-new-privileges:true", "seccomp=unconfined"]}})
-    assert one(security_opt=["label=disable"])[0] == "security_opt[0]"
+def test_security_options() -> None:
+    given = ["no-new-privileges:true", "seccomp=./profile.json", "mask=/a", "label=disable"]
+    load({"a": {"security_opt": given}})
+    assert one(security_opt=["writable-cgroups=true"])[0] == "security_opt[0]"
 
 
 def test_a_pull_policy_may_be_any_but_refresh() -> None:

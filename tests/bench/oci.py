@@ -1,0 +1,89 @@
+"""``gocker-oci run`` of /bin/true beside ``runc run`` and ``crun run``, and what stays in memory.
+
+    python -m tests.bench.oci [--rounds 20]
+
+Prints the median of each, taken in turns, and the proportional set size of processes of ours per
+running container. Needs root, runc, crun and busybox-static.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.support.bundle import PURE_V1
+from tests.support.oci import COMMAND, Runtime
+
+
+def seconds(command: list[str]) -> float:
+    """Return the wall time of a command that has to succeed."""
+    begin = time.perf_counter()
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return time.perf_counter() - begin
+
+
+def pss_kib(pids: list[int]) -> int:
+    """Return the proportional set size of processes."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1])
+    return total
+
+
+def ours() -> list[int]:
+    """Return the processes that execute this interpreter for gocker-oci."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            command = Path(f"/proc/{name}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"gocker.runtime.oci.main" in command:
+            found.append(int(name))
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=20)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as directory:
+        runtime = Runtime(Path(directory))
+        runtime.config["process"]["args"] = ["/bin/true"]
+        runtime.config["ociVersion"] = "1.0.2"  # what the oldest of them takes
+        runtime.write()
+        place = ["run", "-b", str(runtime.bundle), runtime.name]
+        crun = f"{PURE_V1} exec crun --root {directory}/crun {' '.join(place)}"
+        commands = {
+            "gocker-oci": [*COMMAND, "--root", str(runtime.root), *place],
+            "runc": ["runc", "--root", f"{directory}/runc", *place],
+            "crun (and unshare)": ["unshare", "-m", "sh", "-c", crun],
+            "python -I -S -c pass": [sys.executable, "-I", "-S", "-c", "pass"],
+        }
+        times: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(rounds):
+            for name, command in commands.items():
+                times[name].append(seconds(command))
+        for name, values in times.items():
+            print(f"{name:<24}{statistics.median(values) * 1000:8.1f} ms")
+        runtime.config["process"]["args"] = ["/bin/sleep", "100"]
+        runtime.create()
+        waiting = pss_kib(ours())
+        runtime.start()
+        print(f"memory of ours, created: {waiting} KiB, running: {pss_kib(ours())} KiB")
+        print(json.dumps(runtime.state()["status"]))
+        runtime.delete("--force")
+
+
+if __name__ == "__main__":
+    main()
