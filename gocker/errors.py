@@ -141,6 +141,22 @@ class InternalError(GockerError):
     exit_code = 70
 
 
+# What the kernel's answer means where it is a limit of its own (user_namespaces(7), mount(2)).
+_NAMESPACES = (
+    "a limit of the kernel on namespaces: see sysctl user.max_mnt_namespaces, "
+    "user.max_net_namespaces, user.max_pid_namespaces, user.max_user_namespaces and the like"
+)
+_MOUNTS = "a limit of the kernel on mounts: see sysctl fs.mount-max"
+_LIMITS = {
+    ("unshare", ENOSPC): _NAMESPACES,
+    ("clone3", ENOSPC): _NAMESPACES,
+    ("clone3", EAGAIN): "raise pids.max of gocker's cgroup, ulimit -u, or sysctl kernel.pid_max",
+    ("mount", ENOSPC): _MOUNTS,
+    ("move_mount", ENOSPC): _MOUNTS,
+    ("open_tree", ENOSPC): _MOUNTS,
+}
+
+
 class SyscallError(GockerError, OSError):
     """A system call failed. Also an OSError; tell cases apart by `errno`."""
 
@@ -153,7 +169,8 @@ class SyscallError(GockerError, OSError):
     ) -> None:
         where = f"({path!r})" if path is not None else ""
         reason = os.strerror(errno)
-        GockerError.__init__(self, f"{syscall}{where}: {reason}", **arguments)
+        hint = _LIMITS.get((syscall, errno))
+        GockerError.__init__(self, f"{syscall}{where}: {reason}", hint=hint, **arguments)
         self.syscall = syscall
         self.errno = errno
         self.strerror = reason

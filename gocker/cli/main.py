@@ -75,7 +75,19 @@ _BACKGROUND = frozenset(("create", "restart", "scale", "start"))
 
 def main() -> NoReturn:
     """Run the command and exit with its code."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _open_standard_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_standard_streams() -> None:
+    """Open those that the caller closed, or a socket of ours would be somebody's output."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115  # for good
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # for good
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115  # for good
 
 
 def run(argv: list[str]) -> int:

@@ -19,7 +19,7 @@ import mmap
 import os
 import sys
 
-from gocker.errors import InternalError
+from gocker.errors import InternalError, SyscallError
 from gocker.linux.libc import INT, LONG, PTR, prototype
 from gocker.linux.process import CLONE_INTO_CGROUP, CLONE_PARENT, CLONE_PIDFD, CloneArgs
 
@@ -130,7 +130,7 @@ class Spawner:
             ctypes.addressof(self._frame),
         )  # fmt: skip
         if pid < 0:
-            raise OSError(-pid, "clone3")
+            raise SyscallError("clone3", -pid)
         return pid, self._pidfd.value, self._failure()
 
     def _failure(self) -> BaseException | None:

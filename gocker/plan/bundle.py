@@ -36,6 +36,12 @@ def config(container: Container, name: str, directory: str) -> oci.Config:
             f"user {user['username']!r} is looked up in the container, which OCI cannot express",
             hint="write numbers: user: UID:GID",
         )
+    if "uidMappings" in container.config["linux"]:
+        raise PlanError(
+            "its files are shown with other owners (userns auto), which a bundle cannot say of "
+            "its root",
+            hint="set userns_mode: host",
+        )
     if container.joins:
         raise PlanError(
             "it shares namespaces with another container, which a bundle cannot name",

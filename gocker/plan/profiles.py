@@ -126,7 +126,7 @@ def _forbidden(service: Service) -> Iterator[str]:
     if getattr(service, "privileged", False):
         yield "privileged is forbidden"
     for option in service.security_opt:
-        if option.replace("=", ":") in _FORBIDDEN_OPTIONS:
+        if option.replace("=", ":").startswith(_FORBIDDEN_OPTIONS):
             yield f"security_opt must not have {option}"
     if service.devices:
         yield "devices are forbidden"
@@ -135,7 +135,9 @@ def _forbidden(service: Service) -> Iterator[str]:
             yield f"the bind mount of {mount.source!r} is forbidden (a volume is not)"
 
 
-_FORBIDDEN_OPTIONS = ("no-new-privileges:false", "seccomp:unconfined", "systempaths:unconfined")
+_FORBIDDEN_OPTIONS = (
+    "no-new-privileges:false", "seccomp:unconfined", "systempaths:unconfined", "unmask:",
+)  # fmt: skip
 
 
 def _missing(service: Service) -> Iterator[str]:

@@ -121,7 +121,7 @@ def path_reason(made: Container, path: str, number: int) -> str | None:
     """Return why a path is refused, and what allows it; None if nothing of ours does."""
     linux = made.config["linux"]
     if _below(path, linux.get("maskedPaths", ())):
-        return "a masked path; profile compat masks fewer, nothing shows the rest"
+        return f"a masked path: security_opt: [unmask={path}]"
     if number == errno.EROFS and _below(path, linux.get("readonlyPaths", ())):
         return "a read-only path of /proc; `sysctls` sets what belongs to the container"
     if path.startswith("/sys"):

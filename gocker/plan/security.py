@@ -6,6 +6,8 @@ the spec: what no key's author thought of is seen, too.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from gocker.plan import posture, profiles
 from gocker.values import dataclass
 
@@ -50,7 +52,7 @@ def properties(made: Container) -> list[Property]:
         _user(config["process"]),
         *_capabilities(config["process"], made.profile),
         _no_new_privileges(config["process"]),
-        _seccomp(config["linux"]),
+        _seccomp(config["linux"], _bounding(config["process"]), made.profile),
         _landlock(made),
         *_namespaces(config["linux"]),
         _root(config),
@@ -108,28 +110,43 @@ def _capabilities(process: oci.Process, profile: str) -> Iterator[Property]:
     yield Property("ambient set", _short(sets.get("ambient", [])), "none")
 
 
+def _bounding(process: oci.Process) -> list[str]:
+    return process.get("capabilities", {}).get("bounding", [])
+
+
 def _no_new_privileges(process: oci.Process) -> Property:
     value = process.get("noNewPrivileges", False)
     return Property("no_new_privileges", str(value).lower(), "true", weaker=not value,
                     because="")  # fmt: skip
 
 
-def _seccomp(linux: oci.Linux) -> Property:
+def _seccomp(linux: oci.Linux, bounding: list[str], profile_name: str) -> Property:
     profile = linux.get("seccomp")
     default = "allow-list"
     if profile is None:
         return Property("seccomp", "unconfined", default, weaker=True,
                         because="security_opt: seccomp=unconfined")  # fmt: skip
-    rules = profile.get("syscalls", [])
-    allowed = {
-        name for rule in rules if rule["action"] == "SCMP_ACT_ALLOW" for name in rule["names"]
-    }
-    more = [name for name in profiles.COMPAT.seccomp_extra if name in allowed]
+    allowed = _allowed(profile)
+    more = allowed - _default_allowed(frozenset(bounding))
+    open_end = profile["defaultAction"] in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")
+    own = open_end or more - set(profiles.PROFILES[profile_name].seccomp_extra)
     value = f"allow-list of {len(allowed)} calls, else {profile['defaultAction']}"
-    weaker = profile["defaultAction"] in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG") or (
-        len(more) == len(profiles.COMPAT.seccomp_extra)
-    )
-    return Property("seccomp", value, default, weaker=weaker)
+    because = f"security_opt: seccomp, which allows {len(more)} calls more" if own else ""
+    return Property("seccomp", value, default, weaker=bool(more) or open_end, because=because)
+
+
+def _allowed(profile: oci.Seccomp) -> set[str]:
+    """Return the calls that are allowed whatever their arguments are."""
+    return {
+        name for rule in profile.get("syscalls", [])
+        if rule["action"] == "SCMP_ACT_ALLOW" and not rule.get("args")
+        for name in rule["names"]
+    }  # fmt: skip
+
+
+@lru_cache
+def _default_allowed(caps: frozenset[str]) -> set[str]:
+    return _allowed(posture.default_seccomp(caps))
 
 
 def _landlock(made: Container) -> Property:

@@ -13,7 +13,6 @@ import struct
 from gocker import failpoints
 from gocker.linux import process
 from gocker.linux.calls import Calls
-from gocker.linux.seccomp import add_install
 from gocker.linux.syscall_table import numbers
 
 TYPE_CHECKING = False
@@ -22,8 +21,9 @@ if TYPE_CHECKING:
 
     from gocker.failpoints import Fault
 
-HELPERS = ("confine", "reaper")
+HELPERS = frozenset({"confine", "reaper"})
 _PR_SET_SECCOMP, _SECCOMP_MODE_STRICT = 22, 1  # include/uapi/linux/prctl.h, seccomp.h
+_SET_MODE_FILTER = 1
 _LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
 _RET_ERRNO, _RET_ALLOW, _RET_KILL_PROCESS = 0x00050000, 0x7FFF0000, 0x80000000
 
@@ -56,7 +56,8 @@ def _arm_calls(faults: dict[str, Fault]) -> None:
 
     def add(calls: Calls, name: str, *arguments: int, **keywords: Any) -> None:
         # Helpers of the launcher's confine themselves by calls of their own.
-        fault = None if keywords["phase"] in HELPERS else faults.get(name)
+        phases = {keywords["phase"], *(label[1] for label in calls._labels)}
+        fault = None if phases & HELPERS else faults.get(name)
         if fault is not None and fault.due():
             _spoil(calls, name, fault, original, keywords["phase"])
         original(calls, name, *arguments, **keywords)
@@ -87,4 +88,5 @@ def _spoil(calls: Calls, name: str, fault: Fault, add: Any, phase: str) -> None:
             )
         )
         add(calls, "prctl", process.PR_SET_NO_NEW_PRIVS, 1, phase=phase)
-        add_install(calls, program, 0)
+        fprog = calls.buffer(struct.pack("H6xQ", len(program) // 8, calls.buffer(program)))
+        add(calls, "seccomp", _SET_MODE_FILTER, 0, fprog, phase=phase)

@@ -70,6 +70,8 @@ class Launcher:
         self._kept: dict[str, Container] = {}
         self._pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._scratch = ""
+        # What was prepared, to be taken down at the end.
+        self._closings: list[Callable[[], None]] = []
         self._manager: Manager
         # The one in use, and those of the same name in other places.
         self._managers: list[Manager] = []
@@ -106,13 +108,8 @@ class Launcher:
             self._collect()
         if self._network_fd >= 0:
             self._network_ended()
-        if self._scratch:
-            for close in (
-                self._layers.close,
-                self._starter.networks.drop_idle,
-                *(manager.close for manager in self._managers),
-            ):
-                report.attempt("clean-up", close)
+        for close in self._closings:
+            report.attempt("clean-up", close)
 
     # -- the loop's own ------------------------------------------------------------------------
 
@@ -201,10 +198,12 @@ class Launcher:
         spawners = prepare.spawners() if message["vfork"] else None
         host_mount_fd = prepare.scratch(self._scratch)
         self._layers = Layers(message["layers"], message["prefix"], rootfs.ROOTFS)
+        self._closings.append(self._layers.close)
         self._manager = cgroup.open_manager(name=message["cgroup"])
         self._managers = [self._manager]
         if message.get("everywhere"):
             self._managers += cgroup.other_managers(self._manager)
+        self._closings += [manager.close for manager in self._managers]
         self._starter = Starter(
             self._manager, self._layers, self._scratch, spawners, self._pidns, host_mount_fd
         )

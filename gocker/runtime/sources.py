@@ -83,7 +83,8 @@ def _bind(entry: oci.Mount, user_fd: int, host_fd: int) -> int:
     except SyscallError as error:
         error.context |= {"destination": entry["destination"], "source": entry["source"]}
         raise
-    if options.idmap:
+    # config.md: mappings of the mount's own are applied whether or not an option says so.
+    if options.idmap or entry.get("uidMappings") or entry.get("gidMappings"):
         _idmap(tree, entry, options, user_fd)
     return tree
 
@@ -156,7 +157,7 @@ def _idmap(tree: int, entry: oci.Mount, options: MountOptions, user_fd: int) -> 
     uids, gids = entry.get("uidMappings"), entry.get("gidMappings")
     own_fd = -1
     if uids or gids:
-        own_fd = user_fd = userns.make(uids or [], gids or [])
+        own_fd = user_fd = userns.make(uids or [], gids or [], for_processes=False)
     elif user_fd < 0:
         raise ConfigError(
             f"mount {entry['destination']!r}: {options.idmap} needs uidMappings and gidMappings, "

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 _MAX_ID = 0xFFFFFFFE
 
 
-def check(name: str, mappings: Sequence[oci.IDMapping]) -> None:
+def check(
+    name: str, mappings: Sequence[oci.IDMapping], *, for_processes: bool = True
+) -> None:  # fmt: skip
     """Refuse mappings that the kernel would refuse, with the reason that it does not give.
+
+    `for_processes`: whether they are a container's, which needs a root, or a mount's.
 
     Raises:
         ConfigError: phase namespaces.
@@ -40,7 +44,7 @@ def check(name: str, mappings: Sequence[oci.IDMapping]) -> None:
             if any(key == k and first <= end and start <= last for k, start, end in ends):
                 raise _error(f"{name}: {key} {first}, size {item['size']}: overlaps another one")
             ends.append((key, first, last))
-    if host_id(mappings, 0) is None:
+    if for_processes and host_id(mappings, 0) is None:
         raise _error(f"{name}: container id 0 is not mapped", hint="map 0: it owns the root")
 
 
@@ -57,15 +61,19 @@ def host_id(mappings: Sequence[oci.IDMapping], container_id: int) -> int | None:
     return None
 
 
-def make(uids: Sequence[oci.IDMapping], gids: Sequence[oci.IDMapping]) -> int:
+def make(
+    uids: Sequence[oci.IDMapping], gids: Sequence[oci.IDMapping], *, for_processes: bool = True
+) -> int:  # fmt: skip
     """Return a descriptor of a new user namespace, which lives as long as it.
+
+    `for_processes`: as `check` has it.
 
     Raises:
         ConfigError: for mappings that cannot be.
         ContainerError: phase namespaces; the kernel refuses them, or the namespace.
     """
-    check("uidMappings", uids)
-    check("gidMappings", gids)
+    check("uidMappings", uids, for_processes=for_processes)
+    check("gidMappings", gids, for_processes=for_processes)
     try:
         with _Waiting(process.CLONE_NEWUSER) as pid:
             _write(pid, "uid_map", uids)

@@ -6,6 +6,8 @@ container was made, and the kernel whether the process still is that one.
 
 from __future__ import annotations
 
+import os
+
 from gocker.errors import HostError
 from gocker.state import planfile
 from gocker.state.containers import of_run
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from gocker.state.roots import Roots
     from gocker.state.run import Run
     from gocker.wire import Message
+
+_TAIL = 8192  # bytes: the last records of a log
 
 
 @dataclass(slots=True)
@@ -76,10 +80,28 @@ def running(roots: Roots, project: str | None = None) -> list[Living]:
 
 def of(run: Run) -> list[Living]:
     """Return the running containers of one run."""
-    if run.holder is None or run.holder.boot_id != boot_id():
+    if run.holder is None or run.holder.boot_id != boot_id() or _has_finished(run):
         return []
     made = [_living(run, state) for state in of_run(run) if state.status in ("running", "lost")]
     return [item for item in made if item is not None]
+
+
+def _has_finished(run: Run) -> bool:
+    """Return whether a run's log ends with its end: then nothing of it runs any more.
+
+    Without reading the log, which may be of thousands of containers. What others wrote into it
+    has its quotes escaped.
+    """
+    try:
+        with run.opened() as dir_fd:
+            fd = os.open("run.jsonl", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    except (OSError, HostError):
+        return False
+    try:
+        size = os.fstat(fd).st_size
+        return b'"event":"run.finished"' in os.pread(fd, _TAIL, max(0, size - _TAIL))
+    finally:
+        os.close(fd)
 
 
 def choose(found: list[Living], service: str, index: int | None) -> Living:
@@ -88,15 +110,19 @@ def choose(found: list[Living], service: str, index: int | None) -> Living:
     Args:
         found: of one project.
         service: its name, or an instance's.
-        index: number of the instance, from 1; None is the first.
+        index: number of the replica, as in the instance's name; None is the first that runs.
 
     Raises:
         HostError: if it does not run.
     """
     named = [item for item in found if service in (item.service, item.instance)]
-    place = (index or 1) - 1
-    if 0 <= place < len(named):
-        return named[place]
+    named.sort(key=lambda item: (len(item.instance), item.instance))
+    if index is None and named:
+        return named[0]
+    own = (f"{service}-{index}", service if index == 1 else None)
+    for item in named:
+        if item.instance in own:
+            return item
     if named:
         names = ", ".join(item.instance for item in named)
         raise HostError(f"service {service!r} has no container {index}", hint=f"running: {names}")

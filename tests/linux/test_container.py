@@ -237,7 +237,10 @@ def test_kernel_settings_cannot_be_written(gocker: Gocker) -> None:
         "/proc/sysrq-trigger", "/sys/fs/cgroup/memory/memory.limit_in_bytes",
     ]  # fmt: skip
     files = [path for path in files if os.path.exists(path)]
-    script = "for path; do echo 1 >$path; done; mkdir /sys/fs/cgroup/sub /sys/kernel/sub; echo end"
+    script = (
+        "exec 2>&1; for path; do echo 1 >$path; done; "
+        "mkdir /sys/fs/cgroup/sub /sys/kernel/sub; echo end"
+    )
     result = gocker.job("sh", "-c", script, "sh", *files)
     *refusals, last = result.log().splitlines()
     assert last == "end"

@@ -38,7 +38,7 @@ def combination(gocker: Gocker, name: str, fault: str, order: int) -> list[str]:
     # Mounts of the host: others may be at work on this machine.
     things = [
         thing for thing in gocker.left_things()
-        if " / " not in thing or gocker.root.name in thing
+        if " - " not in thing or gocker.root.name in thing
     ]  # fmt: skip
     if things:
         found.append(f"left: {things}")

@@ -281,6 +281,13 @@ def test_options_that_cannot_be_honoured_are_refused(runtime: Runtime) -> None:
     assert "--no-pivot is refused" in result.stderr
 
 
+def test_pidfd_socket_is_refused(runtime: Runtime) -> None:
+    result = runtime.command("create", "--pidfd-socket", "/x", "-b", str(runtime.bundle),
+                             runtime.name, check=False)  # fmt: skip
+    assert result.returncode != 0
+    assert "--pidfd-socket is not supported" in result.stderr
+
+
 def test_an_error_is_in_the_log_as_json(runtime: Runtime, tmp_path: Path) -> None:
     log = tmp_path / "log"
     runtime.command("--log", str(log), "--log-format", "json", "start", "nobody", check=False)

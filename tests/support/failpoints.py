@@ -14,7 +14,7 @@ WORDS = {
     "rootfs.file": "files", "rootfs.device": "devices", "rootfs.mask": "protected_paths",
     "rootfs.readonly": "protected_paths", "init.enter_cgroups": "join",
     "init.join": "process cgroup", "init.reaper": "process", "program.identity": "process",
-    "program.lookup": "process",
+    "program.lookup": "process", "call.chdir": "directory",
     "init.die_with_launcher": "start",
 }  # fmt: skip
 

@@ -90,7 +90,7 @@ def shoot(running: Running, victim: str, moment_s: float, chance: random.Random)
 def left(gocker: Gocker) -> list[str]:
     """Return what is left of gocker's, mounts of others on this machine aside."""
     things = gocker.left_things()
-    return [thing for thing in things if " / " not in thing or gocker.root.name in thing]
+    return [thing for thing in things if " - " not in thing or gocker.root.name in thing]
 
 
 class Fuzz:

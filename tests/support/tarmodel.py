@@ -29,8 +29,8 @@ class Model:
         self.root = Node("directory")
 
     def add(self, info: tarfile.TarInfo, content: bytes) -> None:
-        name = info.name
-        parts = self._clean(name)
+        # As it is written: a directory's name ends with a slash, also an empty one.
+        parts = self._clean(f"{info.name}/" if info.isdir() else info.name)
         if len(parts) > MAX_DEPTH:
             raise RefusedError("too deep")
         if not parts:

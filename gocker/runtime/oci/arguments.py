@@ -115,3 +115,9 @@ def _number(name: str, value: str) -> int:
         return int(value)
     except ValueError:
         raise UsageError(f"option --{name} needs a number, not {value!r}") from None
+
+
+def refuse_pidfd_socket(options: Options) -> None:
+    """Refuse an option of runc's that nobody would get an answer to."""
+    if options.text("pidfd-socket"):
+        raise UsageError("--pidfd-socket is not supported", hint="use --pid-file and pidfd_open(2)")

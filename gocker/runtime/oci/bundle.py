@@ -181,7 +181,7 @@ _SYSCTLS = (
 def _check_sysctls(linux: dict[str, Any], config: dict[str, Any]) -> None:
     """Refuse a sysctl that would change the host (namespaces(7), proc_sys(5))."""
     own = {entry["type"] for entry in linux["namespaces"]}
-    for name in linux.get("sysctl", {}):
+    for name, value in linux.get("sysctl", {}).items():
         dotted = name.replace("/", ".")
         kind = next((kind for start, kind in _SYSCTLS if dotted.startswith(start)), None)
         if kind is None and not dotted.startswith("user."):
@@ -194,7 +194,7 @@ def _check_sysctls(linux: dict[str, Any], config: dict[str, Any]) -> None:
                 f"linux.sysctl: {name!r} needs a {kind} namespace of its own", phase="config"
             )
         for key in ("hostname", "domainname"):
-            if dotted == f"kernel.{key}" and config.get(key):
+            if dotted == f"kernel.{key}" and config.get(key, value) != value:
                 raise ConfigError(f"linux.sysctl: {name!r} contradicts {key}", phase="config")
 
 

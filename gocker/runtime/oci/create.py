@@ -31,7 +31,7 @@ class Request:
     """What the command line asks for."""
 
     __slots__ = ("bundle", "config_name", "console_fd", "id", "log", "new_keyring", "pid_file",
-                 "pidfd_socket", "preserve_fds", "root")  # fmt: skip
+                 "preserve_fds", "root")  # fmt: skip
 
     def __init__(self, root: str, container_id: str, log: Log) -> None:
         self.root = root
@@ -42,7 +42,6 @@ class Request:
         # Where the terminal goes, if there is one.
         self.console_fd = -1
         self.pid_file: str | None = None
-        self.pidfd_socket: str | None = None
         self.preserve_fds = 0
         self.new_keyring = True
 

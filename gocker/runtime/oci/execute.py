@@ -6,10 +6,11 @@ import _socket as socket
 import os
 
 from gocker.errors import ConfigError, ContainerError, UsageError, from_wire
+from gocker.linux import capability
 from gocker.runtime import prepare, seccomp
 from gocker.runtime.exec import Execution
 from gocker.runtime.oci import bundle, console, foreground, schema, state
-from gocker.runtime.oci.arguments import FLAG, LIST, NUMBER, TEXT, parse
+from gocker.runtime.oci.arguments import FLAG, LIST, NUMBER, TEXT, parse, refuse_pidfd_socket
 from gocker.runtime.oci.container import Container
 from gocker.runtime.oci.create import reset_affinity, write_pid_file
 from gocker.runtime.target import Target
@@ -55,9 +56,10 @@ def exec_command(globals_: Globals, argv: list[str]) -> int:
 
 
 def _refuse(options: Options) -> None:
+    refuse_pidfd_socket(options)
     for name in ("apparmor", "process-label"):
         if options.text(name):
-            raise UsageError(f"--{name} is refused: this host has no such security module")
+            raise UsageError(f"--{name} is not supported: a process gets the container's label")
     if options.list("cgroup"):
         raise UsageError(
             "--cgroup is refused: a process is executed in the cgroups of its container"
@@ -112,6 +114,9 @@ def _user(options: Options, base: dict[str, Any]) -> dict[str, Any]:
 
 def _capabilities(options: Options, base: dict[str, Any]) -> dict[str, Any]:
     more = [name for item in options.list("cap") for name in item.split(",")]
+    for name in more:
+        if name not in capability.NUMBERS:
+            raise UsageError(f"--cap: unknown capability {name!r}")
     made = dict(base)
     for kind in _CAPABILITY_SETS:
         made[kind] = sorted({*base.get(kind, ()), *more})

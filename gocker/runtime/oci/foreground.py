@@ -26,29 +26,45 @@ _NOT_FORWARDED = {signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGURG,
 _BLOCK = 65536
 
 
-def wait(globals_: Globals, made: Created, connection: int, *, keep: bool) -> int:
+def wait(globals_: Globals, made: Created, master: int, *, keep: bool) -> int:
     """Wait for the container's end and delete it, unless `keep`; return its exit code.
 
     Args:
         globals_: of the command line.
         made: a container that runs, its lock held by us.
-        connection: where its terminal's master comes through, or -1.
+        master: of its terminal, or -1.
         keep: leave it stopped.
     """
     made.container.directory.unlock()
-    code = serve(made.pidfd, connection)
+    code = serve(made.pidfd, master=master)
     if not keep:
         made.container.directory.lock()
         undo(made.container, made.config["hooks"].get("poststop", ()), globals_.log)
     return code
 
 
-def serve(pidfd: int, connection: int) -> int:
+def receive(connection: int) -> int:
+    """Return a terminal's master from our end of its console socket, which is closed.
+
+    The ends of lines are for whoever shows the output to change, as runc has it.
+    """
+    import termios
+
+    master = console.receive(connection)
+    os.close(connection)
+    mode = termios.tcgetattr(master)
+    mode[1] &= ~termios.ONLCR
+    termios.tcsetattr(master, termios.TCSANOW, mode)
+    return master
+
+
+def serve(pidfd: int, connection: int = -1, master: int = -1) -> int:
     """Serve a child of ours until its end; return its exit code, 128+n for a signal.
 
     Args:
         pidfd: its; closed at the end.
         connection: where its terminal's master comes through, or -1; closed.
+        master: of its terminal, if it came already; closed.
     """
     wake_r, wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
@@ -60,8 +76,9 @@ def serve(pidfd: int, connection: int) -> int:
                 continue  # one of the C library's own
     terminal = None
     if connection >= 0:
-        terminal = _Terminal(console.receive(connection))
-        os.close(connection)
+        master = receive(connection)
+    if master >= 0:
+        terminal = _Terminal(master)
     try:
         _serve(pidfd, wake_r, terminal)
     finally:
@@ -110,10 +127,6 @@ class _Terminal:
 
         self._master = master
         self._saved: list[Any] | None = None
-        # The line's end is for whoever shows the output to add, as runc has it.
-        mode = termios.tcgetattr(master)
-        mode[1] &= ~termios.ONLCR
-        termios.tcsetattr(master, termios.TCSANOW, mode)
         if os.isatty(0):
             self._saved = termios.tcgetattr(0)
             self.resize()

@@ -16,7 +16,7 @@ from gocker.errors import (
     from_wire,
 )
 from gocker.runtime.oci import bundle, cgroups, console, hooks, listen, state
-from gocker.runtime.oci.arguments import FLAG, NUMBER, TEXT, parse
+from gocker.runtime.oci.arguments import FLAG, NUMBER, TEXT, parse, refuse_pidfd_socket
 from gocker.runtime.oci.container import Container, not_running, send_signal
 from gocker.runtime.oci.create import Request, create, undo
 
@@ -52,13 +52,13 @@ def _request(globals_: Globals, options: Options) -> Request:
             "--no-pivot is refused: without pivot_root(2) the host's root stays within reach",
             hint="put the bundle on a file system other than the initial ramfs",
         )
+    refuse_pidfd_socket(options)
     request.bundle = os.path.abspath(options.text("bundle") or ".")
     if not os.path.isdir(request.bundle):
         raise ContainerError(f"bundle {request.bundle!r}: no such directory")
     request.config_name = options.text("config") or "config.json"
     pid_file = options.text("pid-file")
     request.pid_file = os.path.abspath(pid_file) if pid_file else None
-    request.pidfd_socket = options.text("pidfd-socket")
     request.preserve_fds = options.number("preserve-fds") or 0
     if request.preserve_fds < 0:
         raise UsageError("--preserve-fds is not negative")
@@ -184,6 +184,8 @@ def run_command(globals_: Globals, argv: list[str]) -> int:
     else:
         request.console_fd = _connect_console(options, config, detached=detached)
     made = create(request, config)
+    # Before the program writes its first line.
+    master = foreground.receive(ours) if ours >= 0 else -1
     try:
         _start(globals_, made.container, config)
     except BaseException:
@@ -195,7 +197,7 @@ def run_command(globals_: Globals, argv: list[str]) -> int:
         return 0
     if request.console_fd >= 0:
         os.close(request.console_fd)
-    return foreground.wait(globals_, made, ours, keep=options.flag("keep"))
+    return foreground.wait(globals_, made, master, keep=options.flag("keep"))
 
 
 def kill_command(globals_: Globals, argv: list[str]) -> int:

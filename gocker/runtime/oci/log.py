@@ -9,9 +9,13 @@ from __future__ import annotations
 import os
 import time
 
+from gocker.errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gocker.errors import GockerError
+
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 
 class Log:
@@ -21,6 +25,20 @@ class Log:
         self.path = path
         self.json = form == "json"
         self.debug_enabled = debug
+
+    def check(self) -> None:
+        """Refuse a log that cannot be written, before anything is done that it should tell of.
+
+        Raises:
+            UsageError: it cannot.
+        """
+        if not self.path:
+            return
+        try:
+            os.close(os.open(self.path, _APPEND, 0o644))
+        except OSError as error:
+            path, self.path = self.path, None
+            raise UsageError(f"cannot write the log {path!r}: {error.strerror}") from error
 
     def error(self, message: str) -> None:
         """Tell why the command failed: in the log, and on standard error as people expect."""
@@ -53,9 +71,8 @@ class Log:
         if not self.path:
             _print(record.rstrip("\n"))
             return
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         try:
-            fd = os.open(self.path, flags, 0o644)
+            fd = os.open(self.path, _APPEND, 0o644)
         except OSError as error:
             _print(f"cannot write the log {self.path!r}: {error.strerror}")
             return

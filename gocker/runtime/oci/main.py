@@ -83,6 +83,7 @@ def run(argv: list[str]) -> int:
         records = log.Log(
             options.text("log"), options.text("log-format"), debug=options.flag("debug")
         )
+        records.check()
         words = options.arguments
         if options.flag("version"):
             words = ["version"]

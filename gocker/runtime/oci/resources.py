@@ -161,11 +161,11 @@ def _watch(
         ready = dict(poll.poll(max(0.0, due - time.monotonic()) * 1000))
         if oom_fd in ready:
             group.clear_oom()
-            now = group.read_oom() or 0
-            # It also fires for reasons of the cgroup's parent.
-            if now > count:
-                _write("oom", container_id)
-            count = now
+        # Also at its end, which may be told first. It fires for its parent's reasons, too.
+        now = (group.read_oom() or 0) if ready else count
+        if now > count:
+            _write("oom", container_id)
+        count = now
         if pidfd in ready:
             os.close(pidfd)
             return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +101,8 @@ def test_the_projects_profile_is_for_services_that_have_none() -> None:
         ({"network_mode": "host"}, "network_mode must not be host"),
         ({"security_opt": ["seccomp=unconfined"]}, "must not have seccomp=unconfined"),
         ({"security_opt": ["no-new-privileges:false"]}, "must not have no-new-privileges:false"),
+        ({"security_opt": ["systempaths=unconfined"]}, "must not have systempaths=unconfined"),
+        ({"security_opt": ["unmask=/proc/kcore"]}, "must not have unmask=/proc/kcore"),
         ({"devices": [{"source": "/dev/null"}]}, "devices are forbidden"),
         ({"volumes": [{"type": "bind", "source": "/x", "target": "/x"}]}, "bind mount of '/x'"),
     ],
@@ -126,6 +130,8 @@ def test_strict_allows_low_ports_and_volumes() -> None:
         ({"x_gocker": {"landlock": "off"}}, "landlock", "x-gocker.landlock: off"),
         ({"security_opt": ["no-new-privileges:false"]}, "no_new_privileges",
          "security_opt: no-new-privileges:false"),
+        ({"security_opt": ["systempaths=unconfined"]}, "masked paths", "security_opt: unmask"),
+        ({"security_opt": ["unmask=/proc/sys"]}, "read-only paths", "security_opt: unmask"),
         ({"volumes": [{"type": "bind", "source": "/etc", "target": "/e"}]}, "bind mounts",
          "volumes: /etc"),
     ],
@@ -159,3 +165,15 @@ def test_scopes_are_for_what_is_shared() -> None:
 
 def test_every_profile_has_its_name() -> None:
     assert all(name == profile.name for name, profile in profiles.PROFILES.items())
+
+
+def test_a_profile_file_that_allows_more_is_weaker(tmp_path: Path) -> None:
+    path = tmp_path / "profile.json"
+    rule = {"names": ["read", "socket"], "action": "SCMP_ACT_ALLOW"}
+    path.write_text(json.dumps({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule]}))
+    found = weaker(container(security_opt=[f"seccomp={path}"]))
+    # socket(2) is allowed with some of its arguments only by default.
+    assert found["seccomp"] == "security_opt: seccomp, which allows 1 calls more"
+    rule["names"] = ["read"]
+    path.write_text(json.dumps({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule]}))
+    assert weaker(container(security_opt=[f"seccomp={path}"])) == {}
