@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gocker.cgroup.group import Cgroup
     from gocker.linux.vfork import Spawner
     from gocker.runtime.layers import Layer, Layers
+    from gocker.runtime.netpool import Network, Pool
 
 REMOVE_TIMEOUT_S = 1.0
 
@@ -30,7 +31,7 @@ class Container:
 
     __slots__ = (
         "cgroup", "config", "directories", "entered", "error", "id", "keep", "layer", "namespaces",
-        "own_network", "pid", "pidfd", "program", "requested", "started", "status_fd",
+        "network", "own_network", "pid", "pidfd", "program", "requested", "started", "status_fd",
     )  # fmt: skip
 
     def __init__(  # the container's parts, put together in one place
@@ -54,6 +55,8 @@ class Container:
         self.keep = False
         # Whether its network namespace was made for it alone, though not by it.
         self.own_network = False
+        # The launcher's own, to be used again.
+        self.network: Network | None = None
         self.cgroup = cgroup
         self.program = setup.seccomp
         # CLONE_NEW* of those made for it, and of all that a further process has to enter.
@@ -173,27 +176,33 @@ class Container:
             return result.si_status, None
         return None, result.si_status
 
-    def remove(self, layers: Layers) -> None:
+    def remove(self, layers: Layers, networks: Pool) -> None:
         """Remove what a dead container left; whatever fails, the rest is tried.
 
         Raises:
             OSError, GockerError: for the last thing that could not be removed.
         """
+        private = self.shares_nothing()
+        empty = False
         try:
             # Busy for a moment if a process that was executed in it is not reaped yet.
-            if not self.cgroup.remove() and self.cgroup.wait_empty(REMOVE_TIMEOUT_S):
-                self.cgroup.remove()
+            empty = self.cgroup.remove() or (
+                self.cgroup.wait_empty(REMOVE_TIMEOUT_S) and self.cgroup.remove()
+            )
         finally:
             try:
                 for directory in self.directories:
                     remove_path(directory)
             finally:
+                if self.network is not None:
+                    networks.give_back(self.network, private=private and empty)
                 if self.layer is not None:
-                    layers.give_back(self.layer, private=self.shares_nothing())
+                    layers.give_back(self.layer, private=private)
 
     def shares_nothing(self) -> bool:
         """Return whether no other container could have got a descriptor from this one."""
         own = process.CLONE_NEWNS | process.CLONE_NEWPID
-        own |= 0 if self.own_network else process.CLONE_NEWNET
+        if not self.own_network and self.network is None:
+            own |= process.CLONE_NEWNET
         binds = any(entry.get("type") == "bind" for entry in self.config.get("mounts", ()))
         return self.namespaces & own == own and not binds

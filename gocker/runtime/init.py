@@ -151,9 +151,12 @@ def _refuse_names(config: oci.Config) -> None:
 
 
 def _loopback(setup: Setup) -> None:
-    """Bring ``lo`` up in a new network namespace (netdevice(7))."""
-    if not setup.namespaces & process.CLONE_NEWNET:
-        return
+    if setup.namespaces & process.CLONE_NEWNET:
+        bring_up_loopback()
+
+
+def bring_up_loopback() -> None:
+    """Bring ``lo`` up in the network namespace that this process is in (netdevice(7))."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
         request = struct.pack("16sH14x", b"lo", 0)

@@ -146,7 +146,7 @@ class Launcher:
     def _collect(self) -> None:
         """Remove one dead container's traces, when nothing else is to be done."""
         container = self._garbage.pop()
-        report.attempt(container.id, lambda: container.remove(self._layers))
+        report.attempt(container.id, lambda: container.remove(self._layers, self._starter.networks))
 
     def _receive(self) -> None:
         received = None

@@ -10,6 +10,7 @@ from gocker.linux import mount
 from gocker.runtime import init, joining, seccomp, userns
 from gocker.runtime.container import Container
 from gocker.runtime.namespaces import Namespaces
+from gocker.runtime.netpool import Pool, fits
 from gocker.tree import remove_path
 
 TYPE_CHECKING = False
@@ -45,6 +46,7 @@ class Starter:
         self._scratch = scratch
         self._spawners = spawners
         self._own_pidns = own_pidns
+        self.networks = Pool()
         self._host_mount_fd = host_mount_fd
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._shared: dict[int, Any] = {}
@@ -66,13 +68,33 @@ class Starter:
         # The kernel gives the lowest number that is free, so this tells how many there are.
         if fds and max(fds) + RESERVE > self._most_fds:
             self._layers.drop_idle()
+            self.networks.drop_idle()
             raise OSError(EMFILE, f"of {self._most_fds} descriptors")
-        linux = message["config"]["linux"]
         program = self._program(message)
-        if "netns" in message:
-            _use_network(linux, fds[-1])  # the last one, whatever the others are
         if "join" in message:
             joining.apply(message["config"], message["join"], fds)
+        if "netns" in message:
+            # The last one, whatever the others are.
+            return self._start(message, fds, program, fds[-1])
+        network = None
+        if fits(message["config"]):
+            network = self.networks.take(message["config"]["linux"])
+        if network is None:
+            return self._start(message, fds, program, -1)
+        try:
+            container = self._start(message, fds, program, network.fd)
+        except BaseException:
+            self.networks.give_back(network, private=False)
+            raise
+        container.network = network
+        return container
+
+    def _start(
+        self, message: Message, fds: list[int], program: tuple[bytes, int] | None, network_fd: int
+    ) -> Container:
+        linux = message["config"]["linux"]
+        if network_fd >= 0:
+            _use_network(linux, network_fd)
         spaces = Namespaces(linux)
         user = userns.of(linux, spaces)
         try:
