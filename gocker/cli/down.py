@@ -17,12 +17,14 @@ from gocker.state.locks import InUseError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from gocker.cli.options import Parser
     from gocker.scheduler.launcher import Launcher
     from gocker.state.control import Channel
     from gocker.state.locks import Lock
     from gocker.state.roots import Roots
+    from gocker.state.run import Run
 
 # For a front that is told by signal: each container has its own grace before SIGKILL; this is
 # on top.
@@ -111,6 +113,11 @@ def _stop_by_signal(arguments: argparse.Namespace, roots: Roots, project: str) -
     return bool(found)
 
 
+def finished(found: Iterable[Run]) -> list[Run]:
+    """Return the runs to remove: not one that began meanwhile, which comes after this command."""
+    return [run for run in found if not run.newer and not run.alive()]
+
+
 def _clean(
     arguments: argparse.Namespace, roots: Roots, project: str, launcher: Launcher
 ) -> bool:  # fmt: skip
@@ -126,7 +133,7 @@ def _clean(
     removed += remove_unfinished(roots)
     found = runs(roots, project)
     newer = [run for run in found if run.newer]
-    found = [run for run in found if not run.newer]
+    found = finished(found)
     for run in found:
         run.remove()
     forget(roots, project)
