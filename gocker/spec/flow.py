@@ -18,6 +18,8 @@ _COLON = re.compile(
     rb"""|(?<![]}]):(?=[^\s,\[\]{}])""",
     re.MULTILINE,
 )
+# The same for a text without quotes; it begins with the character that is looked for.
+_BARE_COLON = re.compile(rb":(?<![]}]:)(?=[^\s,\[\]{}])")
 # A question mark is an indicator only alone: not at the end of a word, as in [ready?].
 _QUESTION = re.compile(rb"(?<=[^\s,\[\]{}])\?|\?(?=[^\s,\[\]{}])")
 # Tags may hold colons and must not hold the replacement.
@@ -39,10 +41,17 @@ def protect(data: bytes) -> tuple[bytes, dict[int, str] | None]:
             else quoted.replace(b":", instead) + found[0][len(quoted):]
         )  # fmt: skip
 
-    parts = _TAGS.split(data)
+    # The expressions are slow where there is nothing to find; looking for a character is not.
+    has_tags, has_questions = b"!" in data or b"%TAG" in data, b"?" in data
+    has_quotes = b'"' in data or b"'" in data
+    parts = _TAGS.split(data) if has_tags else [data]
     for index in range(0, len(parts), 2):
-        parts[index] = _COLON.sub(exchange, parts[index])
-        parts[index] = _QUESTION.sub(question.encode(), parts[index])
+        parts[index] = (
+            _COLON.sub(exchange, parts[index]) if has_quotes
+            else _BARE_COLON.sub(instead, parts[index])
+        )  # fmt: skip
+        if has_questions:
+            parts[index] = _QUESTION.sub(question.encode(), parts[index])
     return b"".join(parts), {ord(colon): ":", ord(question): "?"}
 
 
