@@ -103,7 +103,7 @@ def test_a_spec_error_is_told_by_the_command(project: Project) -> None:
 
 
 def test_wait_returns_when_everything_is_healthy(project: Project) -> None:
-    check = {"test": ["CMD", "test", "-e", "/tmp/up"], "interval": "50ms"}
+    check = {"test": ["CMD", "test", "-e", "/tmp/up"], "interval": "50ms", "retries": 1000}
     script = f"trap 'exit 0' TERM; sleep 0.3; touch /tmp/up; {LOOP}"
     result = project.up({"services": {"web": service(script, healthcheck=check)}}, "--wait")
     assert result.code == 0, result
