@@ -176,28 +176,30 @@ class Container:
             return result.si_status, None
         return None, result.si_status
 
-    def remove(self, layers: Layers, networks: Pool) -> None:
+    def give_network_back(self, networks: Pool) -> None:
+        """Let the network serve again once the first process, and so every one, is gone."""
+        if self.network is not None:
+            network, private = self.network, self.shares_nothing()
+            self.network, self.own_network = None, True
+            networks.give_back(network, private=private)
+
+    def remove(self, layers: Layers) -> None:
         """Remove what a dead container left; whatever fails, the rest is tried.
 
         Raises:
             OSError, GockerError: for the last thing that could not be removed.
         """
-        private = self.shares_nothing()
-        empty = False
         try:
             # Busy for a moment if a process that was executed in it is not reaped yet.
-            empty = self.cgroup.remove() or (
-                self.cgroup.wait_empty(REMOVE_TIMEOUT_S) and self.cgroup.remove()
-            )
+            if not self.cgroup.remove() and self.cgroup.wait_empty(REMOVE_TIMEOUT_S):
+                self.cgroup.remove()
         finally:
             try:
                 for directory in self.directories:
                     remove_path(directory)
             finally:
-                if self.network is not None:
-                    networks.give_back(self.network, private=private and empty)
                 if self.layer is not None:
-                    layers.give_back(self.layer, private=private)
+                    layers.give_back(self.layer, private=self.shares_nothing())
 
     def shares_nothing(self) -> bool:
         """Return whether no other container could have got a descriptor from this one."""

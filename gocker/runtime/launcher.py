@@ -146,7 +146,7 @@ class Launcher:
     def _collect(self) -> None:
         """Remove one dead container's traces, when nothing else is to be done."""
         container = self._garbage.pop()
-        report.attempt(container.id, lambda: container.remove(self._layers, self._starter.networks))
+        report.attempt(container.id, lambda: container.remove(self._layers))
 
     def _receive(self) -> None:
         received = None
@@ -260,6 +260,7 @@ class Launcher:
         stats = report.stats(container)
         if container.started is None:
             self._garbage.append(container)
+            self._give_network_back(container)
             return
         upper = {}
         if container.keep and container.layer is not None:
@@ -269,6 +270,11 @@ class Launcher:
             self._garbage.append(container)
         self._emit("exited", id=container.id, code=code, signal=number, stats=stats,
                    duration_s=round(now - container.started, 6), **upper)  # fmt: skip
+        self._give_network_back(container)
+
+    def _give_network_back(self, container: Container) -> None:
+        """Before the next start is looked at, so that it can have it."""
+        report.attempt(container.id, lambda: container.give_network_back(self._starter.networks))
 
     def _release(self, message: Message, _: list[int]) -> None:
         """Let go of the files of a container that was started with ``keep`` and has ended."""

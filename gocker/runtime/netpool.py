@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Sysctls = tuple[tuple[str, str], ...]
 
 # More than short containers there are at once; each is a descriptor and memory of the kernel's.
-MAX = 0
+MAX = 16
 # All that the kernel counts for a network namespace: by interface, protocol and family.
 _COUNTERS = ("dev", "snmp", "netstat", "snmp6")
 _MOST = 1 << 16
