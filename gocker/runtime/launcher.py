@@ -111,6 +111,11 @@ class Launcher:
         for close in self._closings:
             report.attempt("clean-up", close)
 
+    def _close_managers(self) -> None:
+        """Also those that containers with a parent cgroup of their own have added."""
+        for manager in self._managers:
+            report.attempt("clean-up", manager.close)
+
     # -- the loop's own ------------------------------------------------------------------------
 
     def _call(self, callback: Callable[[], None]) -> None:
@@ -203,7 +208,7 @@ class Launcher:
         self._managers = [self._manager]
         if message.get("everywhere"):
             self._managers += cgroup.other_managers(self._manager)
-        self._closings += [manager.close for manager in self._managers]
+        self._closings.append(self._close_managers)
         self._starter = Starter(
             self._manager, self._layers, self._scratch, spawners, self._pidns, host_mount_fd
         )
