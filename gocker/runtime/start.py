@@ -77,7 +77,8 @@ class Starter:
             # The last one, whatever the others are.
             return self._start(message, fds, program, fds[-1])
         network = None
-        if fits(message["config"]):
+        # Where descriptors are few, none is spent on what a container can make itself.
+        if max(fds, default=0) < self._most_fds // 4 and fits(message["config"]):
             network = self.networks.take(message["config"]["linux"])
         if network is None:
             return self._start(message, fds, program, -1)
