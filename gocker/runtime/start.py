@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from gocker.wire import Message
 
 
-# Descriptors that one start needs for a moment: a cgroup in each hierarchy, an overlay's layers.
-RESERVE = 24
+# Descriptors that one start needs for a moment: a cgroup in each hierarchy, an overlay's layers, a
+# Landlock ruleset, and those that the removal of a layer takes.
+RESERVE = 32
 
 
 class Starter:
@@ -54,6 +55,7 @@ class Starter:
         # All that are to be closed in the end: the launcher's.
         self.managers: list[Manager] = [manager]
         self._most_fds = os.sysconf("SC_OPEN_MAX")
+        self._highest = 0
 
     def define(self, key: int, name: str, value: Any) -> None:
         """Keep a part of many configurations; compile it if it is a seccomp profile."""
@@ -65,8 +67,7 @@ class Starter:
         Raises:
             GockerError: nothing is left of it then.
         """
-        # The kernel gives the lowest number that is free, so this tells how many there are.
-        if fds and max(fds) + RESERVE > self._most_fds:
+        if self._short_of_descriptors(fds):
             self._layers.drop_idle()
             self.networks.drop_idle()
             raise OSError(EMFILE, f"of {self._most_fds} descriptors")
@@ -89,6 +90,17 @@ class Starter:
             raise
         container.network = network
         return container
+
+    def _short_of_descriptors(self, fds: list[int]) -> bool:
+        """Return whether there may be too few for a start.
+
+        The kernel gives the lowest number that is free. So none was ever needed beyond the highest
+        that was seen and what a start adds; but those given now may be gaps below many in use.
+        """
+        self._highest = max(self._highest, *fds, 0)
+        if self._highest + 2 * RESERVE <= self._most_fds:
+            return False
+        return len(os.listdir("/proc/self/fd")) + RESERVE > self._most_fds
 
     def _start(
         self, message: Message, fds: list[int], program: tuple[bytes, int] | None, network_fd: int
