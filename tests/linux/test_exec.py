@@ -189,11 +189,12 @@ def test_it_ends_with_its_client(gocker: Gocker, web: Callable[..., Running]) ->
 def test_e3_a_pid_that_is_another_process_now_is_not_entered(
     gocker: Gocker, web: Callable[..., Running]
 ) -> None:
-    web()
-    directory = gocker.last_run()
-    assert directory is not None
+    # Before the container: in one clock tick with it, it would have the same start time.
     stranger = subprocess.Popen(["sleep", "100"])
     try:
+        web()
+        directory = gocker.last_run()
+        assert directory is not None
         log = directory / "run.jsonl"
         text = re.sub(r'"process.pid":\d+', f'"process.pid":{stranger.pid}', log.read_text())
         log.write_text(text)
