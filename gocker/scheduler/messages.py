@@ -180,11 +180,13 @@ class Await:
 
     `what`: ``decided``: each was started once, waits for a slot, or never will run. ``ready``:
     each is running, healthy if it says how, or over without failing the run. ``over``: each is.
+    `gone`: units that have to be over besides, whatever the others wait for.
     """
 
     token: int
     what: Literal["decided", "ready", "over"]
     units: tuple[str, ...]
+    gone: tuple[str, ...] = ()
 
 
 Request = (

@@ -125,11 +125,14 @@ class Operations:
         if callback is not None:
             callback(answer)
 
-    def when(self, what: Any, units: tuple[str, ...], callback: Callable[[Answer], None]) -> int:
+    def when(
+        self, what: Any, units: tuple[str, ...], callback: Callable[[Answer], None],
+        gone: tuple[str, ...] = (),
+    ) -> int:  # fmt: skip
         """Call back when the machine says that it is so."""
         self._token += 1
         self._waiting[self._token] = callback
-        self._loop.tell(Await(self._token, what, units))
+        self._loop.tell(Await(self._token, what, units, gone))
         return self._token
 
     # -- requests ------------------------------------------------------------------------------
@@ -197,7 +200,8 @@ class Operations:
         ))  # fmt: skip
         started = tuple(name for name in plan.units if name in wishes["start"])
         self._answer_when(
-            client, number, message["wait"], started, changed=changed[:_MOST_NAMES],
+            client, number, message["wait"], started, tuple(sorted(remove)),
+            changed=changed[:_MOST_NAMES],
             orphans=sorted({node.unit.service for node in living})[:_MOST_NAMES],
         )  # fmt: skip
 
@@ -224,12 +228,13 @@ class Operations:
     # -- what they share -----------------------------------------------------------------------
 
     def _answer_when(
-        self, client: Client, number: int, what: Any, units: tuple[str, ...], **more: Any
-    ) -> None:
+        self, client: Client, number: int, what: Any, units: tuple[str, ...],
+        gone: tuple[str, ...] = (), **more: Any,
+    ) -> None:  # fmt: skip
         def answer(given: Answer) -> None:
             client.answer(number, exit_code=given.exit_code, because=given.because, **more)
 
-        token = self.when(what, units, answer)
+        token = self.when(what, units, answer, gone)
 
         def forget() -> None:
             self._waiting.pop(token, None)

@@ -39,7 +39,7 @@ class Waits:
                 self._finish(wait)
 
     def _look(self, wait: _Wait, node: Node) -> None:
-        verdict = wait.rule(node)
+        verdict = _over(node) if node.name in wait.gone else wait.rule(node)
         if verdict == "pending":
             wait.pending.add(node)
             return
@@ -60,11 +60,12 @@ class Waits:
 class _Wait:
     """One of them. `pending`: units for which it does not hold yet."""
 
-    __slots__ = ("because", "nodes", "pending", "rule", "token", "what")
+    __slots__ = ("because", "gone", "nodes", "pending", "rule", "token", "what")
 
     def __init__(self, await_: Await, rule: Callable[[Node], Verdict], nodes: set[Node]) -> None:
         self.token = await_.token
         self.what = await_.what
+        self.gone = frozenset(await_.gone)
         self.rule = rule
         self.nodes = nodes
         self.pending = set(nodes)

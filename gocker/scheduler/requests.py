@@ -57,7 +57,7 @@ class Requests:
     def handle(self, request: Request) -> None:
         """Take one request. In a run that is closing, nothing but waiting has an effect."""
         if isinstance(request, Await):
-            self._waits.open(request, self._named(request.units))
+            self._waits.open(request, self._named((*request.units, *request.gone)))
         elif self._ending.closing is None:
             self._take(request)
 
