@@ -16,8 +16,8 @@ JOBS = 20
 LAUNCHER_AND_INIT = 380
 FRONT = 29
 TOLERANCE = 0.05
-# On a busy machine a container starts before the one before it is cleaned up, and gets a layer of its
-# own. A dearer container is dearer each time.
+# On a busy machine a container starts before the one before it is cleaned up, and gets a layer of
+# its own. A dearer container is dearer each time.
 TRIES = 4
 # How many events come at once, and who waits for a lock, is the machine's affair.
 UNEVEN = {"epoll_wait", "recvmsg", "futex"}
