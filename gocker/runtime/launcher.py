@@ -148,6 +148,11 @@ class Launcher:
         if self._garbage:
             self._collect()
 
+    def _make_room(self) -> None:
+        """What a dead container wrote is no other one's trouble where the disk is nearly full."""
+        while self._garbage and self._layers.short_of_space():
+            self._collect()
+
     def _collect(self) -> None:
         """Remove one dead container's traces, when nothing else is to be done."""
         container = self._garbage.pop()
@@ -235,6 +240,7 @@ class Launcher:
         self._starter.define(message["key"], message["name"], message["value"])
 
     def _start(self, message: Message, fds: list[int]) -> None:
+        self._make_room()
         container = self._starter.start(message, fds)
         self._containers[container.id] = container
         self._watch(container.pidfd, lambda: self._exited(container))

@@ -124,6 +124,11 @@ class Layers:
         self._idle_count = 0
         self._made = 0
 
+    def short_of_space(self) -> bool:
+        """Return whether less than a tenth of the layers' file system is free."""
+        disk = os.statvfs(self._directory)
+        return disk.f_bavail * 10 < disk.f_blocks
+
     def take(
         self, lower: Sequence[str], hidden: Sequence[tuple[str, int]] = (),
         user: User | None = None, root: Sequence[int] = (),

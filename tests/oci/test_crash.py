@@ -82,7 +82,7 @@ def test_killed_while_it_creates(runtime: Runtime, follow: bool) -> None:
         killed = command.early
         assert runtime.leftovers() == [], number
         number += STEP
-    assert number > 20
+    assert number > 2 * STEP  # it was killed at least twice
 
 
 @pytest.mark.usefixtures("nobody_left")

@@ -58,7 +58,7 @@ def test_b14_masks_stay(gocker: Gocker, cap: list[str]) -> None:
     """Without SYS_ADMIN nothing of them can be undone; with it, gocker says so beforehand."""
     script = (
         "umount /proc/kcore || echo refused; mount -o bind,remount,rw /proc/sys || echo refused;"
-        " mount -t proc proc /tmp || echo refused; head -c 1 /proc/kcore | wc -c"
+        " mount -t proc proc /tmp || echo refused; head -c 1 /proc/kcore 2>&- | wc -c"
     )
     result = gocker.sh(script, cap_add=cap)
     if not cap:
