@@ -283,7 +283,10 @@ def _mount_many(fds: list[int], mountpoint: str) -> None:
     target = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         made = fsmount.overlay(
-            fds[1:], upper=fds[0], attributes=m.MOUNT_ATTR_NODEV, options=("volatile",)
+            fds[1:],
+            upper=fds[0],
+            attributes=m.MOUNT_ATTR_NODEV | m.MOUNT_ATTR_NOSUID,
+            options=("volatile",),
         )
         try:
             m.move_mount(made, target)

@@ -44,11 +44,10 @@ class Killed:
             wait_until(lambda: self.process.poll() is not None or is_created(runtime))
         else:
             self.process.wait(60)
-        ended = self.process.poll()
-        self.early = ended is not None and ended not in (0, 1)
 
     def close(self) -> None:
-        self.process.wait(60)
+        # Not before: with `follow` it may be seen as created a moment before it is killed.
+        self.early = self.process.wait(60) not in (0, 1)
 
 
 def is_created(runtime: Runtime) -> bool:
@@ -82,7 +81,7 @@ def test_killed_while_it_creates(runtime: Runtime, follow: bool) -> None:
         killed = command.early
         assert runtime.leftovers() == [], number
         number += STEP
-    assert number > 2 * STEP  # it was killed at least twice
+    assert number > 20
 
 
 @pytest.mark.usefixtures("nobody_left")
