@@ -69,17 +69,19 @@ class Pipes:
             elif fd == target and data:
                 self._write(source, target, data)
 
-    def _read(self, source: int, target: int) -> None:
+    def _read(self, source: int, target: int) -> bool:
+        """Read once; False if there is nothing (more)."""
         try:
             data = os.read(source, _CHUNK)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if data:
             self._copies[source] = (target, data)
         else:
             self._end(source)
+        return bool(data)
 
     def _write(self, source: int, target: int, data: bytes) -> None:
         try:
@@ -104,16 +106,14 @@ class Pipes:
         for source in list(self._copies):
             if source == 0:
                 self._end(0)
-                continue
-            self._read(source, self._copies[source][0])
-            while source in self._copies and self._copies[source][1]:
+            while source in self._copies:
                 target, data = self._copies[source]
+                if not data and not self._read(source, target):
+                    break
                 poll = select.poll()
                 poll.register(target, select.POLLOUT)
                 poll.poll()
-                self._write(source, target, data)
-                if source in self._copies and not self._copies[source][1]:
-                    self._read(source, target)
+                self._write(source, *self._copies[source])
 
     def close(self) -> None:
         """Close everything."""
