@@ -188,4 +188,5 @@ def test_an_answer_to_a_descriptor_that_was_not_asked_for_is_a_refusal(project: 
         message = json.dumps({"op": "hello", "id": 1}).encode()
         socket.send_fds(sock, [message], [file.fileno()] * 3)
         assert "descriptors" in sock.recv(4096).decode()
+        ask(sock, {"op": "hello", "id": 2})  # after an answer it closes them
         assert fds_of(project.supervisor()) == before + 1
