@@ -236,6 +236,10 @@ def _no_command(name: str | None, argv: list[str]) -> int:
 def _print_error(error: GockerError) -> None:
     from gocker.report.human import safe
 
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from gocker.cli.ci import annotate
+
+        annotate(error)
     for line in str(error).splitlines():
         print(f"gocker: {safe(line)}", file=sys.stderr)  # noqa: T201  # cli prints
     cause = error.__cause__

@@ -206,13 +206,21 @@ def make_plan(
     try:
         found = host(roots, loaded, {} if images is None else images)
         plan = build(project, inferred, found, loaded.files, matrices, loaded.working_dir)
-        plan = replace(plan, services=loaded.services)
+        plan = replace(plan, services=loaded.services, places=_places(project, loaded))
         return plan if plan.network is None else _placed(plan, loaded)
     except PlanError as error:
         if "path" not in error.context:
             raise
         message = f"{loaded.place(error.context['path'])}: {error.context['path']}: {error.message}"
         raise PlanError(message, hint=error.hint) from error
+
+
+def _places(project: Project, loaded: Loaded) -> dict[str, tuple[str, int]]:
+    """Return the file and line of each service."""
+    named = [("services", name) for name in project.services]
+    named += [("jobs", name) for name in project.jobs]
+    places = {path[1]: loaded.place(path) for path in named}
+    return {name: (place.file, place.line) for name, place in places.items()}
 
 
 def _placed(plan: Plan, loaded: Loaded) -> Plan:

@@ -79,7 +79,7 @@ class Session:
         self._shown = shown
         # Who waits for the start of a detached project.
         self._report = report
-        self._sink = QueueSink(1)
+        self._sink = stderr if stderr.fd == 1 else QueueSink(1)
         self._width = max((len(name) for name in plan.units), default=0)
         self._index = {name: number for number, name in enumerate(plan.units)}
         self._secrets = plan.mask
@@ -309,7 +309,7 @@ class Session:
     @property
     def sinks(self) -> tuple[QueueSink, ...]:
         """Return the writers to standard output and standard error."""
-        return (self._sink, self._stderr)
+        return tuple(dict.fromkeys((self._sink, self._stderr)))
 
     def began(self, loop: Loop) -> None:
         """Tell whoever waits for the start, when it is decided."""

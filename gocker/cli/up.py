@@ -58,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
     add("--no-summary", action="store_true", help="no table at the end")
     add("--format", choices=("table", "json", "jsonl"), default="table",
         help="of the summary; json and jsonl go to standard output")  # fmt: skip
+    add("--ci", choices=("auto", "github", "gitlab", "none"), default="auto",
+        help="whose job's log this is; auto asks the environment")  # fmt: skip
     return made
 
 
@@ -170,6 +172,20 @@ def wants_detach(arguments: argparse.Namespace) -> float | None:
     return None
 
 
+def _ci(arguments: argparse.Namespace) -> str:
+    """Return the CI whose log standard output is: ``github``, ``gitlab`` or ``none``."""
+    if spawn.in_background:
+        return "none"
+    if arguments.ci != "auto":
+        return str(arguments.ci)
+    if not {"GITHUB_ACTIONS", "GITLAB_CI"} & os.environ.keys():
+        return "none"
+    from gocker.cli.ci import is_log
+    from gocker.report.ci import detect
+
+    return detect(os.environ) if is_log(1) else "none"
+
+
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse options that contradict each other, as docker compose does."""
     background = arguments.detach or arguments.wait
@@ -241,7 +257,13 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
 
         for note in reports.write(arguments.report, session, plan):
             say(f"gocker: {note}")
-    _summarise(arguments, session.summary)
+    kind = _ci(arguments)
+    if kind != "none":
+        from gocker.cli.ci import close
+
+        close(kind, session, plan, _shown(arguments, plan), table=_wants_table(arguments),
+              colour=colour(arguments, 1))  # fmt: skip
+    _summarise(arguments, session.summary, shown=kind != "none")
     return result.exit_code
 
 
@@ -251,14 +273,21 @@ def _session(
     """Return what has become of a run that is open."""
     from gocker.cli.session import Session
     from gocker.log import Console
-    from gocker.report.output import QueueSink
+    from gocker.report.output import QueueSink, Sink
     from gocker.scheduler.control import open_control
     from gocker.scheduler.messages import Options
 
     width = max((len(name) for name in plan.units), default=0)
     level = "warning" if arguments.quiet else "info"
-    stderr = QueueSink(2)
-    console = Console(stderr, arguments.log_format, colour=colour(arguments, 2), level=level,
+    kind = _ci(arguments)
+    # A CI shows both streams in one log, in no order of their own.
+    stderr = QueueSink(1 if kind != "none" and arguments.log_format == "text" else 2)
+    lines: Sink = stderr
+    if kind != "none":
+        from gocker.cli.ci import begin
+
+        lines = begin(kind, stderr, plan, json=arguments.log_format == "json")
+    console = Console(lines, arguments.log_format, colour=colour(arguments, 2), level=level,
                       width=width)  # fmt: skip
     options = Options(
         parallel=arguments.parallel,
@@ -275,7 +304,7 @@ def _session(
         plan, roots, launcher, console, stderr,
         prefix=not arguments.no_log_prefix, timestamps=arguments.timestamps,
         colour=colour(arguments, 1), run=run, control=open_control(roots, plan.project),
-        shown=_shown(arguments, plan),
+        shown=_shown(arguments, plan) if kind == "none" else lambda _: False,
         report=_report_to(arguments),
     )  # fmt: skip
     return session, session.execute(options)
@@ -303,13 +332,18 @@ def _shown(arguments: argparse.Namespace, plan: Plan) -> Callable[[str], bool] |
     return shown(arguments, plan, services if chosen or services else []).__contains__
 
 
-def _summarise(arguments: argparse.Namespace, summary: object) -> None:
+def _wants_table(arguments: argparse.Namespace) -> bool:
+    formats = (arguments.format, arguments.log_format)
+    return formats == ("table", "text") and not arguments.no_summary
+
+
+def _summarise(arguments: argparse.Namespace, summary: object, *, shown: bool) -> None:
     from gocker.report.summary import Summary
     from gocker.report.table import summary_as
 
     assert isinstance(summary, Summary)  # noqa: S101  # for the type checker; imported late
     if arguments.format != "table":
-        sys.stdout.write(summary_as(summary, arguments.format))
-    elif arguments.log_format == "text" and not arguments.no_summary:
+        sys.stdout.write(summary_as(summary, arguments.format).replace("##[", "##\\u005b"))
+    elif _wants_table(arguments) and not shown:
         sys.stdout.flush()
         sys.stderr.write("\n" + summary_as(summary, "table", colour=colour(arguments, 2)))

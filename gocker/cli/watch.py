@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from gocker.cli.options import colour, say
@@ -13,6 +14,8 @@ from gocker.state.outcomes import of_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gocker.state.control import Channel
     from gocker.state.logs import Logs
     from gocker.state.run import Run
@@ -75,12 +78,23 @@ def _interrupt(channel: Channel, units: list[str], count: int) -> None:
         pass  # it has ended by itself
 
 
+def _defuse(ci: str) -> Callable[[str], str] | None:
+    """Return what keeps output from being commands to the CI whose log it goes to."""
+    if ci == "none" or not {"GITHUB_ACTIONS", "GITLAB_CI"} & os.environ.keys():
+        return None
+    from gocker.cli.ci import is_log
+    from gocker.report.ci import harmless
+
+    return harmless if is_log(1) else None
+
+
 class _Output:
     def __init__(self, arguments: argparse.Namespace, width: int) -> None:
         self._sink = Sink(1)
         self._writers: dict[tuple[str, int], Prefixer] = {}
         self._arguments = arguments
         self._width = width
+        self._defuse = _defuse(getattr(arguments, "ci", "auto"))
 
     def write(self, logs: Logs) -> None:
         for instance, attempt, chunk in logs.read():
@@ -94,7 +108,7 @@ class _Output:
             index = len(self._writers) if colour(arguments, 1) else None
             writer = self._writers[instance, attempt] = Prefixer(
                 self._sink, name, self._width, colour=index, timestamps=arguments.timestamps,
-                clean=self._sink.isatty(),
+                clean=self._sink.isatty() or self._defuse is not None, defuse=self._defuse,
             )  # fmt: skip
         return writer
 

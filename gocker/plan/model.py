@@ -261,3 +261,5 @@ class Plan:
     network: NetworkPlan | None = None
     # All services of the spec, also those that the plan leaves out: others are orphans.
     services: tuple[str, ...] = ()
+    # File and line of each service in the spec.
+    places: dict[str, tuple[str, int]] = field(default_factory=dict)

@@ -135,6 +135,7 @@ class Prefixer:
         timestamps: put the time of arrival before each line.
         clean: take out everything but colours; for terminals.
         mask: hides secret values in whole lines.
+        defuse: takes out what the reader of the lines would obey, with `clean`.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class Prefixer:
         timestamps: bool = False,
         clean: bool = False,
         mask: Callable[[bytes], bytes] | None = None,
+        defuse: Callable[[str], str] | None = None,
     ) -> None:
         self._write = sink.write
         prefix = f"{safe(name):<{width}} | " if name else ""
@@ -156,6 +158,7 @@ class Prefixer:
         self._timestamps = timestamps
         self._clean = clean
         self._mask = mask
+        self._defuse = defuse
         # Standard output and error are different streams: half a line of one must not be
         # finished with half a line of the other.
         self._partial: dict[int, bytes] = {}
@@ -186,7 +189,7 @@ class Prefixer:
         if self._mask is not None:
             block = self._mask(block)
         if self._clean:
-            block = _clean(block)
+            block = _clean(block, self._defuse)
         prefix = self._prefix
         if self._timestamps:
             prefix = f"{timestamp(time.time())} ".encode() + prefix
@@ -195,11 +198,13 @@ class Prefixer:
         self._write(prefix + block + b"\n")
 
 
-def _clean(block: bytes) -> bytes:
-    if not block.translate(None, _PLAIN):
+def _clean(block: bytes, defuse: Callable[[str], str] | None) -> bytes:
+    if defuse is None and not block.translate(None, _PLAIN):
         return block
     text = block.decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\r")
     text = safe_output(text.replace("\r", "\n"))
+    if defuse is not None:
+        text = defuse(text)
     if "\x1b" in text:
         # A colour that is left on would run into the next container's prefix.
         text = text.replace("\n", "\x1b[0m\n") + "\x1b[0m"

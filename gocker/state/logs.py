@@ -156,6 +156,24 @@ def last_lines(
         os.close(log)
 
 
+def whole(run: Run, instance: str, attempt: int) -> Iterator[bytes]:
+    """Yield a container's log, block by block; nothing if it has none.
+
+    Raises:
+        HostError: if it cannot be read.
+    """
+    with run.opened() as fd:
+        try:
+            log = os.open(f"logs/{log_name(instance, attempt)}", _READ, dir_fd=fd)
+        except FileNotFoundError:
+            return  # it wrote nothing
+        except OSError as err:
+            raise HostError(f"cannot read the log of {instance!r}: {err.strerror}") from err
+    with open(log, "rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
 def tail_offset(fd: int, lines: int) -> int:
     """Return where the last `lines` lines of a file begin, reading only its end."""
     position = os.fstat(fd).st_size
