@@ -29,7 +29,9 @@ ONLY_IN = {
     "structlog": {"log"},
     "urllib3": {"image"},  # the extra "images"
     "zstandard": {"image"},  # same
-    "_sha2": {"digest"},  # the standard library since 3.12; older ones do not list it
+    # The standard library until 3.11, and since 3.12: neither lists the other.
+    "_sha256": {"digest"},
+    "_sha2": {"digest"},
 }
 
 
