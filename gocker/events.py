@@ -70,6 +70,9 @@ _ATTEMPT = _UNIT | {"attempt": Field("int", "attempt, from 1")}
 _CONTAINER = _ATTEMPT | {"container.id": Field("str", "identifier of the container")}
 _VERDICT = Field("str", "what became of it", values=VERDICTS)
 
+# docs/hosts.md tells what each does not have.
+ISOLATION = ("root", "rootless-delegated", "rootless", "process")
+
 EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
     "run.started": ("A run begins.", {
         "gocker.version": Field("str", "version of gocker"),
@@ -77,7 +80,7 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "host.kernel": Field("str", "kernel release"),
         "host.cgroup": Field("str", "how cgroups are mounted", values=("v1", "v2", "hybrid")),
         "host.cpus": Field("int", "CPUs this process may use"),
-        "isolation": Field("str", "isolation level", values=("root", "rootless")),
+        "isolation": Field("str", "isolation level", values=ISOLATION),
         "units": Field("int", "instances in the plan"),
         "parallel": Field("int", "jobs that may run at once"),
     }),
@@ -92,7 +95,7 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "weaker": Field("list", "objects: what, value, default, because (the key of the spec)"),
     }),
     "security.missing": ("This host cannot do what the default confinement asks for.", {
-        "what": Field("str", "landlock, interpreter"),
+        "what": Field("str", "landlock, interpreter, limits"),
         "detail": Field("str", "what it has, and what is not enforced"),
     }),
     "volume.created": ("A named volume was made.", {

@@ -13,6 +13,7 @@ from gocker.cgroup import tree
 from gocker.cgroup.limits import Skipped
 from gocker.cgroup.processes import are_orphans
 from gocker.errors import HostError, SyscallError
+from gocker.nested import in_user_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class Manager:
         self.always = tuple(
             dict.fromkeys(directories[name] for name in always if name in directories)
         )
+        # In a user namespace nobody can make a device node, whatever the rules are, and the
+        # kernel takes no rules from there.
+        self.enforces_devices = not in_user_namespace()
         self._rules: Sequence[Mapping[str, Any]] = ()
         self._compiled: Any = None
 
@@ -79,19 +83,29 @@ class Manager:
 
     # The common part.
 
-    def check(self, resources: Mapping[str, Any]) -> None:
-        """Refuse what this host cannot limit, before anything starts.
+    def check(self, resources: Mapping[str, Any], optional: Iterable[str] = ()) -> None:
+        """Refuse what this host cannot limit, before anything starts; `optional`: see `create`.
 
         Raises:
             ConfigError: a value or a combination that the driver cannot express.
             HostError: a controller that is not there.
         """
         rules = resources.get("devices")
-        if rules:
+        if rules and self.enforces_devices:
             self.rules(rules)
             self.need_devices()
-        for setting in self.settings(resources):
+        for setting in self._without(optional, self.settings(resources)):
             self.need(setting.controller, setting.limit)
+
+    def _without(self, optional: Iterable[str], settings: list[Setting]) -> list[Setting]:
+        """Return the settings but for those that are optional and cannot be."""
+        names = frozenset(optional)
+        if not names:
+            return settings
+        return [
+            item for item in settings
+            if item.limit not in names or item.controller in self.directories
+        ]  # fmt: skip
 
     def need(self, controller: str, limit: str) -> None:
         """Raise HostError if `controller` is not there."""
@@ -106,17 +120,22 @@ class Manager:
         return self._compiled
 
     def create(
-        self, container_path: str, resources: Mapping[str, Any], *, best_effort: bool = False
-    ) -> Cgroup:
+        self, container_path: str, resources: Mapping[str, Any], *, best_effort: bool = False,
+        optional: Iterable[str] = (),
+    ) -> Cgroup:  # fmt: skip
         """Make a container's cgroups and put its limits in force; nothing is left on failure.
+
+        `optional`: names of limits that nobody misses where their controller is not there.
 
         Raises:
             ConfigError, HostError: as `check`.
             ContainerError: phase cgroup; the name exists, or the kernel refused a limit.
         """
         tree.check_name(container_path)
-        settings = self.settings(resources)
+        settings = self._without(optional, self.settings(resources))
         rules = resources.get("devices") or ()
+        if not self.enforces_devices:
+            rules = ()
         if not best_effort:
             if rules:
                 self.need_devices()

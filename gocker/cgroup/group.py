@@ -159,6 +159,8 @@ class Cgroup:
             self._check_memory(resources["memory"])
         settings = self.manager.settings(resources)
         rules = resources.get("devices") or ()
+        if not self.manager.enforces_devices:
+            rules = ()
         self.limit(settings, rules, best_effort=best_effort, running=True)
 
     def memory_usage(self) -> int | None:

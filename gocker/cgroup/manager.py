@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gocker.cgroup import mounts
+from gocker.cgroup import mounts, none
 from gocker.errors import HostError
 
 TYPE_CHECKING = False
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from gocker.cgroup.base import Manager
 
 PARENT = "gocker"
+_V1_HINT = (
+    "x-gocker.limits: best-effort starts without them; or as root, for each controller: "
+    "mkdir and chown a cgroup for the user, and start gocker in it"
+)
 
 
 def open_manager(
@@ -41,7 +45,11 @@ def open_manager(
         # Imported when needed: a v1 host does not pay for bpf(2) and ctypes.
         from gocker.cgroup import v2
 
-        made: Manager = v2.Manager(layout.v2.mount, v2.choose_parent(layout.v2, parent, name))
+        try:
+            at = v2.choose_parent(layout.v2, parent, name)
+        except HostError as error:
+            return none.Manager(layout.mode, error.message, error.hint or "")
+        made: Manager = v2.Manager(layout.v2.mount, at)
         made.name = None if parent is not None else name
         return made
     from gocker.cgroup import v1
@@ -51,10 +59,21 @@ def open_manager(
         base = hierarchy.mount.rstrip("/") if parent is not None else hierarchy.directory
         # Named hierarchies (systemd) limit nothing; one not reachable from here is not there.
         if "=" not in controller and base is not None:
-            directories[controller] = f"{base}/{(parent or name).strip('/')}"
+            directory = f"{base}/{(parent or name).strip('/')}"
+            if _may_make(directory):
+                directories[controller] = directory
+    if not directories:
+        return none.Manager(layout.mode, "no cgroup is this user's to use", _V1_HINT)
     made = v1.Manager(directories, layout.mode)
     made.name = None if parent is not None else name
     return made
+
+
+def _may_make(directory: str) -> bool:
+    """Return whether cgroups can be made below a directory, which may have to be made itself."""
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    return os.access(directory, os.W_OK | os.X_OK)
 
 
 def other_managers(own: Manager, layout: mounts.Layout | None = None) -> list[Manager]:
@@ -67,6 +86,8 @@ def other_managers(own: Manager, layout: mounts.Layout | None = None) -> list[Ma
         layout = mounts.read()
     mine = set(own.directories.values())
     found: list[Manager] = []
+    if isinstance(own, none.Manager):
+        return found
     if own.mode == "v2" and layout.v2 is not None:
         from gocker.cgroup import v2
 

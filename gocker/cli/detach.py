@@ -13,6 +13,7 @@ import signal
 import sys
 
 from gocker.scheduler import spawn
+from gocker.state import rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def fork(execute: Callable[[], int], timeout_s: float | None = None) -> int:
         os.setsid()
         _fd = write
         spawn.in_background = True
+        rootless.register()
         return execute()
     os.close(write)
     try:

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from gocker.cli.facts import read
-from gocker.errors import GockerError
+from gocker.errors import GockerError, from_wire
+from gocker.nested import has_one_id, in_user_namespace
+from gocker.state import rootless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
 
 def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     """Print the findings; exit code 3 if one of them is a failure."""
-    findings = [*_host(), *_trial(launcher)]
+    findings = [*_host()]
+    if rootless.failure() is None:
+        findings += _trial(launcher)
     if arguments.format == "table":
         for item in findings:
             sys.stdout.write(f"{item.status:<4}  {item.what:<18}  {item.detail}\n")
@@ -72,12 +76,7 @@ def _host() -> Iterator[Finding]:
             "" if numbers >= (6, 15) else "; overlays are made anew for each container before 6.15"
         )
         yield Finding("ok", "kernel", kernel + pool)
-    if os.geteuid() == 0:
-        yield Finding("ok", "privileges", "root")
-    else:
-        yield Finding(
-            "fail", "privileges", f"uid {os.geteuid()}: rootless is not built yet", "sudo gocker …"
-        )
+    yield from _privileges()
     if "overlay" not in read("/proc/filesystems"):
         yield Finding("fail", "overlay", "the kernel does not know overlayfs", "modprobe overlay")
     if "Seccomp:" not in read("/proc/self/status"):
@@ -85,6 +84,48 @@ def _host() -> Iterator[Finding]:
             "fail", "seccomp", "the kernel has no seccomp filters", "CONFIG_SECCOMP_FILTER"
         )
     yield from _space()
+
+
+def _privileges() -> Iterator[Finding]:
+    failure = rootless.failure()
+    if failure is not None:
+        error = from_wire(failure)
+        yield Finding(
+            "fail", "privileges", f"uid {rootless.uid()}: {error.message}", error.hint or ""
+        )
+        return
+    if not in_user_namespace():
+        yield Finding("ok", "privileges", "root")
+        return
+    who = f"uid {rootless.uid()}, root of a user namespace"
+    if has_one_id():
+        first, user = 100_000, os.environ.get("USER") or rootless.uid()
+        ids = f"{first}-{first + 65535}"
+        yield Finding(
+            "warn", "privileges", f"{who} with one id: no image with files of others can run",
+            "as root: apt-get install uidmap; "
+            f"usermod --add-subuids {ids} --add-subgids {ids} {user}",
+        )  # fmt: skip
+    else:
+        count = sum(int(line.split()[2]) for line in read("/proc/self/uid_map").splitlines())
+        yield Finding("ok", "privileges", f"{who} with {count} ids")
+    yield from _way_out()
+
+
+def _way_out() -> Iterator[Finding]:
+    """Tell whether an ordinary user's networks can lead out."""
+    found = [
+        path for path in os.environ.get("PATH", os.defpath).split(":")
+        if os.access(os.path.join(path, "slirp4netns"), os.X_OK)
+    ]  # fmt: skip
+    if not found:
+        yield Finding("warn", "network", "no slirp4netns: networks are internal, or the host's",
+                      "as root: apt-get install slirp4netns")  # fmt: skip
+    elif not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        yield Finding("warn", "network", "/dev/net/tun cannot be opened: networks are internal",
+                      "as root: modprobe tun; chmod 666 /dev/net/tun")  # fmt: skip
+    else:
+        yield Finding("ok", "network", "slirp4netns")
 
 
 def _space() -> Iterator[Finding]:
@@ -111,14 +152,32 @@ def _trial(launcher: Launcher) -> Iterator[Finding]:
         with Roots.open(os.environ) as roots:
             ready = prepare_launcher(launcher, roots, None)
             yield Finding("ok", "cgroup", ready["cgroup"])
-            yield from _run_trial(launcher, roots)
+            yield from _limits(ready)
+            yield from _run_trial(launcher, roots, ready)
     except GockerError as error:
         cause = error.__cause__
         because = f" ({cause.message})" if isinstance(cause, GockerError) else ""
         yield Finding("fail", "container", error.message + because, error.hint or "")
 
 
-def _run_trial(launcher: Launcher, roots: Roots) -> Iterator[Finding]:
+def _limits(ready: dict[str, Any]) -> Iterator[Finding]:
+    """Tell if no limit can be set at all, once for all of them."""
+    if ready["controllers"]:
+        return
+    if ready["cgroup"] == "v2":
+        remedy = "systemd-run --user --scope -p Delegate=yes gocker …"
+    else:
+        remedy = (
+            "as root, for each controller: D=/sys/fs/cgroup/memory/me; mkdir $D; "
+            f"chown {rootless.uid()} $D $D/tasks $D/cgroup.procs; echo PID > $D/cgroup.procs"
+        )
+    yield Finding(
+        "warn", "limits", "no cgroup is this user's: limits are refused, or with "
+        "--limits best-effort left out", remedy,
+    )  # fmt: skip
+
+
+def _run_trial(launcher: Launcher, roots: Roots, ready: dict[str, Any]) -> Iterator[Finding]:
     from gocker.cli.facts import facts
     from gocker.cli.host import host_of
     from gocker.image.resolve import resolve
@@ -149,7 +208,7 @@ def _run_trial(launcher: Launcher, roots: Roots) -> Iterator[Finding]:
     yield Finding("ok", "container", f"started in {answer['start_s'] * 1000:.1f} ms")
     for limit, _, effective, file in answer["applied"]:
         yield Finding("ok", limit, f"{file} reads {effective}")
-    for limit, _, reason in answer["skipped"]:
+    for limit, _, reason in answer["skipped"] if ready["controllers"] else ():
         yield Finding("warn", limit, f"cannot be limited here: {reason}", _remedy(limit))
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         resolv_conf: str
         nodename: str
         allow_privileged: bool
+        groups: int
 
 
 def facts(roots: Roots) -> Facts:
@@ -44,8 +45,25 @@ def facts(roots: Roots) -> Facts:
         "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "resolv_conf": read("/etc/resolv.conf"),
         "nodename": os.uname()[1],
+        "groups": _groups(),
         "allow_privileged": os.environ.get("GOCKER_ALLOW_PRIVILEGED", "") not in ("", "0"),
     }
+
+
+def _groups() -> int:
+    """Return how many groups from 0 up this process's user namespace has.
+
+    Source: user_namespaces(7), "User and group ID mappings". One line less than 2^32 is all.
+    """
+    rows = [
+        [int(word) for word in line.split()] for line in read("/proc/self/gid_map").splitlines()
+    ]
+    end = 0
+    for first, _, count in sorted(rows):
+        if first != end:
+            break
+        end += count
+    return 1 << 32 if end >= (1 << 32) - 1 or not rows else end
 
 
 def _bounding_set() -> int:

@@ -77,7 +77,12 @@ def main() -> NoReturn:
     """Run the command and exit with its code."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _open_standard_streams()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if sys._xoptions:
+        from gocker.state import rootless
+
+        rootless.leave()
+    sys.exit(code)
 
 
 def _open_standard_streams() -> None:
@@ -100,9 +105,25 @@ def run(argv: list[str]) -> int:
 
         become(argv[1:])
     timings.mark("python started")
+    if os.geteuid() != 0:
+        code = _enter(name, argv)
+        if code is not None:
+            return code
     if name in _BACKGROUND or _may_detach(argv):
         return _detaching(name, argv)
     return _execute(name, argv)
+
+
+def _enter(name: str, argv: list[str]) -> int | None:
+    """Go on as root of a user namespace where the command needs one; return an error's code."""
+    from gocker.cli import rootless
+
+    try:
+        rootless.enter(name, argv)
+    except GockerError as error:
+        _print_error(error)
+        return error.exit_code
+    return None
 
 
 def _may_detach(argv: list[str]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from gocker.nested import in_user_namespace
 from gocker.scheduler import signals
 from gocker.state.run import Run
 
@@ -96,11 +97,28 @@ def ask_launcher(
     launcher.ask(message, (run.lock_fd, *locks) if run is not None else ())
 
 
+def isolation(ready: dict[str, Any]) -> str:
+    """Return the rung of the ladder that the run is on: docs/hosts.md.
+
+    ``root``; ``rootless-delegated``, which has a cgroup for limits of memory and tasks;
+    ``rootless``, which limits nothing.
+    """
+    if not in_user_namespace():
+        return "root"
+    return "rootless-delegated" if {"memory", "pids"} <= {*ready["controllers"]} else "rootless"
+
+
 def missing(ready: dict[str, Any], plan: Plan) -> list[tuple[str, str]]:
     """Return what this host cannot do of the confinement that a plan asks for, in words."""
     found = []
     if not ready["read_only"]:
         found.append(("interpreter", "it could not be started from a read-only mount"))
+    limits = {name for made in plan.containers.values() for name in made.optional}
+    for name in sorted(limits):
+        controller = name.partition(".")[0]
+        if controller not in ready["controllers"]:
+            detail = f"gocker's own {name} is not enforced: no cgroup controller {controller!r}"
+            found.append(("limits", detail))
     abi = ready["landlock"]
     if abi < LANDLOCK_ABI and any(made.landlock is not None for made in plan.containers.values()):
         parts = [part for since, part in LANDLOCK_PARTS if abi < since]

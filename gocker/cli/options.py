@@ -104,9 +104,27 @@ def parser(name: str, text: str, *, short_file: bool = True) -> Parser:
     return made
 
 
+def add_limits(made: Parser) -> None:
+    """Add the option that `limited` reads."""
+    made.add_argument(
+        "--limits", choices=("strict", "best-effort"),
+        help="whether to start where a limit cannot be set; wins over x-gocker.limits",
+    )  # fmt: skip
+
+
+def limited(arguments: argparse.Namespace, plan: Plan) -> Plan:
+    """Return the plan with ``--limits`` applied to every service."""
+    if arguments.limits is None:
+        return plan
+    from gocker.plan.build import with_limits
+
+    return with_limits(plan, arguments.limits)
+
+
 def add_run_options(made: Parser) -> None:
     """Add the options of commands that run containers."""
     add = made.add_argument
+    add_limits(made)
     add("--log-format", choices=("text", "json", "none"), default="text",
         help="events on standard error")  # fmt: skip
     add("-q", "--quiet", action="store_true", help="only warnings and errors")

@@ -6,7 +6,7 @@ import argparse
 import os
 
 from gocker.cli.oneoff import add_changes, change
-from gocker.cli.options import load_options, make_plan, say, validate
+from gocker.cli.options import add_limits, limited, load_options, make_plan, say, validate
 from gocker.cli.options import parser as new_parser
 from gocker.errors import UsageError
 
@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     add("service", metavar="SERVICE")
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="instead of the service's")
     add_changes(made)
+    add_limits(made)
     add("--no-deps", action="store_true", help="do not run what it depends on")
     add("--rm", action="store_true", help="accepted: nothing is ever kept")
     add("-i", "--interactive", action="store_true", help="accepted: input is always passed on")
@@ -48,7 +49,7 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     change(loaded, arguments, terminal=wants_terminal(arguments))
     project = validate(arguments, loaded)
     with Roots.open(os.environ) as roots:
-        plan = make_plan(loaded, project, roots, job=name)
+        plan = limited(arguments, make_plan(loaded, project, roots, job=name))
         stderr = QueueSink(2)
         console = Console(stderr, "none")
         keyboard = None

@@ -8,7 +8,7 @@ import time
 
 import gocker
 from gocker.cli import timings
-from gocker.cli.opening import ask_launcher, missing, open_run
+from gocker.cli.opening import ask_launcher, isolation, missing, open_run
 from gocker.errors import GockerError, HostError
 from gocker.log import RunLog
 from gocker.plan.model import ANONYMOUS
@@ -142,6 +142,8 @@ class Session:
         timings.mark("scheduler imported")
         ready = self._launcher.answer()
         timings.mark("launcher ready")
+        if self._control is not None:
+            self._control.can_pause = bool({"freezer", "cgroup"} & {*ready["controllers"]})
         sweep(self._launcher, self._roots, ready["cgroups"])
         parallel = self._plan.parallel if options.parallel is None else options.parallel
         self.record("run.started", {
@@ -150,7 +152,7 @@ class Session:
             "host.kernel": os.uname().release,
             "host.cgroup": ready["cgroup"],
             "host.cpus": len(os.sched_getaffinity(0)),
-            "isolation": "root" if os.geteuid() == 0 else "rootless",
+            "isolation": isolation(ready),
             "units": len(self._plan.units),
             "parallel": parallel,
         })  # fmt: skip
@@ -368,7 +370,7 @@ def check_limits(launcher: Launcher, plan: Plan) -> None:
         HostError: naming the controller that is missing, and how to mount it.
     """
     different = {
-        json.dumps(container.config["linux"]["resources"], sort_keys=True)
+        json.dumps([container.config["linux"]["resources"], container.optional], sort_keys=True)
         for name, container in plan.containers.items()
         if not plan.units[name].best_effort
     }

@@ -43,9 +43,13 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
         item.cgroups_path: item for item in found
         if not wanted or {item.service, item.instance} & set(wanted)
     }  # fmt: skip
-    rows = [_row(chosen[item.container], item) for item in processes(chosen)]
+    rows = [_row(chosen[item.container], item) for item in processes(_first(chosen))]
     sys.stdout.write(rows_as(rows, arguments.format))
     return 0
+
+
+def _first(chosen: dict[str, Living]) -> dict[str, int]:
+    return {name: item.pid for name, item in chosen.items()}
 
 
 def _row(living: Living, item: Process) -> dict[str, object]:

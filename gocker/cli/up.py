@@ -8,7 +8,15 @@ import sys
 from functools import partial
 
 from gocker.cli import timings
-from gocker.cli.options import add_run_options, colour, load, make_plan, say, split_files
+from gocker.cli.options import (
+    add_run_options,
+    colour,
+    limited,
+    load,
+    make_plan,
+    say,
+    split_files,
+)
 from gocker.cli.options import parser as new_parser
 from gocker.errors import HostError, UsageError
 from gocker.scheduler import spawn
@@ -231,6 +239,7 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
     from gocker.cli.holding import ask_or
     from gocker.cli.opening import open_run
 
+    plan = limited(arguments, plan)
     if arguments.keep is not None:
         plan = replace(plan, keep=arguments.keep)
 
@@ -240,7 +249,7 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
         own = plan
         detached = channel.ask_for("hello")["detached"]
         if detached != spawn.in_background:
-            own = _plan(arguments, roots, detached=detached)[0]
+            own = limited(arguments, _plan(arguments, roots, detached=detached)[0])
         return join(arguments, own, roots, channel, split_files(arguments.words)[1])
 
     def dead(_: Lock) -> tuple[Session, Result]:

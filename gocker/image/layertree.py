@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from errno import ENODATA, ENOTSUP
 
 from gocker.errors import HostError
+from gocker.nested import opaque_xattr
 from gocker.tree import DIRECTORY
 from gocker.values import dataclass
 
@@ -19,7 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_OPAQUE = "trusted.overlay.opaque"
 _MAX_DEPTH = 500
 
 
@@ -140,7 +140,7 @@ def _directories(fds: Sequence[int], entry: Entry) -> list[int]:
 def is_opaque(fd: int) -> bool:
     """Return whether a directory hides what the layers below have in it."""
     try:
-        return os.getxattr(fd, _OPAQUE) == b"y"
+        return os.getxattr(fd, opaque_xattr()) == b"y"
     except OSError as error:
         if error.errno in (ENODATA, ENOTSUP):
             return False

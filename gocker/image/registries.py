@@ -13,6 +13,7 @@ import json
 import os
 
 from gocker.errors import HostError
+from gocker.state import rootless
 from gocker.values import dataclass
 
 TYPE_CHECKING = False
@@ -191,7 +192,7 @@ def _auth_files(environ: Mapping[str, str]) -> list[str]:
     if named:
         return [named]
     home = _home(environ)
-    runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.geteuid()}"
+    runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/containers/{rootless.uid()}"
     docker = environ.get("DOCKER_CONFIG") or os.path.join(home, ".docker")
     return [
         os.path.join(runtime, "containers/auth.json"), os.path.join(runtime, "auth.json"),

@@ -11,6 +11,7 @@ from errno import EINVAL
 
 from gocker.errors import HostError, SyscallError
 from gocker.linux.libc import INT, STR, UINT, encode, failed, prototype, syscall
+from gocker.nested import overlay_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def overlay(
         if upper >= 0:
             fsconfig(context, FSCONFIG_SET_STRING, "upperdir", f"/proc/self/fd/{upper}/upper")
             fsconfig(context, FSCONFIG_SET_STRING, "workdir", f"/proc/self/fd/{upper}/work")
-        for option in options:
+        for option in (*options, *overlay_options()):
             fsconfig(context, FSCONFIG_SET_FLAG, option)
         fsconfig(context, FSCONFIG_CMD_CREATE)
         fd = _fsmount(context, FSMOUNT_CLOEXEC, attributes)

@@ -189,6 +189,18 @@ def _unit(
     )
 
 
+def with_limits(plan: Plan, policy: str | None) -> Plan:
+    """Return a plan whose units all do the same about limits that cannot be set.
+
+    `policy`: ``strict`` or ``best-effort``; None leaves the plan as it is.
+    """
+    if policy is None:
+        return plan
+    best_effort = policy == "best-effort"
+    units = {name: replace(unit, best_effort=best_effort) for name, unit in plan.units.items()}
+    return replace(plan, units=units)
+
+
 def _check_reservations(units: Iterable[Unit], capacity: Reservation) -> None:
     """Refuse a reservation that does not fit the host beside those of all support services.
 

@@ -9,7 +9,7 @@ from gocker.errors import PlanError
 from gocker.image.resolve import HIDDEN_MODES
 from gocker.plan import files, posture, profiles, userns
 from gocker.plan.model import Container, Landlock
-from gocker.plan.resources import device_number, resources
+from gocker.plan.resources import device_number, optional, resources
 from gocker.spec.model.roles import network_mode
 from gocker.values import dataclass, field
 
@@ -37,6 +37,9 @@ _SYSCTL_OWN = re.compile(
 )
 
 
+ALL_GROUPS = 1 << 32
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """What the plan has to know of the host; an argument, so that planning stays pure."""
@@ -52,6 +55,8 @@ class Host:
     resolv_conf: str = ""
     nodename: str = ""
     allow_privileged: bool = False
+    # Groups from 0 up that gocker itself can have: all, or those of an ordinary user's namespace.
+    groups: int = ALL_GROUPS
 
 
 def container(
@@ -70,13 +75,23 @@ def container(
     profile = profiles.profile_of(service, project)
     root = host.rootfs(reference or image(service))
     profiles.check(service, profile, service.user or root.user)
-    own_user = userns.is_auto(service, project, default=profile.userns)
+    own_user = userns.is_auto(
+        service, project, default=profile.userns and host.groups == ALL_GROUPS
+    )
+    if own_user and host.groups != ALL_GROUPS:
+        raise PlanError(
+            f"{instance}: userns_mode: auto takes ids that nobody else has, and only root can",
+            hint="leave it out: an ordinary user's containers are in a user namespace anyway",
+        )
     whose = _sharing(service, project, units or {}, user=own_user)
     hostname = service.hostname or instance[:_HOST_NAME].rstrip("-.")
     if service.uts == "host":
         hostname = host.nodename
     ids = userns.mappings(userns.wanted_range(project.name)) if own_user else None
-    mounts, prepare = files.mounts(service, project, host.volumes_root, root, idmap=own_user)
+    mounts, prepare = files.mounts(
+        service, project, host.volumes_root, root, idmap=own_user,
+        tty_group=host.groups > posture.TTY,
+    )  # fmt: skip
     if whose is not None:
         mounts = whose.mounts(mounts, user=own_user)
     config: oci.Config = {
@@ -120,6 +135,7 @@ def container(
         profile=profile.name,
         landlock=_landlock(service, config, profile),
         stdin_open=service.stdin_open,
+        optional=optional(service),
         network=attachment,
         joins=whose.joins(user=own_user) if whose is not None else (),
         cgroup_parent=service.cgroup_parent,
@@ -314,10 +330,10 @@ def _masked_paths(masked: tuple[str, ...], cpus: int) -> list[str]:
 
 
 @lru_cache
-def _default_sysctl(ipv6: bool, own_user: bool) -> dict[str, str]:
+def _default_sysctl(ipv6: bool, groups: int) -> dict[str, str]:
     found = posture.SYSCTL | (posture.SYSCTL_IPV6 if ipv6 else {})
     # Its last number must be a group that is mapped.
-    return found | ({_PING: f"0 {userns.SIZE - 1}"} if own_user else {})
+    return found | ({_PING: f"0 {groups - 1}"} if groups < ALL_GROUPS else {})
 
 
 def _linux(
@@ -392,7 +408,11 @@ def _landlock(service: Service, config: oci.Config, profile: Profile) -> Landloc
 
 
 def _sysctl(service: Service, host: Host, network: str, *, own_user: bool) -> dict[str, str]:
-    found = _default_sysctl(host.ipv6, own_user) if network == "own" else {}
+    found = (
+        _default_sysctl(host.ipv6, userns.SIZE if own_user else host.groups)
+        if network == "own"
+        else {}
+    )
     if service.sysctls:
         found = dict(found)
     for name, value in service.sysctls.items():

@@ -39,13 +39,20 @@ _default_mounts = lru_cache(posture.default_mounts)
 
 
 def mounts(
-    service: Service, project: Project, volumes_root: str, image: RootFs, *, idmap: bool = False
+    service: Service,
+    project: Project,
+    volumes_root: str,
+    image: RootFs,
+    *,
+    idmap: bool = False,
+    tty_group: bool = True,
 ) -> tuple[list[oci.Mount], list[Prepare]]:
     """Return the mounts in their order, and the directories that must exist before.
 
-    `idmap`: whether binds and volumes are shown with the ids of the user namespace.
+    `idmap`: whether binds and volumes are shown with the ids of the user namespace. `tty_group`:
+    see `posture.default_mounts`.
     """
-    default = _default_mounts(service.shm_size or posture.SHM_SIZE)
+    default = _default_mounts(service.shm_size or posture.SHM_SIZE, tty_group=tty_group)
     if not (service.tmpfs or service.volumes or service.volumes_from or image.volumes):
         return default, []
     found = list(default)

@@ -225,6 +225,8 @@ class Container:
     cgroup_parent: str | None = None
     # Whether standard input stays open, for those who attach.
     stdin_open: bool = False
+    # Limits of gocker's own choice (OCI's names): where they cannot be set, it starts without.
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

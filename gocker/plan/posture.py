@@ -143,10 +143,19 @@ def capabilities(
     }
 
 
-def default_mounts(shm_size: int = SHM_SIZE) -> list[oci.Mount]:
-    """Return the mounts below the root file system; `shm_size` is the size of /dev/shm, bytes."""
+TTY = 5  # the group of terminals in every distribution
+
+
+def default_mounts(shm_size: int = SHM_SIZE, *, tty_group: bool = True) -> list[oci.Mount]:
+    """Return the mounts below the root file system.
+
+    Args:
+        shm_size: the size of /dev/shm, bytes.
+        tty_group: whether there is a group `TTY` that terminals can belong to.
+    """
     common = ["nosuid", "noexec", "nodev"]
-    pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
+    pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
+    pts += [f"gid={TTY}"] if tty_group else []
     shm = [*common, "mode=1777", f"size={shm_size}"]
     return [
         _mount("/proc", "proc", common),

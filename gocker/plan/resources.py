@@ -45,6 +45,11 @@ def resources(service: Service, default_pids: int) -> oci.Resources:
     return found
 
 
+def optional(service: Service) -> tuple[str, ...]:
+    """Return the limits that nobody asked for: our default for tasks."""
+    return ("pids.limit",) if _pids(service, 0) == 0 else ()
+
+
 def limits(found: oci.Resources) -> Limits:
     """Return the hard limits among the resources, for tables."""
     cpu = found.get("cpu", {})

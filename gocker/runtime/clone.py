@@ -15,6 +15,7 @@ import os
 
 from gocker.linux import process
 from gocker.linux.calls import Calls
+from gocker.nested import in_user_namespace
 from gocker.runtime import init, namespaces
 from gocker.runtime.seccomp import NEW_LISTENER
 
@@ -28,10 +29,19 @@ def _two_steps(setup: Setup) -> bool:
     return setup.user is not None and bool(setup.namespaces & process.CLONE_NEWPID)
 
 
+def _joins_for_good(setup: Setup) -> bool:
+    """Return whether a PID namespace is joined that nobody here can leave again.
+
+    From a user namespace there is no way back to the PID namespace that it came from.
+    """
+    return process.CLONE_NEWPID in setup.spaces.paths and in_user_namespace()
+
+
 def can_share_memory(setup: Setup) -> bool:
     """Return whether a spawner will do: init never executes, nor does setns(2) change clocks."""
     asks = setup.seccomp is not None and setup.seccomp[1] & NEW_LISTENER
-    return not (setup.init or asks or process.CLONE_NEWTIME in setup.spaces.paths)
+    times = process.CLONE_NEWTIME in setup.spaces.paths
+    return not (setup.init or asks or times or _joins_for_good(setup))
 
 
 def spawn(
@@ -73,7 +83,7 @@ def fork(setup: Setup, cgroup_fd: int | None) -> tuple[int, int]:
         OSError: if there is no process.
     """
     flags = setup.namespaces & process.CLONE_NEWPID | process.CLONE_CLEAR_SIGHAND
-    if not _two_steps(setup):
+    if not _two_steps(setup) and not _joins_for_good(setup):
         pid, pidfd = process.clone3(flags, cgroup_fd)
         if pid == 0:
             init.run(setup, init.prepare)
@@ -96,12 +106,17 @@ def fork(setup: Setup, cgroup_fd: int | None) -> tuple[int, int]:
 
 def _between(setup: Setup, flags: int, cgroup_fd: int | None, write_fd: int) -> None:
     setup.phase = "start"
+    build = init.build
     try:
-        init.leave(setup)
+        if _joins_for_good(setup):
+            build = init.prepare if setup.user is None else init.build
+            _enter_pid_namespace(setup.spaces.paths[process.CLONE_NEWPID])
+        if build is init.build:
+            init.leave(setup)
         pid, _ = process.clone3(flags | process.CLONE_PARENT, cgroup_fd)
         if pid == 0:
             os.close(write_fd)
-            init.run(setup, init.build)
+            init.run(setup, build)
         os.write(write_fd, str(pid).encode())
     except BaseException as error:  # whatever it is must reach the launcher
         init.report(setup, error)
@@ -109,20 +124,25 @@ def _between(setup: Setup, flags: int, cgroup_fd: int | None, write_fd: int) -> 
         os._exit(init.FAILED_EXIT_CODE)
 
 
+def _enter_pid_namespace(path: str) -> None:
+    fd = namespaces.open_path(path)
+    try:
+        namespaces.setns(fd, process.CLONE_NEWPID, path)
+    finally:
+        os.close(fd)
+
+
 class InPidNamespace:
     """While it lasts, our children are made in a PID namespace that has a path, if one has."""
 
     def __init__(self, setup: Setup, own_fd: int) -> None:
-        self._path = setup.spaces.paths.get(process.CLONE_NEWPID)
+        path = setup.spaces.paths.get(process.CLONE_NEWPID)
+        self._path = None if _joins_for_good(setup) else path
         self._own_fd = own_fd
 
     def __enter__(self) -> None:
         if self._path is not None:
-            fd = namespaces.open_path(self._path)
-            try:
-                namespaces.setns(fd, process.CLONE_NEWPID, self._path)
-            finally:
-                os.close(fd)
+            _enter_pid_namespace(self._path)
 
     def __exit__(self, *_: object) -> None:
         if self._path is not None:

@@ -6,6 +6,7 @@ import signal
 
 from gocker.linux import capability, process, seccomp
 from gocker.linux.calls import Calls
+from gocker.nested import has_one_id
 from gocker.runtime.seccomp import program
 
 TYPE_CHECKING = False
@@ -44,9 +45,10 @@ def confine(more: tuple[str, ...] = ()) -> None:
     code, flags = program(profile)
     calls = Calls()
     capability.add_drop_bounding(calls, {})
-    calls.add("setgroups", 0, 0, phase=_PHASE)
-    calls.add("setresgid", NOBODY, NOBODY, NOBODY, phase=_PHASE)
-    calls.add("setresuid", NOBODY, NOBODY, NOBODY, phase=_PHASE)
+    if not has_one_id():  # else there is nobody to become
+        calls.add("setgroups", 0, 0, phase=_PHASE)
+        calls.add("setresgid", NOBODY, NOBODY, NOBODY, phase=_PHASE)
+        calls.add("setresuid", NOBODY, NOBODY, NOBODY, phase=_PHASE)
     capability.add_apply(calls, {})
     # The kernel clears both when credentials change (prctl(2)).
     calls.add("prctl", process.PR_SET_PDEATHSIG, signal.SIGKILL, phase=_PHASE)

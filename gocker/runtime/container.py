@@ -16,6 +16,7 @@ from gocker.tree import remove_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import resource
     from typing import Any
 
     from gocker.cgroup.group import Cgroup
@@ -32,6 +33,7 @@ class Container:
     __slots__ = (
         "cgroup", "config", "directories", "entered", "error", "id", "keep", "layer", "namespaces",
         "network", "own_network", "pid", "pidfd", "program", "requested", "started", "status_fd",
+        "usage",
     )  # fmt: skip
 
     def __init__(  # the container's parts, put together in one place
@@ -64,6 +66,8 @@ class Container:
         self.entered = setup.spaces.entered
         self.requested = time.monotonic()
         self.started: float | None = None
+        # Of the first process and all that it, or the end of its PID namespace, waited for.
+        self.usage: resource.struct_rusage | None = None
         self.error: dict[str, Any] | None = None
         self.status_fd = -1
         with clone.InPidNamespace(setup, own_pidns):
@@ -168,13 +172,10 @@ class Container:
 
     def wait(self) -> tuple[int | None, int | None]:
         """Reap the first process, which has ended; return (exit code, signal), one of them None."""
-        result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        _, status, self.usage = os.wait4(self.pid, 0)
         os.close(self.pidfd)
-        if result is None:
-            return None, None
-        if result.si_code == os.CLD_EXITED:
-            return result.si_status, None
-        return None, result.si_status
+        code = os.waitstatus_to_exitcode(status)
+        return (code, None) if code >= 0 else (None, -code)
 
     def give_network_back(self, networks: Pool) -> None:
         """Let the network serve again once the first process, and so every one, is gone."""

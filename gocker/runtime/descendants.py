@@ -29,6 +29,11 @@ def kill(pid: int, list_pids: Callable[[], Iterable[int]]) -> None:
             os.close(fd)
 
 
+def everyone() -> list[int]:
+    """Return all processes that procfs shows: where no cgroup tells which are the container's."""
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
 def _add_children(pidfds: dict[int, int], candidates: Iterable[int]) -> bool:
     """Stop and add the children of those found so far; return whether there were any."""
     fresh = False

@@ -14,6 +14,7 @@ from errno import ENOENT
 from gocker.errors import ConfigError, SyscallError
 from gocker.linux import mount as m
 from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, open_or_make, openat2
+from gocker.nested import in_user_namespace
 from gocker.runtime import userns
 
 TYPE_CHECKING = False
@@ -107,10 +108,14 @@ def make_nodes(dev: int, devices: list[oci.Device]) -> None:
     for name, major, minor in DEFAULT_DEVICES:
         if f"/dev/{name}" not in named:
             number = os.makedev(major, minor)
+            path = f"/dev/{name}"
             try:
-                os.mknod(name, stat.S_IFCHR | 0o666, number, dir_fd=dev)
+                if in_user_namespace():
+                    _bind_node(dev, name, path, stat.S_IFCHR, number)
+                else:
+                    os.mknod(name, stat.S_IFCHR | 0o666, number, dir_fd=dev)
             except FileExistsError:
-                _check_there(dev, name, f"/dev/{name}", stat.S_IFCHR, number)
+                _check_there(dev, name, path, stat.S_IFCHR, number)
     for device in devices:
         if device["path"].startswith("/dev/"):
             _make_node(dev, device, device["path"].removeprefix("/dev/"))
@@ -130,6 +135,9 @@ def _make_node(top: int, device: oci.Device, path: str) -> None:
         mode = kind | device.get("fileMode", 0o666)
         number = os.makedev(device.get("major", 0), device.get("minor", 0))
         try:
+            if in_user_namespace() and kind != stat.S_IFIFO:
+                _bind_node(parent_fd, name, device["path"], kind, number)
+                return  # with the host's owner and mode, which are not ours to change
             os.mknod(name, mode, number, dir_fd=parent_fd)
         except FileExistsError:
             _check_there(parent_fd, name, device["path"], kind, number)
@@ -137,6 +145,39 @@ def _make_node(top: int, device: oci.Device, path: str) -> None:
                  follow_symlinks=False)  # fmt: skip
     finally:
         os.close(parent_fd)
+
+
+def _bind_node(at: int, name: str, path: str, kind: int, number: int) -> None:
+    """Bind the host's own node, where root of a user namespace may make none.
+
+    Raises:
+        ConfigError: the host has no such device at this path.
+        FileExistsError: the name is taken.
+    """
+    try:
+        source = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise _no_node(path) from error
+    try:
+        info = os.fstat(source)
+        if stat.S_IFMT(info.st_mode) != kind or info.st_rdev != number:
+            raise _no_node(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        target = os.open(name, flags, 0o600, dir_fd=at)
+        try:
+            m.mount(f"/proc/self/fd/{source}", f"/proc/self/fd/{target}", None, m.MS_BIND)
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)
+
+
+def _no_node(path: str) -> ConfigError:
+    return ConfigError(
+        f"device {path!r}: the host has no such device there, and an ordinary user makes none",
+        hint="name it as the host does, or run gocker as root",
+        phase="devices",
+    )
 
 
 def _check_there(at: int, name: str, path: str, kind: int, number: int) -> None:

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from gocker.runtime import slirp
     from gocker.runtime.uplink import Uplink
     from gocker.wire import Message
 
@@ -39,7 +40,7 @@ class Endpoints:
 
     def __init__(
         self, home: int, link: Netlink, rules: Nftables, networks: dict[str, dict[str, Any]],
-        uplink: Uplink,
+        uplink: Uplink | slirp.Uplink,
     ) -> None:  # fmt: skip
         self._home = home
         self._netlink = link

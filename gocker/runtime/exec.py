@@ -19,6 +19,7 @@ from errno import ESRCH
 from gocker.errors import SyscallError
 from gocker.linux import process
 from gocker.linux.calls import Calls
+from gocker.nested import in_user_namespace
 from gocker.runtime import descendants, init, program, terminal, userns
 
 TYPE_CHECKING = False
@@ -115,8 +116,10 @@ class Execution:
         """
         if self.group is not None:
             self.group.kill()
-        elif self._members is not None:
+        elif self._members is not None and self._members.directories:
             descendants.kill(self.pid, self._members.pids)
+        elif in_user_namespace():
+            descendants.kill(self.pid, descendants.everyone)
         self.signal(signal.SIGKILL)
 
     def client_gone(self) -> None:
@@ -185,7 +188,9 @@ class _Entry:
 def _own_group(target: Target) -> Cgroup | None:
     """Return new cgroups for one execution below the container's, enough to kill it whole."""
     group = target.group
-    return None if group is None else group.child(f"exec-{os.getpid()}-{next(_serial)}")
+    if group is None or not group.directories:
+        return None
+    return group.child(f"exec-{os.getpid()}-{next(_serial)}")
 
 
 def _inherited_rlimits(spec: oci.Process, pid: int) -> list[tuple[int, tuple[int, int]]]:
@@ -226,6 +231,8 @@ def _clone(entry: _Entry, target: Target, group: Cgroup | None) -> tuple[int, in
     dir_fd = target.cgroup.dir_fd() if group is None else group.dir_fd()
     if not target.namespaces & process.CLONE_NEWPID:
         return _fork(entry, dir_fd)
+    if in_user_namespace():
+        return _clone_between(entry, target, dir_fd)
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         # Only children of this process change; it goes back at once.
@@ -236,6 +243,41 @@ def _clone(entry: _Entry, target: Target, group: Cgroup | None) -> tuple[int, in
             process.setns(own, process.CLONE_NEWPID)
     finally:
         os.close(own)
+
+
+def _clone_between(entry: _Entry, target: Target, dir_fd: int | None) -> tuple[int, int]:
+    """Make the child by way of a process that changes the PID namespace of its children for good.
+
+    In a user namespace nobody can go back to the host's PID namespace.
+    """
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid, pidfd = process.clone3(process.CLONE_CLEAR_SIGHAND)
+        if pid == 0:
+            _between(entry, target, dir_fd, write_fd)
+    finally:
+        os.close(write_fd)
+    with open(read_fd, "rb") as born:
+        number = born.read()
+    os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    os.close(pidfd)
+    if not number.startswith(b"+"):
+        raise SyscallError("setns", int(number or ESRCH))
+    return int(number), os.pidfd_open(int(number))
+
+
+def _between(entry: _Entry, target: Target, dir_fd: int | None, write_fd: int) -> None:
+    try:
+        process.setns(target.pidfd, process.CLONE_NEWPID)
+        pid, _ = process.clone3(process.CLONE_CLEAR_SIGHAND | process.CLONE_PARENT, dir_fd)
+        if pid == 0:
+            os.close(write_fd)
+            _run(entry)
+        os.write(write_fd, b"+%d" % pid)
+    except SyscallError as error:
+        os.write(write_fd, b"%d" % (error.errno or ESRCH))
+    finally:
+        os._exit(0)
 
 
 def _fork(entry: _Entry, dir_fd: int | None) -> tuple[int, int]:

@@ -5,7 +5,8 @@ file on its socket means that the front is gone: it kills everything, cleans up 
 
 Events it sends, beside ``t``:
 
-``ready``        ``pid``, ``cgroup``: v1, v2 or hybrid, ``cgroups``: names of all gocker's;
+``ready``        ``pid``, ``cgroup``: v1, v2 or hybrid, ``controllers``: those that can be used,
+                 ``cgroups``: names of all gocker's;
                  ``landlock``: its ABI; ``read_only``: whether the interpreter is
 ``started``      ``id``, ``pid``, ``start_time``, ``start_s``, ``applied``, ``skipped``: limits
 ``failed``       ``id``, ``error``
@@ -223,6 +224,7 @@ class Launcher:
         gc.freeze()
         names = {name for manager in self._managers for name in manager.names()}
         self._emit("ready", pid=os.getpid(), cgroup=self._manager.mode, cgroups=sorted(names),
+                   controllers=sorted(self._manager.directories),
                    landlock=landlock.ABI, read_only=interpreter.is_read_only())  # fmt: skip
 
     def _network(self, _: Message, fds: list[int]) -> None:
@@ -276,6 +278,7 @@ class Launcher:
         upper = {}
         if container.keep and container.layer is not None:
             self._kept[container.id] = container
+            report.attempt(container.id, container.layer.gather)
             upper["upper"] = container.layer.upper
         else:
             self._garbage.append(container)
@@ -313,10 +316,13 @@ class Launcher:
         self._emit("names", names=syscall_table.numbers(os.uname().machine))
 
     def _check(self, message: Message, _: list[int]) -> None:
-        """Look whether this host has what the limits in ``resources``, a list, need."""
-        for resources in message["resources"]:
+        """Look whether this host has what limits need.
+
+        ``resources``: a list of [OCI's resources, names of those that may be missing].
+        """
+        for resources, optional in message["resources"]:
             try:
-                self._manager.check(resources)
+                self._manager.check(resources, optional)
             except ConfigError:
                 pass  # the value's fault and not the host's: the container's start says so
         self._emit("checked")

@@ -18,7 +18,9 @@ from errno import EINVAL, EPERM
 from gocker.errors import SyscallError
 from gocker.linux import fsmount
 from gocker.linux import mount as m
+from gocker.nested import in_user_namespace, opaque_xattr, overlay_options
 from gocker.runtime import sources
+from gocker.runtime.composed import Composition, mount_points
 from gocker.tree import remove_path
 
 TYPE_CHECKING = False
@@ -35,25 +37,33 @@ if TYPE_CHECKING:
 MAX_IDLE = 64
 # More do not fit into the page of text that mount(2) takes.
 _MOST_IN_A_PAGE = 128
-_OPAQUE = "trusted.overlay.opaque"
+_CLONE = m.OPEN_TREE_CLONE | m.AT_RECURSIVE
 _STAMP = ("st_ctime_ns", "st_mtime_ns", "st_mode", "st_uid", "st_gid", "st_nlink", "st_ino")
 
 
 class Layer:
     """One overlay. Owns its directory and a descriptor of its detached mount."""
 
-    __slots__ = ("_mount_fd", "_stamp", "directory", "key")
+    __slots__ = ("_composition", "_mount_fd", "_stamp", "_uppers", "directory", "key")
 
-    def __init__(
-        self, key: Key, hiding: list[str], directory: str, mountpoint: str, user: User | None
-    ) -> None:
+    def __init__(  # what an overlay is made of
+        self, key: Key, hiding: list[str], directory: str, mountpoint: str, user: User | None,
+        composition: Composition | None = None,
+    ) -> None:  # fmt: skip
         self.key = key
         self.directory = directory
+        self._composition = composition
+        self._uppers = [self.upper]
         os.mkdir(directory, 0o700)
         try:
-            _mount(hiding, key[0], directory, mountpoint, user, key[3])
+            if composition is None:
+                _mount(hiding, key[0], directory, mountpoint, user, key[3])
+            else:
+                os.mkdir(f"{directory}/upper", 0o755)
+                os.mkdir(f"{directory}/work", 0o700)
+                self._uppers = composition.mount(hiding, directory, mountpoint)
             try:
-                self._mount_fd = m.open_tree(m.AT_FDCWD, mountpoint, m.OPEN_TREE_CLONE)
+                self._mount_fd = m.open_tree(m.AT_FDCWD, mountpoint, _CLONE)
             finally:
                 m.umount(mountpoint, m.MNT_DETACH)
             self._stamp = self._read_stamp()
@@ -72,8 +82,13 @@ class Layer:
         return os.path.basename(self.directory)
 
     def _read_stamp(self) -> tuple[int, ...]:
-        info = os.stat(self.upper, follow_symlinks=False)
-        return tuple(getattr(info, name) for name in _STAMP)
+        found = [os.stat(path, follow_symlinks=False) for path in self._uppers]
+        return tuple(getattr(info, name) for info in found for name in _STAMP)
+
+    def gather(self) -> None:
+        """Have all that was written in `upper`; its container has ended."""
+        if self._composition is not None:
+            self._composition.gather(self.directory)
 
     def clone(self) -> int | None:
         """Return a detached mount of its own for one container.
@@ -81,7 +96,7 @@ class Layer:
         None where the kernel cannot clone a detached mount (before Linux 6.15).
         """
         try:
-            return m.open_tree(self._mount_fd, "", m.OPEN_TREE_CLONE | m.AT_EMPTY_PATH)
+            return m.open_tree(self._mount_fd, "", _CLONE | m.AT_EMPTY_PATH)
         except SyscallError as error:
             if error.errno in (EINVAL, EPERM):
                 return None
@@ -121,6 +136,7 @@ class Layers:
         self._mountpoint = mountpoint
         self._idle: dict[Key, list[Layer]] = {}
         self._hiding: dict[tuple[Hidden, tuple[int, int]], str] = {}
+        self._compositions: dict[tuple[str, Hidden], Composition] = {}
         self._idle_count = 0
         self._made = 0
 
@@ -156,13 +172,35 @@ class Layers:
             path = f"{self._directory}/{self._prefix}-L{self._made}"
             owner = (0, 0) if user is None else (user.host_uid(0), user.host_gid(0))
             hiding = self._hide(key[1], owner)
-            layer = Layer(key, hiding, path, self._mountpoint, user)
+            layer = self._layer(key, hiding, path, user)
         try:
             fd = layer.clone()
         except BaseException:
             layer.remove()
             raise
         return layer, layer.original() if fd is None else fd
+
+    def _layer(self, key: Key, hiding: list[str], path: str, user: User | None) -> Layer:
+        """Make a layer; of parts, if the lower directory has mounts below that are not ours."""
+        lower, hidden = key[0], key[1]
+        composition = None
+        if in_user_namespace() and len(lower) == 1:
+            composition = self._compositions.get((lower[0], hidden))
+        if composition is not None:
+            return Layer(key, hiding, path, self._mountpoint, user, composition)
+        try:
+            return Layer(key, hiding, path, self._mountpoint, user)
+        except SyscallError as error:
+            if error.errno != EINVAL or not in_user_namespace() or len(lower) != 1:
+                raise
+        skeleton = f"{self._directory}/{self._prefix}-S{len(self._compositions)}"
+        try:
+            composition = Composition(lower[0], hidden, mount_points(), skeleton)
+        except BaseException:
+            remove_path(skeleton)
+            raise
+        self._compositions[(lower[0], hidden)] = composition
+        return Layer(key, hiding, path, self._mountpoint, user, composition)
 
     def _hide(self, hidden: Hidden, owner: tuple[int, int]) -> list[str]:
         """Return the layer that hides what is below, if anything is to be hidden."""
@@ -189,15 +227,29 @@ class Layers:
 
     def drop_idle(self) -> None:
         """Let go of idle layers: each holds a descriptor."""
-        self.close()
-        self._idle_count = 0
+        failure = self._remove_idle()
+        if failure is not None:
+            raise failure
 
     def close(self) -> None:
-        """Remove all idle layers; one that cannot be removed keeps no other.
+        """Remove all idle layers and what they were put together from.
+
+        One that cannot be removed keeps no other.
 
         Raises:
             OSError, GockerError: for the last one.
         """
+        failure = self._remove_idle()
+        for composition in self._compositions.values():
+            try:
+                remove_path(composition.skeleton)
+            except Exception as error:
+                failure = error
+        self._compositions.clear()
+        if failure is not None:
+            raise failure
+
+    def _remove_idle(self) -> Exception | None:
         failure: Exception | None = None
         for layers in self._idle.values():
             for layer in layers:
@@ -206,8 +258,8 @@ class Layers:
                 except Exception as error:
                     failure = error
         self._idle.clear()
-        if failure is not None:
-            raise failure
+        self._idle_count = 0
+        return failure
 
 
 def _make_hiding(top: str, hidden: Hidden, owner: tuple[int, int]) -> None:
@@ -230,7 +282,7 @@ def _make_hiding(top: str, hidden: Hidden, owner: tuple[int, int]) -> None:
                 os.chmod(at, 0o755)  # noqa: S103  # as the host's own directories
                 os.chown(at, *owner)
         os.chmod(at, mode)
-        os.setxattr(at, _OPAQUE, b"y")
+        os.setxattr(at, opaque_xattr(), b"y")
 
 
 def _mount(
@@ -262,7 +314,8 @@ def _mount(
         lowers = ":".join(f"/proc/self/fd/{fd}" for fd in fds[1:])
         layers = f"/proc/self/fd/{fds[0]}"
         # volatile: the upper layer is thrown away, so umount need not write it to disk.
-        data = f"lowerdir={lowers},upperdir={layers}/upper,workdir={layers}/work,volatile"
+        data = f"lowerdir={lowers},upperdir={layers}/upper,workdir={layers}/work,"
+        data += ",".join(("volatile", *overlay_options()))
         # suid is for the container that asks for it: see `gocker.runtime.start`.
         m.mount("overlay", mountpoint, "overlay", m.MS_NODEV | m.MS_NOSUID, data)
     finally:

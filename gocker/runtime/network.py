@@ -29,7 +29,8 @@ import os
 from gocker.linux import netlink, process
 from gocker.linux.netlink import Netlink
 from gocker.linux.nftables import Nftables
-from gocker.runtime import netrules, netspace, sysctl
+from gocker.nested import in_user_namespace
+from gocker.runtime import hostside, netrules, netspace, sysctl
 from gocker.runtime.endpoints import Endpoints
 from gocker.runtime.uplink import Uplink
 
@@ -37,6 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from gocker.runtime import slirp
     from gocker.wire import Message
 
 _LO, _FIRST_BRIDGE = 1, 2000
@@ -50,7 +52,9 @@ class Network:
         self._names = names
         # The resolver's sockets, each with its network.
         self._listening: list[tuple[socket.socket, str]] = []
-        self._uplink: Uplink | None = None
+        self._uplink: Uplink | slirp.Uplink | None = None
+        # In a user namespace: the ends of its socket, and its process.
+        self._resolver: tuple[socket.socket, socket.socket, hostside.Stayer] | None = None
         # Our own way to the resolver, beside the front's.
         self.names: socket.socket | None = None
         self._home: int
@@ -64,13 +68,15 @@ class Network:
         ``id``: names the link and the table on the host; ``networks``: ``key``, ``driver``,
         ``bridge``, ``mac``, ``gateways``, ``subnets``, ``mtu``, ``internal``, ``icc``,
         ``masquerade``, ``parent``; ``ports``: ``protocol``, ``host``, ``first``, ``last``,
-        ``address``, ``target``; ``access``: containers may connect to the host itself.
+        ``address``, ``target``; ``access``: containers may connect to the host itself;
+        ``directory``: the run's.
 
         Raises:
             GockerError: what cannot be had; nothing is left when this process ends.
         """
-        self._uplink = uplink = Uplink(message["ports"])
         bridges = [item for item in message["networks"] if item["driver"] == "bridge"]
+        outward = [item for item in bridges if not item["internal"]]
+        self._uplink = uplink = self._way_out(message, outward=bool(outward))
         self._home = netspace.new()
         self._netlink, self._rules = Netlink(), Nftables()
         self._be_router()
@@ -81,11 +87,17 @@ class Network:
             messages.append(netlink.bridge(network["bridge"], index, mtu=network["mtu"], mac=mac))
             messages += [netlink.address(index, gateway) for gateway in network["gateways"]]
         self._netlink.send(*messages)
-        outward = [item for item in bridges if not item["internal"]]
-        if outward:
-            uplink.lead_out(message["id"], outward, self._home, self._netlink)
-            uplink.publish(message["id"], self._home, access=message["access"])
+        if isinstance(uplink, Uplink):
+            if outward:
+                uplink.lead_out(message["id"], outward, self._home, self._netlink)
+                uplink.publish(message["id"], self._home, access=message["access"])
+        else:
+            uplink.lead_out(self._home)
+            if message["access"]:
+                self._rules.run(uplink.access_rules())
         self._rules.run(netrules.project_tables(bridges, uplink.published, uplink.links))
+        if not isinstance(uplink, Uplink):
+            uplink.publish()
         networks = {item["key"]: item for item in message["networks"]}
         self.endpoints = Endpoints(self._home, self._netlink, self._rules, networks, uplink)
         self._listen(bridges)
@@ -94,6 +106,27 @@ class Network:
         return {"ports": [[it.protocol, it.host, it.port, it.address, it.target]
                           for it in uplink.published],
                 "links": [link.name for link in uplink.links]}  # fmt: skip
+
+    def _way_out(self, message: Message, *, outward: bool) -> Uplink | slirp.Uplink:
+        """Return the link to the host; in a user namespace the program that stands for it.
+
+        There the resolver, too, is made before this process leaves the host's network.
+        """
+        if not in_user_namespace():
+            return Uplink(message["ports"])
+        from gocker.runtime import slirp
+
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._resolver = (ours, theirs, hostside.Stayer(
+            lambda told, fds: _be_resolver(
+                [self._names, theirs], message["networks"],
+                [(socket.socket(fileno=fd), key)
+                 for fd, key in zip(fds, told["keys"], strict=True)],
+            )
+        ))  # fmt: skip
+        return slirp.Uplink(
+            message["ports"], message["directory"], outward=outward, access=message["access"]
+        )
 
     def _be_router(self) -> None:
         sysctl.write("net/ipv4/ip_forward", "1")
@@ -117,16 +150,21 @@ class Network:
                         sock.listen(64)
                     self._listening.append((sock, network["key"]))
 
-    def _resolve(self, networks: list[dict[str, Any]], uplink: Uplink) -> None:
+    def _resolve(self, networks: list[dict[str, Any]], uplink: Uplink | slirp.Uplink) -> None:
         """Start the resolver, in the host's network namespace with sockets of ours."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with uplink.on_host(self._home):
-            pid, _ = process.clone3(0)
-            if pid == 0:
-                try:
-                    _be_resolver([self._names, theirs], networks, self._listening)
-                finally:
-                    os._exit(1)  # a copy of this process must not go on as this process
+        if self._resolver is not None:
+            ours, theirs, child = self._resolver
+            fds = [sock.fileno() for sock, _ in self._listening]
+            child.tell({"keys": [key for _, key in self._listening]}, fds)
+        else:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with uplink.on_host(self._home):
+                pid, _ = process.clone3(0)
+                if pid == 0:
+                    try:
+                        _be_resolver([self._names, theirs], networks, self._listening)
+                    finally:
+                        os._exit(1)  # a copy of this process must not go on as this process
         for sock in (self._names, theirs, *(sock for sock, _ in self._listening)):
             sock.close()
         ours.settimeout(_PATIENCE_S)

@@ -33,7 +33,11 @@ def started(container: Container) -> dict[str, Any]:
 def stats(container: Container) -> dict[str, Any]:
     """Return a container's statistics; none if the kernel does not give them."""
     try:
-        return container.cgroup.stats()
+        found = container.cgroup.stats()
+        if found.get("cpu.user_s") is None and container.usage is not None:
+            found["cpu.user_s"] = container.usage.ru_utime
+            found["cpu.system_s"] = container.usage.ru_stime
+        return found
     except Exception as error:  # how it ended is told all the same
         complain(container.id, error)
         return {}

@@ -13,6 +13,7 @@ from gocker.errors import ConfigError, ContainerError, SyscallError
 from gocker.linux import mount as m
 from gocker.linux import process
 from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, open_or_make, openat2
+from gocker.nested import in_user_namespace
 from gocker.runtime import devices, namespaces, userns
 from gocker.runtime.options import parse
 
@@ -40,7 +41,9 @@ def open_all(config: oci.Config, user: User | None, host_fd: int = -1) -> dict[i
             trees[number] = _bind(entry, -1 if user is None else user.fd, host_fd)
         elif user is not None and _is_dev(entry):
             trees[number] = _dev(config, entry, user)
-        elif user is not None and entry.get("type") == "sysfs" and not _new_network(config):
+        elif (user is not None or in_user_namespace()) and (
+            entry.get("type") == "sysfs" and not _new_network(config)
+        ):
             trees[~number] = _sys(entry)
     if user is not None:
         _check_devices(config)
@@ -211,8 +214,12 @@ def _sys(entry: oci.Mount) -> int:
     /sys comes along.
     """
     options = parse(tuple(entry.get("options") or ()))
-    tree = m.open_tree(m.AT_FDCWD, "/sys", m.OPEN_TREE_CLONE)
-    m.mount_setattr(tree, "", attr_set=options.bind_set, propagation=m.MS_PRIVATE)
+    # Mounts that a user namespace has got from the host can only be cloned together.
+    recursive = in_user_namespace()
+    flags = m.AT_RECURSIVE if recursive else 0
+    tree = m.open_tree(m.AT_FDCWD, "/sys", m.OPEN_TREE_CLONE | flags)
+    m.mount_setattr(tree, "", attr_set=options.bind_set, propagation=m.MS_PRIVATE,
+                    recursive=recursive)  # fmt: skip
     return tree
 
 

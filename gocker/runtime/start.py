@@ -6,8 +6,10 @@ import os
 from errno import EMFILE
 
 from gocker import cgroup
-from gocker.linux import mount
-from gocker.runtime import init, joining, seccomp, userns
+from gocker.errors import HostError
+from gocker.linux import mount, process
+from gocker.nested import in_user_namespace
+from gocker.runtime import init, joining, seccomp, substitutes, userns
 from gocker.runtime.container import Container
 from gocker.runtime.namespaces import Namespaces
 from gocker.runtime.netpool import Pool, fits
@@ -48,6 +50,8 @@ class Starter:
         self._spawners = spawners
         self._own_pidns = own_pidns
         self.networks = Pool()
+        # Who has left the host's network in a user namespace cannot go back: setns(2), EPERM.
+        self._pooled = not in_user_namespace()
         self._host_mount_fd = host_mount_fd
         self._self_pidfd = os.pidfd_open(os.getpid())
         self._shared: dict[int, Any] = {}
@@ -79,7 +83,7 @@ class Starter:
             return self._start(message, fds, program, fds[-1])
         network = None
         # Where descriptors are few, none is spent on what a container can make itself.
-        if max(fds, default=0) < self._most_fds // 4 and fits(message["config"]):
+        if self._pooled and max(fds, default=0) < self._most_fds // 4 and fits(message["config"]):
             network = self.networks.take(message["config"]["linux"])
         if network is None:
             return self._start(message, fds, program, -1)
@@ -114,8 +118,17 @@ class Starter:
             group = self._manager_of(message.get("cgroup_parent")).create(
                 linux["cgroupsPath"], linux.get("resources", {}),
                 best_effort=message.get("best_effort", False),
+                optional=message.get("optional", ()),
             )  # fmt: skip
             try:
+                if not group.directories and not spaces.new & process.CLONE_NEWPID:
+                    raise HostError(
+                        "without a PID namespace of its own a container is ended through its "
+                        "cgroup, and there is none here",
+                        hint="leave out pid:, or delegate a cgroup to this user (gocker doctor)",
+                    )
+                if group.skipped:
+                    substitutes.apply(group, message["config"]["process"])
                 return self._in(group, message, fds, program, spaces, user)
             except BaseException:
                 group.remove()
@@ -170,7 +183,7 @@ class Starter:
                 landlock=message.get("landlock"),
             )
             if layer_fd >= 0 and not setup.config["process"].get("noNewPrivileges", False):
-                mount.mount_setattr(layer_fd, "", attr_clr=mount.MOUNT_ATTR_NOSUID)
+                mount.mount_setattr(layer_fd, "", attr_clr=mount.MOUNT_ATTR_NOSUID, recursive=True)
             setup.host_mount_fd = self._host_mount_fd
             if terminal:
                 setup.console_fd = fds[0]

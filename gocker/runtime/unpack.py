@@ -27,6 +27,7 @@ from gocker.linux.path import (
     RESOLVE_NO_XDEV,
     openat2,
 )
+from gocker.nested import opaque_xattr
 from gocker.runtime.extract import Extractor
 from gocker.runtime.layerdirs import NeedsParents
 from gocker.tar import bad
@@ -48,7 +49,6 @@ _GZIP = b"\x1f\x8b"
 _FREE_BYTES = 64 << 20
 _FREE_ENTRIES = 20_000
 _BYTES_PER_ENTRY = 16
-_OPAQUE = "trusted.overlay.opaque"
 
 
 class Archive:
@@ -258,7 +258,7 @@ def _mark_opaque(root_fd: int, paths: list[str]) -> None:
         except SyscallError:
             continue  # something else has taken its place, which hides all below as well
         try:
-            os.setxattr(fd, _OPAQUE, b"y")
+            os.setxattr(fd, opaque_xattr(), b"y")
         finally:
             os.close(fd)
 

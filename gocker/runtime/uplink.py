@@ -7,7 +7,7 @@ socket that made them, and the link to the namespace of its other end.
 from __future__ import annotations
 
 import _socket as socket
-from errno import EADDRINUSE, EADDRNOTAVAIL, EEXIST
+from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, EEXIST
 
 from gocker.errors import HostError, SyscallError
 from gocker.linux import netlink
@@ -38,36 +38,12 @@ class Uplink:
         self._netlink = Netlink()
         self._rules: Nftables | None = None
         self._tables: list[str] = []
-        self._reserved: list[socket.socket] = []
         self.links: list[Link] = []
-        self.published = self._reserve(ports)
+        self.published, self._reserved = reserve(ports)
 
     def on_host(self, home: int) -> netspace.On:
         """Be on the host for a block."""
         return netspace.On(self._host, home)
-
-    def _reserve(self, ports: list[dict[str, Any]]) -> list[Published]:
-        """Take the published ports on the host: a bound socket keeps others from them.
-
-        Raises:
-            HostError: if one is taken, naming it.
-        """
-        found = []
-        for number, wanted in enumerate(ports, 1):
-            for port in range(wanted["first"], wanted["last"] + 1):
-                try:
-                    sock = _bound(wanted["host"], port, wanted["protocol"])
-                except OSError as error:
-                    if error.errno == EADDRINUSE and port < wanted["last"]:
-                        continue
-                    raise _taken(wanted, error) from error
-                self._reserved.append(sock)
-                found.append(Published(
-                    wanted["protocol"], wanted["host"], sock.getsockname()[1], wanted["address"],
-                    wanted["target"], number,
-                ))  # fmt: skip
-                break
-        return found
 
     def send(self, *messages: netlink.Message) -> None:
         """Send requests to the host's namespace."""
@@ -137,6 +113,30 @@ class Uplink:
             self._netlink.send(netlink.delete_link(self.links[0].name))
 
 
+def reserve(ports: list[dict[str, Any]]) -> tuple[list[Published], list[socket.socket]]:
+    """Take published ports on the host: a bound socket keeps others from them.
+
+    Raises:
+        HostError: if one is taken, naming it.
+    """
+    found, reserved = [], []
+    for number, wanted in enumerate(ports, 1):
+        for port in range(wanted["first"], wanted["last"] + 1):
+            try:
+                sock = _bound(wanted["host"], port, wanted["protocol"])
+            except OSError as error:
+                if error.errno == EADDRINUSE and port < wanted["last"]:
+                    continue
+                raise _taken(wanted, error) from error
+            reserved.append(sock)
+            found.append(Published(
+                wanted["protocol"], wanted["host"], sock.getsockname()[1], wanted["address"],
+                wanted["target"], number,
+            ))  # fmt: skip
+            break
+    return found, reserved
+
+
 def _link(host: Netlink, gate: str, index: int, name: str, version: int) -> Link:
     """Give the link its two addresses; the route to the project's is the reservation.
 
@@ -202,6 +202,8 @@ def _taken(wanted: dict[str, Any], error: OSError) -> HostError:
     where = f"{wanted['host']}:{port}/{wanted['protocol']}"
     hints = {
         EADDRINUSE: f"see who has it with `ss -lnp`, or publish {wanted['target']} elsewhere",
+        EACCES: "an ordinary user publishes ports from 1024 up, or root allows lower ones: "
+        f"sysctl -w net.ipv4.ip_unprivileged_port_start={first}",
         EADDRNOTAVAIL: "see the host's addresses with `ip address`",
     }
     place = f"{wanted['path']}: " if wanted.get("path") else ""

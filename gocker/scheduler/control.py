@@ -122,6 +122,8 @@ class Control:
         self._listener = listener
         self._directory = directory
         self._operations: Operations | None = None
+        # Whether there is a freezer: where no cgroup is ours to use there is none.
+        self.can_pause = True
         self._loop: Loop
         self.selector: selectors.BaseSelector
         self.clients: set[Client] = set()
@@ -155,7 +157,7 @@ class Control:
         if self._operations is None:
             from gocker.scheduler.operations import Operations
 
-            self._operations = Operations(self._loop)
+            self._operations = Operations(self._loop, can_pause=self.can_pause)
         return self._operations
 
     def handle(self, client: Client, message: Message, fds: list[int]) -> None:

@@ -93,6 +93,8 @@ class Link:
             message["keep"] = True
         if best_effort:
             message["best_effort"] = True
+        if made.optional:
+            message["optional"] = made.optional
         for kind, fd in (join or {}).items():
             message.setdefault("join", {})[kind] = len(fds)
             fds = (*fds, fd)

@@ -128,7 +128,7 @@ class ProjectNetwork:
         finally:
             for sock in given:
                 sock.close()
-        self._control.send(self._up(run.id))
+        self._control.send(self._up(run.id) | {"directory": run.path})
 
     def _up(self, run_id: str) -> Message:
         names = ("key", "driver", "bridge", "mac", "gateways", "subnets", "mtu", "internal", "icc",

@@ -8,7 +8,7 @@ import os
 import signal
 import struct
 
-from gocker.errors import GockerError, UsageError
+from gocker.errors import GockerError, HostError, UsageError
 from gocker.plan import codec
 from gocker.scheduler.differences import differing
 from gocker.scheduler.messages import (
@@ -88,8 +88,9 @@ _FDS = {"adopt": 1, "attach": 3}
 class Operations:
     """Carries out requests: hands them to the machine, and answers when it says so."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, *, can_pause: bool = True) -> None:
         self._loop = loop
+        self._can_pause = can_pause
         self._token = 0
         self._waiting: dict[int, Callable[[Answer], None]] = {}
         self._watching: set[Client] = set()
@@ -164,6 +165,11 @@ class Operations:
         """Hand on a request about units; answer when it has come true."""
         self._refuse_closing()
         units = self._units(message["units"])
+        if op == "pause" and not self._can_pause:
+            raise HostError(
+                "containers are paused through their cgroups, and this project has none",
+                hint="see gocker doctor for a cgroup that an ordinary user can have",
+            )
         request, what = _request(op, units, message)
         self._note(client, op, units)
         self._loop.tell(request)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from gocker.errors import HostError
 from gocker.report.human import size
+from gocker.state import rootless
 from gocker.state.names import log_name
 from gocker.state.view import find
 from gocker.tree import DIRECTORY
@@ -70,7 +71,7 @@ class Shelf:
 def owner(environ: Mapping[str, str]) -> tuple[int, int] | None:
     """Return the user and group that called sudo(8), who shall own what is made for them."""
     uid, gid = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
-    if os.geteuid() != 0 or not (uid.isdecimal() and gid.isdecimal()):
+    if rootless.uid() != 0 or not (uid.isdecimal() and gid.isdecimal()):
         return None
     return int(uid), int(gid)
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from time import CLOCK_BOOTTIME, clock_gettime, time
 
+from gocker.nested import in_user_namespace
 from gocker.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -41,17 +42,40 @@ class Process:
     command: str
 
 
-def processes(containers: Iterable[str]) -> list[Process]:
-    """Return the processes of containers by their cgroups' names, by PID."""
+def processes(containers: Mapping[str, int]) -> list[Process]:
+    """Return the processes of containers, by PID.
+
+    `containers`: by their cgroups' names, the PIDs of their first processes.
+    """
     wanted = {name.strip("/").encode(): name for name in containers}
+    spaces = _pid_namespaces(containers) if in_user_namespace() else {}
     found = []
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
         try:
-            container = _container(pid, wanted)
-            if container is not None:
+            container = _container(pid, wanted) or (spaces and spaces.get(_pid_namespace(pid)))
+            if container:
                 found.append(_process(pid, container))
         except (OSError, ValueError, IndexError):
             continue  # it has ended
+    return found
+
+
+def _pid_namespace(pid: int | str) -> int:
+    return os.stat(f"/proc/{pid}/ns/pid").st_ino
+
+
+def _pid_namespaces(containers: Mapping[str, int]) -> dict[int, str]:
+    """Return the PID namespaces that containers have for themselves.
+
+    An ordinary user's containers may have no cgroups; their processes have that, then.
+    """
+    found = {}
+    for name, pid in containers.items():
+        try:
+            found[_pid_namespace(pid)] = name
+        except OSError:
+            continue  # it has ended
+    found.pop(_pid_namespace("self"), None)
     return found
 
 

@@ -12,6 +12,7 @@ import re
 
 from gocker.digest import hexdigest
 from gocker.errors import HostError
+from gocker.state import rootless
 from gocker.state.directory import list_names, open_private, verify_ancestors
 from gocker.state.holder import boot_id
 from gocker.tree import remove_tree
@@ -51,7 +52,7 @@ class Roots:
         Raises:
             HostError: if one is not ours alone; the hint says how to mend it.
         """
-        return cls(*paths(environ, os.geteuid()))
+        return cls(*paths(environ, rootless.uid()))
 
     @property
     def cgroup_name(self) -> str:
@@ -109,11 +110,30 @@ def paths(environ: Mapping[str, str], uid: int) -> tuple[str, str]:
     if uid == 0:
         data, live = DEFAULT_DATA, "/run/gocker"
     else:
-        home = os.path.expanduser("~")
+        home = environ.get("HOME", "")
+        if not home.startswith("/"):
+            home = _home(uid)
         data = _xdg(environ, "XDG_DATA_HOME") or os.path.join(home, ".local/share/gocker")
         live = _xdg(environ, "XDG_RUNTIME_DIR") or ""
     data = _override(environ, "GOCKER_DATA_ROOT") or data
     return data, _override(environ, "GOCKER_RUN_ROOT") or live or os.path.join(data, "live")
+
+
+def _home(uid: int) -> str:
+    """Return a user's directory of the password file, which only a login sets as HOME.
+
+    Raises:
+        HostError: there is none.
+    """
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        raise HostError(
+            f"HOME is not set, and user {uid} is not in /etc/passwd",
+            hint="set HOME, or GOCKER_DATA_ROOT and GOCKER_RUN_ROOT, to directories of yours",
+        ) from None
 
 
 def _xdg(environ: Mapping[str, str], name: str) -> str | None:

@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing
 from errno import ENODATA, ENOTSUP
 from fnmatch import translate
 
+from gocker.nested import opaque_xattr
 from gocker.tree import DIRECTORY
 from gocker.values import dataclass, field
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 # Deeper directories are passed over: each level costs descriptors.
 MAX_DEPTH = 60
-_OPAQUE = "trusted.overlay.opaque"
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 Path = tuple[str, ...]
@@ -184,7 +184,7 @@ class _Walk:
         if "/" + "/".join(path) in self.view.covered:
             return True
         try:
-            return os.getxattr(fd, _OPAQUE) == b"y"
+            return os.getxattr(fd, opaque_xattr()) == b"y"
         except OSError as error:
             if error.errno in (ENODATA, ENOTSUP):
                 return False

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "gocker").rglob("*.py"))
 
 GROUND = {
-    "digest", "errors", "events", "failpoints", "oci", "tar", "tarout", "terminal", "tree",
-    "values", "wire",
+    "digest", "errors", "events", "failpoints", "nested", "oci", "tar", "tarout", "terminal",
+    "tree", "values", "wire",
 }  # fmt: skip
 BACK = ("linux", "cgroup", "runtime")
 FRONT = {"spec", "plan", "scheduler", "image", "network", "state", "report", "log", "cli", "api"}

@@ -116,8 +116,8 @@ def test_a_change_is_seen(place: Place, monkeypatch: pytest.MonkeyPatch, change:
 
 
 FACTS = [
-    "allow_privileged", "capabilities", "cpus", "hard_limits", "ipv6", "memory", "nodename",
-    "resolv_conf", "volumes_root",
+    "allow_privileged", "capabilities", "cpus", "groups", "hard_limits", "ipv6", "memory",
+    "nodename", "resolv_conf", "volumes_root",
 ]  # fmt: skip
 
 

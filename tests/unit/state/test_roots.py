@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import stat
 import threading
 from pathlib import Path
@@ -28,8 +29,16 @@ def test_paths(uid: int, environ: dict[str, str], expected: tuple[str, str]) -> 
 
 
 def test_a_relative_xdg_directory_is_ignored() -> None:
-    data, _ = paths({"XDG_DATA_HOME": "x"}, 7)
-    assert data == os.path.expanduser("~/.local/share/gocker")
+    data, _ = paths({"XDG_DATA_HOME": "x", "HOME": "/home/x"}, 7)
+    assert data == "/home/x/.local/share/gocker"
+
+
+def test_without_home_the_password_file_is_asked() -> None:
+    user = pwd.getpwall()[1]
+    assert paths({}, user.pw_uid)[0] == f"{user.pw_dir}/.local/share/gocker"
+    with pytest.raises(HostError, match="HOME is not set") as caught:
+        paths({}, 4_000_000)
+    assert "GOCKER_DATA_ROOT" in (caught.value.hint or "")
 
 
 def test_a_relative_root_is_refused() -> None:
