@@ -198,6 +198,11 @@ _SHORTAGES = {
 }
 
 
+def remedy(errno: int | None) -> str | None:
+    """Return what can be done about a shortage, if the errno is one."""
+    return _SHORTAGES.get(errno or 0)
+
+
 def unforeseen(error: BaseException) -> GockerError:
     """Return an error that nobody gave a meaning, with the function that it came from.
 
@@ -210,7 +215,7 @@ def unforeseen(error: BaseException) -> GockerError:
         path = f"{error.filename!r}: " if error.filename else ""
         reason = os.strerror(error.errno) if error.errno else str(error)
         made: GockerError = HostError(
-            f"{where}: {path}{reason}", hint=_SHORTAGES.get(error.errno or 0), errno=error.errno
+            f"{where}: {path}{reason}", hint=remedy(error.errno), errno=error.errno
         )
     elif isinstance(error, MemoryError):
         made = HostError(f"{where}: out of memory", hint=_SHORTAGES[ENOMEM])

@@ -19,7 +19,7 @@ from functools import cache
 from math import isfinite
 
 from gocker import events
-from gocker.errors import HostError
+from gocker.errors import HostError, remedy
 from gocker.report.human import safe
 from gocker.report.lines import Narrator
 
@@ -316,7 +316,7 @@ class RunLog:
             os.ftruncate(self._fd, self._size)  # a torn line would end the log for its readers
             raise HostError(
                 f"cannot write {self._path!r}: {err.strerror}",
-                hint="free some space; the run needs its log",
+                hint=remedy(err.errno) or "the run needs its log",
             ) from err
         self._size += len(line)
 

@@ -80,7 +80,7 @@ class Chronicle:
         del fields["attempt"], fields["container.id"]
         self._around.record("job.warned", fields | {
             "message": f"{streams.lost} bytes of its log are lost: {streams.loss}",
-            "hint": "free some space; the job itself was not disturbed",
+            "hint": "; ".join(filter(None, (streams.remedy, "the job itself was not disturbed"))),
         })  # fmt: skip
 
     def _take_files(self, attempt: Attempt, upper: str, verdict: Verdict) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import selectors
 
-from gocker.errors import HostError
+from gocker.errors import HostError, remedy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,13 +111,13 @@ class Streams:
     `input_fd` is what its standard input is written to: the terminal's master, a pipe, or -1.
 
     The log is opened with the first output: making a file costs more than most of a start. What
-    it cannot take (a full disk) is counted in `lost`, the reason in `loss`: a job does not end
-    because its log does.
+    it cannot take (a full disk) is counted in `lost`, the reason in `loss`, what to do about it in
+    `remedy`: a job does not end because its log does.
     """
 
     __slots__ = (
         "_feed", "_log_fd", "_make_feed", "_on_end", "_open", "_open_log", "_paused", "_selector",
-        "_socket", "input_fd", "loss", "lost", "on_input", "taps", "watch",
+        "_socket", "input_fd", "loss", "lost", "on_input", "remedy", "taps", "watch",
     )  # fmt: skip
 
     def __init__(
@@ -137,6 +137,7 @@ class Streams:
         self.taps: list[Feed] = []
         self.lost = 0
         self.loss = ""
+        self.remedy: str | None = None
         self.input_fd = -1
         # Called when `input_fd` is there.
         self.on_input: Callable[[], None] | None = None
@@ -304,6 +305,7 @@ class Streams:
         except (OSError, HostError) as error:
             self.lost += len(rest)
             self.loss = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            self.remedy = remedy(error.errno) if isinstance(error, OSError) else error.hint
 
     def _end(self, fd: int) -> None:
         if not self._paused:

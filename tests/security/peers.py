@@ -1,22 +1,23 @@
-"""The same questions to gocker, runc, crun, podman and docker: ``python -m tests.security.peers``.
+"""The same questions to gocker, runc, crun, podman, docker: ``python -m tests.security.peers``.
 
-As root. Each asks a container of its own default configuration (of runc and crun: `runc spec`,
-`crun spec`); what is not installed or does not start here is told. Nothing is left.
+As root. Two tables: what a container of each one's own default configuration sees, and which
+attacks of the catalogue each withstands. What is not installed or does not start here is told;
+nothing is left. ``--json FILE`` writes a verdict for each id, for ``tests.security.table --peers``.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.support import bundle
+from tests.security import peer_attacks
+from tests.support import bundle, peers
 from tests.support import seccomp_table as table
-from tests.support.command import Gocker
 
 READ = (
     "/proc/kcore", "/proc/keys", "/proc/interrupts", "/proc/timer_list", "/proc/kallsyms",
@@ -34,143 +35,158 @@ CALLS = {
     "TIOCSTI": table.call("ioctl", 0, 0x5412, 0),
     "unknown call": "9999",
 }
-SCRIPT = f"""
-/p/probe {" ".join(CALLS.values())}
-/p/probe {" ".join(table.call(name, *[table.MINUS_ONE] * 6) for name in table.REFUSED.split())} |
-    grep -cx 1
-n=0; for f in {" ".join(READ)}; do
-    c=$( (ls -A $f/ || head -c 64 $f) 2>/dev/null | wc -c)
-    [ "$c" = 0 ] || n=$((n + 1)); done; echo $n
-grep -c -v ':/$' /proc/self/cgroup
-grep -E '^(CapBnd|NoNewPrivs|SigIgn|Seccomp):' /proc/self/status | cut -f 2 | tr '\\n' ' '
-"""
+_CALLS = " ".join(table.call(name, *[table.MINUS_ONE] * 6) for name in table.REFUSED.split())
+# name: a script that prints one line.
+LINES = {
+    "refused": f"/p/probe {_CALLS} | grep -cx 1",
+    "readable": f"n=0; for f in {' '.join(READ)}; do c=$( (ls -A $f/ || head -c 64 $f) "
+                "2>/dev/null | wc -c); [ \"$c\" = 0 ] || n=$((n + 1)); done; echo $n",
+    "cgroups": "grep -c -v ':/$' /proc/self/cgroup",
+    "ignored": "grep ^SigIgn: /proc/self/status | cut -f 2",
+    "bounding": "grep ^CapBnd: /proc/self/status | cut -f 2",
+    "inheritable": "grep -E '^Cap(Inh|Amb):' /proc/self/status | cut -f 2 | tr '\\n' ' '; echo",
+    "privs": "grep ^NoNewPrivs: /proc/self/status | cut -f 2",
+    "seccomp": "grep ^Seccomp: /proc/self/status | cut -f 2",
+    "fds": "echo $(($(ls /proc/self/fd | wc -l) - 4))",  # and that of ls itself
+    "environ": "env | grep -c ^GK_CANARY",
+    "umask": "umask",
+    "core": "ulimit -c",
+    "shared": "grep -cE ' (shared|master):' /proc/self/mountinfo",
+    "paths": "grep -v ' /p ' /proc/self/mountinfo | cut -d ' ' -f 4 | grep -cE '/.*/'",
+    "cgroupfs": "n=0; for d in /sys/fs/cgroup /sys/fs/cgroup/*; do "
+                "mkdir $d/gk 2>/dev/null && n=$((n + 1)) && rmdir $d/gk; done; echo $n",
+    "tun": "{ mknod /dev/gk c 10 200 && : <>/dev/gk; } 2>/dev/null && echo yes || echo no",
+}  # fmt: skip
+SCRIPT = f"/p/probe {' '.join(CALLS.values())}\n" + "\n".join(LINES.values())
 QUESTIONS = (
     ("H1", "unshare(NEWUSER) refused", "unshare user", ("1",)),
     ("H2", "i386 call refused", "i386 getpid", ("signal 31", "38")),
     ("H4", "AF_ALG refused", "af_alg", ("1",)),
-    ("H4", "AF_VSOCK refused", "af_vsock", ("1",)),
+    ("F7", "AF_VSOCK refused", "af_vsock", ("1",)),
     ("F5", "AF_PACKET refused", "af_packet", ("1",)),
     ("H4", "NETLINK_AUDIT refused", "netlink audit", ("1",)),
     ("A11", "TIOCSTI refused by the filter", "TIOCSTI", ("1",)),
     ("H5", "unknown call is ENOSYS", "unknown call", ("38",)),
 )
+# id, question, key, the good values (None: only shown).
+FIGURES: tuple[tuple[str, str, str, tuple[str, ...] | None], ...] = (
+    ("H3", f"of {len(table.REFUSED.split())} dangerous calls refused with EPERM", "refused",
+     (str(len(table.REFUSED.split())),)),
+    ("B14", f"of {len(READ)} sensitive files readable", "readable", ("0",)),
+    ("B15", "lines of /proc/self/cgroup that name a host path", "cgroups", ("0",)),
+    ("B15", "cgroup directories in which one can be made", "cgroupfs", ("0",)),
+    ("B16", "/dev/net/tun opened by a node of its own", "tun", ("no",)),
+    ("B11", "mounts with propagation", "shared", ("0",)),
+    ("B11", "mounts that show a path of the host", "paths", None),
+    ("A3", "descriptors of the caller in the job, of 10", "fds", ("0",)),
+    ("A6", "variables of the caller in the job", "environ", ("0",)),
+    ("A7", "SigIgn", "ignored", ("0000000000000000",)),
+    ("A8", "inheritable and ambient sets", "inheritable", ("0000000000000000 0000000000000000",)),
+    ("A8", "bounding set", "bounding", None),
+    ("A13", "no_new_privs", "privs", ("1",)),
+    ("A13", "umask", "umask", ("0022",)),
+    ("A13", "core limit", "core", ("0",)),
+    ("H6", "seccomp mode", "seccomp", ("2",)),
+)  # fmt: skip
 ENGINES = ("gocker", "runc", "crun", "podman", "docker")
+Seen = dict[str, dict[str, str]]
 
 
-def gocker(top: Path, root: Path, probe: Path) -> str:
-    del top
-    made = Gocker(image=f"rootfs:{root}")
+def make(name: str, top: Path) -> peers.Engine | None:
+    """Return an engine, or None where it is not installed or does not start."""
+    if name == "gocker":
+        return peers.Ours(top)
+    if shutil.which("dockerd" if name == "docker" else name) is None:
+        return None
     try:
-        result = made.sh(SCRIPT, volumes=[f"{probe}:/p:ro"])
-        return result.log() or print(result, file=sys.stderr) or ""
+        return peers.Runtime(name, top) if name in ("runc", "crun") else peers.Program(name, top)
+    except OSError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return None
+
+
+def look(engine: peers.Engine, root: Path, probe: Path) -> dict[str, str]:
+    """Return what a container of the default configuration sees."""
+    fds = [os.open("/root", os.O_RDONLY | os.O_DIRECTORY) for _ in range(10)]
+    os.environ["GK_CANARY"] = "1"
+    try:
+        case = peers.sh(root, SCRIPT, volumes=((probe, "/p", "ro"),), fds=tuple(fds))
+        answer = engine.run(case)
     finally:
-        made.close()
-
-
-def oci(runtime: str, top: Path, root: Path, probe: Path) -> str:
-    directory = top / runtime
-    directory.mkdir()
-    subprocess.run([runtime, "spec"], cwd=directory, check=True)
-    config = json.loads((directory / "config.json").read_text())
-    config["root"] = {"path": str(root), "readonly": True}
-    config["process"] |= {"terminal": False, "args": ["sh", "-c", SCRIPT]}
-    config["mounts"].append({"destination": "/p", "source": str(probe), "type": "bind",
-                             "options": ["bind", "ro"]})  # fmt: skip
-    (directory / "config.json").write_text(json.dumps(config))
-    state = f"--root {directory}/state run -b {directory} gocker-peer-{os.getpid()}"
-    return bundle.run_pure_v1(f"exec {runtime} {state}", {**os.environ}).stdout
-
-
-def podman(top: Path, root: Path, probe: Path) -> str:
-    call = f"podman --root {top}/podman --runroot {top}/podman-run --cgroup-manager cgroupfs"
-    run = (
-        f"tar -C {root} -c . | {call} import -q - gocker-peer >/dev/null && "
-        f"{call} run --rm --network none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 "
-        f"-v {probe}:/p:ro gocker-peer "
-        'sh -c "$SCRIPT"; '
-        f"{call} rmi -f gocker-peer >/dev/null 2>&1; {call} system reset -f >/dev/null 2>&1"
-    )
-    return _run(run)
-
-
-def docker(top: Path, root: Path, probe: Path) -> str:
-    """With a daemon of its own, which ends with the shell."""
-    sock = f"unix://{top}/docker.sock"
-    run = (
-        f"dockerd --data-root {top}/docker --exec-root {top}/docker-run -p {top}/docker.pid "
-        f"-H {sock} --bridge none --iptables=false --exec-opt native.cgroupdriver=cgroupfs "
-        f">{top}/docker.log 2>&1 & daemon=$!; export DOCKER_HOST={sock}; "
-        "for n in $(seq 60); do docker version >/dev/null 2>&1 && break; sleep 0.5; done; "
-        f"tar -C {root} -c . | docker import - gocker-peer >/dev/null && "
-        f'docker run --rm --network none -v {probe}:/p:ro gocker-peer sh -c "$SCRIPT"; '
-        "kill $daemon; wait $daemon"
-    )
-    output = _run(run)
-    if not output:
-        print((top / "docker.log").read_text()[-400:], file=sys.stderr)
-    return output
-
-
-def _run(command: str) -> str:
-    result = bundle.run_pure_v1(command, {**os.environ, "SCRIPT": SCRIPT})
-    if not result.stdout:
-        print(f"{command[:20]}: {result.stderr.strip()[-300:]}", file=sys.stderr)
-    return result.stdout
-
-
-def answers(output: str) -> dict[str, str]:
-    lines = output.splitlines()
-    if len(lines) < len(CALLS) + 4:
-        print(f"no answer: {lines}", file=sys.stderr)
+        del os.environ["GK_CANARY"]
+        for fd in fds:
+            os.close(fd)
+    lines = [line.strip() for line in answer.out.splitlines()]
+    if len(lines) != len(CALLS) + len(LINES):
+        print(f"{engine.name}: no answer: {answer}", file=sys.stderr)
         return {}
-    found = dict(zip(CALLS, lines, strict=False))
-    refused, readable, cgroups, status = lines[len(CALLS) : len(CALLS) + 4]
-    # Seccomp before NoNewPrivs or after it: in the order of /proc/self/status.
-    ignored, bounding, privs, seccomp = status.split()[:4]
-    return found | {
-        "refused": refused, "readable": readable, "cgroups": cgroups, "ignored": ignored,
-        "bounding": bounding, "privs": privs, "seccomp": seccomp,
-    }  # fmt: skip
+    return dict(zip((*CALLS, *LINES), lines, strict=True))
+
+
+def _verdicts(seen: Seen) -> Seen:
+    """Return id -> engine -> passed or failed, of what containers see."""
+    found: Seen = {}
+    for number, _, key, good in (*QUESTIONS, *FIGURES):
+        for name, lines in seen.items():
+            if key in lines and good is not None:
+                failed = lines[key] not in good or found.get(number, {}).get(name) == "failed"
+                found.setdefault(number, {})[name] = "failed" if failed else "passed"
+    return found
+
+
+def _print(head: str, rows: list[tuple[str, str, list[str]]]) -> None:
+    print(f"\n| id | {head} | {' | '.join(ENGINES)} |\n|---|---|{'---|' * len(ENGINES)}")
+    for number, text, row in rows:
+        print(f"| {number} | {text} | {' | '.join(row)} |")
 
 
 def main() -> int:
-    seen: dict[str, dict[str, str]] = {}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--only", default="", help="one engine")
+    arguments = parser.parse_args()
+    seen: Seen = {}
+    attacks: Seen = {}
+    peers.enter()
     with tempfile.TemporaryDirectory(prefix="gocker-peers-", dir="/var/tmp") as name:
         top = Path(name)
         top.chmod(0o755)
         root = bundle.make_rootfs(top / "rootfs")
-        for applet in ("grep", "wc", "cut"):
-            link = root / "bin" / applet
-            if not link.is_symlink():
-                link.symlink_to("busybox")
+        for applet in ("grep", "wc", "rmdir", "ps"):
+            (root / "bin" / applet).symlink_to("busybox")
         (root / "p").mkdir()
         probe = top / "probe"
         probe.mkdir()
         table.compile_probe(probe)
-        for engine_name in ENGINES:
-            if engine_name != "gocker" and shutil.which(engine_name) is None:
-                continue
-            if engine_name == "gocker":
-                output = gocker(top, root, probe)
-            elif engine_name in ("runc", "crun"):
-                output = oci(engine_name, top, root, probe)
-            else:
-                ask = podman if engine_name == "podman" else docker
-                output = ask(top, root, probe)
-            seen[engine_name] = answers(output)
-    print(f"| id | question | {' | '.join(ENGINES)} |\n|---|---|{'---|' * len(ENGINES)}")
-    for number, text, key, good in QUESTIONS:
-        row = [_yes(seen.get(it, {}).get(key), good) for it in ENGINES]
-        print(f"| {number} | {text} | {' | '.join(row)} |")
-    for number, text, key in (
-        ("H3", f"of {len(table.REFUSED.split())} dangerous calls refused with EPERM", "refused"),
-        ("B14", f"of {len(READ)} sensitive files readable", "readable"),
-        ("B15", "lines of /proc/self/cgroup that name a host path", "cgroups"),
-        ("A7", "SigIgn", "ignored"), ("A8", "bounding set", "bounding"),
-        ("A13", "no_new_privs", "privs"), ("H6", "seccomp mode", "seccomp"),
-    ):  # fmt: skip
-        row = [seen.get(it, {}).get(key, "-") for it in ENGINES]
-        print(f"| {number} | {text} | {' | '.join(row)} |")
+        attack = peer_attacks.Attacks(top, root)
+        try:
+            for it in ENGINES:
+                engine = make(it, top) if arguments.only in ("", it) else None
+                if engine is None:
+                    continue
+                try:
+                    seen[it] = look(engine, root, probe)
+                    attacks[it] = attack.run(engine)
+                finally:
+                    engine.close()
+        finally:
+            attack.close()
+    rows = [
+        (number, text, [_yes(seen.get(it, {}).get(key), good) for it in ENGINES])
+        for number, text, key, good in QUESTIONS
+    ]  # fmt: skip
+    rows += [
+        (number, text, [seen.get(it, {}).get(key, "-") for it in ENGINES])
+        for number, text, key, _ in FIGURES
+    ]  # fmt: skip
+    _print("question", rows)
+    _print("attack", [
+        (number, text, [attacks.get(it, {}).get(key, "-") for it in ENGINES])
+        for key, (number, text) in peer_attacks.TITLES.items()
+    ])  # fmt: skip
+    if arguments.json:
+        verdicts = peer_attacks.merge(_verdicts(seen), attacks)
+        Path(arguments.json).write_text(json.dumps(verdicts, indent=1) + "\n")
     return 0
 
 

@@ -75,6 +75,13 @@ def words(name: str) -> set[str]:
     return {word.lower() for word in found if word}
 
 
+def _told_loss(result: Result, instance: str) -> bool:
+    """Return whether the work was done, and it is said that its log was lost."""
+    warned = {event["message"] for event in result.events("job.warned", instance)}
+    told = any("of its log are lost" in message for message in warned)
+    return told and f"done-{instance}" in result.out
+
+
 def _said(text: str) -> set[str]:
     return {word for word in ("launcher", "project's network") if word in text}
 
@@ -90,7 +97,7 @@ def problems(result: Result, name: str, fault: str) -> list[str]:
         found += [
             f"exit code 0, and {instance} has not done its work"
             for instance in ("first", "last")
-            if f"done-{instance}" not in result.log(instance)
+            if f"done-{instance}" not in result.log(instance) and not _told_loss(result, instance)
         ]
     elif kind == "kill":
         if result.code not in (-9, 1, 3):
