@@ -289,11 +289,13 @@ def _fork(entry: _Entry, dir_fd: int | None) -> tuple[int, int]:
 
 def _run(entry: _Entry) -> None:
     """Enter the container and become the program. Never returns."""
-    phase = "exec"
+    phase = "leave"
     failure: BaseException | None
     try:
         _leave_client(entry)
+        phase = "join"
         _join(entry)
+        phase = "orphan"
         if entry.orphan:
             _become_orphan()
         if entry.console_fd >= 0:
