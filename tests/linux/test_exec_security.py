@@ -14,9 +14,11 @@ import pytest
 from gocker.cli.forward import NOT_OURS, PASSED
 from tests.support import machine
 from tests.support.command import Gocker, Result
+from tests.support.flipper import Flipper
 from tests.support.tty import Tty
 
 pytestmark = pytest.mark.root
+STARTS = int(os.environ.get("GOCKER_ATTACK_STARTS", "5"))
 
 
 class Web:
@@ -283,6 +285,29 @@ def test_b04_what_an_image_puts_in_place_of_terminals_leads_nowhere(
     assert result.verdict() == "start_failed" or result.log() == "/dev/pts/0\n"
     assert marker.read_text() == "sentinel"
     assert set(os.listdir(gocker.root)) - set(before) <= {"data", "live", "spec.yaml"}
+
+
+@pytest.mark.parametrize(("target", "name"), [("/dev", "pts"), ("/dev/pts", "ptmx")])
+def test_b04_terminals_that_change_under_the_start(
+    gocker: Gocker, tmp_path: Path, target: str, name: str
+) -> None:
+    """A shared volume stands in their place, and somebody swaps a part of it for the host's."""
+    shared, host = tmp_path / "shared", tmp_path / "host"
+    for directory in (shared, host):
+        directory.mkdir()
+        (directory / "pts").mkdir()
+        for path in ("ptmx", "console", "pts/ptmx", "pts/0"):
+            (directory / path).write_text("sentinel")
+    (shared / "link").symlink_to(host / name)
+    job = {"command": ["tty"], "tty": True, "volumes": [f"{shared}:{target}"]}
+    with Flipper(shared / name, shared / "link") as flipper:
+        for _ in range(STARTS):
+            result = gocker.up({"services": {"job": job}})
+            assert result.verdict() == "start_failed" or result.log() == "/dev/pts/0\n"
+            gocker.down()
+    assert flipper.flips > STARTS
+    assert sorted(os.listdir(host)) == ["console", "ptmx", "pts"]
+    assert {path.read_text() for path in host.rglob("*") if path.is_file()} == {"sentinel"}
 
 
 def test_g04_executions_and_attaches_that_are_broken_off_leave_nothing(gocker: Gocker) -> None:

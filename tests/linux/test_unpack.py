@@ -310,13 +310,15 @@ def frame(window_log: int) -> bytes:
     return b"\x28\xb5\x2f\xfd\x00" + bytes([(window_log - 10) << 3]) + b"\x01\x00\x00"
 
 
+# The long version makes them larger: 50 is 10 GiB of zeros and 3 million entries.
+SCALE = int(os.environ.get("GOCKER_C5_SCALE", "1"))
 BOMBS = {
-    "gzip of zeros": lambda: zeros(200 << 20),
-    "zstd of zeros": lambda: zstd_zeros(200 << 20),
+    "gzip of zeros": lambda: zeros(200 * SCALE << 20),
+    "zstd of zeros": lambda: zstd_zeros(200 * SCALE << 20),
     "zstd with a window of 2 GiB": lambda: frame(31),
     "sparse of 8 EiB": lambda: old_sparse([], (1 << 63) - 1),
     "sparse that overlaps": lambda: old_sparse([(512, 512), (0, 512)], 4096) + bytes(1024),
-    "millions of entries": lambda: many(60_000),
+    "millions of entries": lambda: many(60_000 * SCALE),
     "a header of 1 GiB": lambda: header(b"pax", GIB, b"x") + bytes(4096),
     "a long name without end": lambda: header(b"long", 8**11 - 1, b"L"),
     "headers without an entry": lambda: pax(record(b"comment", b"x")) * 1000,

@@ -82,8 +82,6 @@ class Attacks:
         (root / "bin/job").chmod(0o755)
         answer = engine.run(Case(root, ("/bin/job",), timeout_s=10.0))
         said = answer.out if isinstance(engine, Ours) else answer.out + answer.err
-        if os.environ.get("DBG"):
-            print(engine.name, answer)
         ran = engine.name in said.replace("gocker-peer", "") and "USAGE" in said.upper()
         return _word(not ran, "its program ran" if ran else f"exit code {answer.code}")
 

@@ -18,7 +18,9 @@ from gocker.cgroup import mounts
 from gocker.linux import process
 
 # The VM of the v2 host emulates its CPU.
-PATIENCE_S = 900.0 if os.environ.get("VMHOST") else 30.0
+PATIENCE_S = float(
+    os.environ.get("GOCKER_TEST_PATIENCE_S") or (900.0 if os.environ.get("VMHOST") else 30.0)
+)
 _NAMESPACES = ("mnt", "net", "uts", "ipc", "pid", "cgroup", "user", "time")
 
 
