@@ -116,7 +116,7 @@ class Attacks:
         root = self._variant("proc")
         (root / "proc").rmdir()
         (root / "proc").symlink_to("/tmp")
-        answer = engine.run(sh(root, "grep -c ' /tmp ' /tmp/self/mountinfo; echo ran"))
+        answer = engine.run(sh(root, "grep -c ' /tmp ' /proc/self/mountinfo; echo ran"))
         ran = "ran" in answer.out
         return _word(not ran or answer.out.startswith("0"), "ran" if ran else "refused")
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from gocker.linux import mount, process
 from tests.support.bundle import PURE_V1, command
 from tests.support.command import Gocker
+from tests.support.images import Layout
 
 TIMEOUT_S = 60.0
 HUNG = 124
@@ -150,7 +151,9 @@ class Ours:
     def unpack(self, archive: Path) -> Answer:
         gocker = Gocker()
         try:
-            result = gocker.command("image", "load", "-i", str(archive))
+            layout = Layout(gocker.root / "layout")
+            layout.image([archive.read_bytes()])
+            result = gocker.command("image", "pull", "-q", f"oci:{layout.path}")
             return Answer(result.code, result.out, result.err)
         finally:
             gocker.close()
