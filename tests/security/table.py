@@ -1,13 +1,16 @@
 """The catalogue's table: ``python -m tests.security.table`` as root runs the tests and prints it.
 
 A test belongs to an id by its name (``test_b14_...``, ``test_b2_b7_...``) or by `ALSO`. ``--list``
-only tells which tests each id has. Reliability (R1 to R32) has its table in docs/reliability.md.
+only tells which tests each id has. ``--peers FILE`` adds the columns of runc, crun, podman and
+docker, from ``tests.security.peers --json FILE``. Reliability (R1 to R32) has its table in
+docs/reliability.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
 import os
 import re
 import subprocess
@@ -145,6 +148,7 @@ ALSO = {
     "F10": ["tests/linux/test_network.py::test_nothing_is_left_on_the_host"],
     "C10": ["tests/security/test_h_kernel.py::test_h04_socket_families"],
 }  # fmt: skip
+PEERS = ("runc", "crun", "podman", "docker")
 _IDS = re.compile(r"test_((?:[a-h]\d{1,2}_)+)")
 
 
@@ -196,6 +200,7 @@ def result(nodes: list[str], outcomes: dict[str, list[str]]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--peers", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     known = tests()
     if arguments.list:
@@ -203,12 +208,16 @@ def main() -> int:
             print(name, *nodes or ["NONE"], sep="\n    ")
         return 0
     outcomes = run(sorted({node for nodes in known.values() for node in nodes}))
-    print("| id | priority | attack | result |\n|---|---|---|---|")
+    others = json.loads(arguments.peers.read_text()) if arguments.peers else {}
+    names = PEERS if arguments.peers else ()
+    print(f"| {' | '.join(['id', 'priority', 'attack', 'result', *names])} |\n"
+          f"|{'---|' * (4 + len(names))}")  # fmt: skip
     bad = 0
     for name, (priority, title) in CATALOGUE.items():
         text = result(known[name], outcomes)
         bad += not text.startswith("passed")
-        print(f"| {name} | {priority} | {title} | {text} |")
+        row = [name, priority, title, text, *(others.get(name, {}).get(it, "-") for it in names)]
+        print(f"| {' | '.join(row)} |")
     print(f"\n{len(CATALOGUE) - bad} passed, {bad} failed", file=sys.stderr)
     return int(bad > 0)
 
