@@ -46,7 +46,10 @@ def write(run: Run, plan: Plan) -> None:
             if names:
                 withheld[name] = names
     public = replace(plan, containers=containers, mask=())
-    document = {"schema": SCHEMA_VERSION, "withheld": withheld, **codec.encode(public)}
+    document = {
+        "schema": SCHEMA_VERSION, "withheld": withheld, "masked": bool(plan.mask),
+        **codec.encode(public),
+    }  # fmt: skip
     with run.opened() as fd:
         write_atomic(fd, NAME, json.dumps(document, separators=(",", ":")).encode())
 
@@ -107,6 +110,22 @@ class PlanFile:
             raise HostError(f"plan.json tells nothing sound of {instance!r}") from error
         found: Container = stored
         return found
+
+    def plan(self) -> Plan:
+        """Return the whole plan, without what was withheld.
+
+        Raises:
+            HostError: if it is damaged.
+        """
+        try:
+            return codec.decode(self._document)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise HostError("plan.json is damaged") from error
+
+    @property
+    def masked(self) -> bool:
+        """Whether the run had values that are shown as ``***``: nobody knows them any more."""
+        return bool(self._document.get("masked", True))
 
     def withheld(self, instance: str) -> list[str]:
         """Return the names of the variables that are missing in a unit's environment."""
