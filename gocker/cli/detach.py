@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 
+from gocker.cli import caller
 from gocker.scheduler import spawn
 from gocker.state import rootless
 
@@ -91,6 +92,7 @@ class Report:
         assert _fd is not None  # noqa: S101  # for the type checker
         # Nothing is ever readable here: an event means that the command is gone.
         loop.selector.register(_fd, 1, lambda: self._detach(1))
+        caller.watch(loop.selector)
         operations.when(self._what, tuple(loop.machine.nodes()), self._decided)
 
     def _decided(self, answer: Answer) -> None:

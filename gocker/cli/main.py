@@ -24,6 +24,7 @@ COMMANDS = {
     "cp": ("cp", True, "copy files between a container and the host"),
     "top": ("top", False, "list the processes of running containers"),
     "demo": ("demo", True, "run the demonstration spec"),
+    "init": ("init", False, "write a commented spec to begin with"),
     "down": ("down", True, "stop a project's containers and remove what they left"),
     "create": ("create", True, "make ready what a spec needs, start nothing"),
     "start": ("start", True, "start services that were stopped"),
@@ -59,6 +60,7 @@ COMMANDS = {
     "schema": ("schema", False, "print the JSON Schema of specs, for editors"),
     "doctor": ("doctor", True, "tell what this host can do and what is missing"),
     "oci": ("oci", False, "the OCI runtime's command line, also installed as gocker-oci"),
+    "completion": ("completion", False, "print a script that completes words in a shell"),
     "version": ("version", False, "print the version"),
 }
 # Options before the command that take a value of their own.
@@ -104,6 +106,14 @@ def run(argv: list[str]) -> int:
         from gocker.cli.oci import become
 
         become(argv[1:])
+    if argv[:2] == ["completion", "--words"]:
+        from gocker.cli.completion import complete
+
+        return complete(argv[2:])  # they are words of other commands
+    if "GOCKER_CALLER_FD" in os.environ:
+        from gocker.cli import caller
+
+        caller.take()
     timings.mark("python started")
     if os.geteuid() != 0:
         code = _enter(name, argv)
@@ -239,7 +249,7 @@ def _no_command(name: str | None, argv: list[str]) -> int:
     if name is None and {"--version", "-v"} & set(argv):
         return run(["version"])
     lines = ["usage: gocker COMMAND [OPTIONS]", ""]
-    lines += [f"  {command:<9} {text}" for command, (_, _, text) in COMMANDS.items()]
+    lines += [f"  {command:<10} {text}" for command, (_, _, text) in COMMANDS.items()]
     text = "\n".join([*lines, "", "gocker COMMAND --help tells more"])
     if name is None and {"-h", "--help"} & set(argv):
         print(text)  # noqa: T201  # cli prints
@@ -257,6 +267,10 @@ def _no_command(name: str | None, argv: list[str]) -> int:
 def _print_error(error: GockerError) -> None:
     from gocker.report.human import safe
 
+    if "gocker.cli.caller" in sys.modules:
+        from gocker.cli import caller
+
+        caller.tell(error)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from gocker.cli.ci import annotate
 

@@ -273,6 +273,11 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
         close(kind, session, plan, _shown(arguments, plan), table=_wants_table(arguments),
               colour=colour(arguments, 1))  # fmt: skip
     _summarise(arguments, session.summary, shown=kind != "none")
+    if spawn.in_background:
+        from gocker.cli import caller
+
+        if caller.gone:
+            caller.clean(plan.project)
     return result.exit_code
 
 
@@ -323,8 +328,11 @@ def _report_to(arguments: argparse.Namespace) -> Report | None:
     """Return who is told that the run has begun, where somebody waits for that."""
     if not spawn.in_background:
         return None
+    from gocker.cli import caller
     from gocker.cli.detach import Report
 
+    if caller.fd is not None:
+        return Report("served")
     return Report("ready" if arguments.wait else "decided")
 
 

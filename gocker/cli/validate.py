@@ -10,6 +10,7 @@ import sys
 from gocker.cli.options import load, make_outline
 from gocker.cli.options import parser as new_parser
 from gocker.errors import PlanError, Problem, SpecError
+from gocker.report.ci import command
 from gocker.report.human import safe
 
 TYPE_CHECKING = False
@@ -76,7 +77,7 @@ def _github(problems: list[Problem], ignored: list[Problem], warnings: list[str]
     """Return workflow commands: GitHub shows them at the lines of the files."""
     lines = [_command("error", problem) for problem in problems]
     lines += [_command("warning", problem) for problem in ignored]
-    lines += [f"::warning::{_escaped(warning)}" for warning in warnings]
+    lines += [command("warning", warning) for warning in warnings]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -86,14 +87,5 @@ def _command(kind: str, problem: Problem) -> str:
         text += f" ({problem.hint})"
     # GitHub knows files by their path in the repository, where the command runs.
     file = os.path.relpath(problem.file) if os.path.isabs(problem.file) else problem.file
-    place = f"file={_property(file)},line={problem.line},col={problem.column}"
-    return f"::{kind} {place}::{_escaped(text)}"
-
-
-def _escaped(text: str) -> str:
-    """Escape as actions/toolkit does (packages/core/src/command.ts)."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _escaped(text).replace(":", "%3A").replace(",", "%2C")
+    place = {"file": file, "line": str(problem.line), "col": str(problem.column)}
+    return command(kind, text, place)

@@ -36,35 +36,44 @@ def parser() -> Parser:
 
 def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     """Return the first exit code that is not 0, in the order of the arguments."""
-    from gocker.state import lost
     from gocker.state.roots import Roots
 
     project, services = named(arguments, arguments.words)
     if not services:
         raise UsageError("gocker wait: which services?", hint="gocker ps --services lists them")
     with Roots.open(os.environ) as roots:
-        if not _wait(roots, project, services, arguments.timeout):
+        if not until_over(roots, project, services, arguments.timeout):
             say(f"gocker: wait: not over after {arguments.timeout:g} s")
             return EXIT_TIMEOUT
-        lost.note(roots, project)
-        known = lifecycle.last_units(roots, project)
-        if not known:
-            raise UsageError(f"project {project!r} has no run", hint="gocker up starts one")
-        lifecycle.check_names(known, services, project)
-        units = [
-            unit for name in services for unit in known.values()
-            if name in (unit.instance, unit.service)
-        ]  # fmt: skip
-    codes = [_code(unit) for unit in units]
+        codes = exit_codes(roots, project, services)
     if not arguments.quiet:
-        for unit, code in zip(units, codes, strict=True):
-            sys.stdout.write(safe(f"{unit.instance} exited with code {code}") + "\n")
+        for instance, code in codes.items():
+            sys.stdout.write(safe(f"{instance} exited with code {code}") + "\n")
     if arguments.down_project:
         _down(arguments)
-    return next(filter(None, codes), 0)
+    return next(filter(None, codes.values()), 0)
 
 
-def _wait(roots: Roots, project: str, services: list[str], timeout_s: float | None) -> bool:
+def exit_codes(roots: Roots, project: str, services: list[str]) -> dict[str, int]:
+    """Return the exit codes of services' instances, in the order of the services.
+
+    Raises:
+        UsageError: no run, or a service that it does not know.
+    """
+    from gocker.state import lost
+
+    lost.note(roots, project)
+    known = lifecycle.last_units(roots, project)
+    if not known:
+        raise UsageError(f"project {project!r} has no run", hint="gocker up starts one")
+    lifecycle.check_names(known, services, project)
+    return {
+        unit.instance: _code(unit) for name in services for unit in known.values()
+        if name in (unit.instance, unit.service)
+    }  # fmt: skip
+
+
+def until_over(roots: Roots, project: str, services: list[str], timeout_s: float | None) -> bool:
     """Wait until the services are over, or their run is; False if that takes too long."""
     from gocker.state.control import ControlLostError, connect
     from gocker.state.run import runs

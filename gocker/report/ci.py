@@ -67,12 +67,12 @@ class GitHub:
         """Have the runner replace these values in all that follows, of other steps, too."""
         lines = {line.strip() for value in values for line in value.splitlines()}
         return b"".join(
-            _command("add-mask", line) for line in sorted(lines) if len(line) >= MIN_LENGTH
+            _line("add-mask", line) for line in sorted(lines) if len(line) >= MIN_LENGTH
         )
 
     def open(self, title: str, _key: str, _now: int, *, folded: bool) -> bytes:
         """Begin a container's output; `folded` into a line that opens by a click."""
-        head = _command("group", title) if folded else f"{harmless(title)}\n".encode()
+        head = _line("group", title) if folded else f"{harmless(title)}\n".encode()
         return head + f"::stop-commands::{self._token}\n".encode()
 
     def close(self, _key: str, _now: int, *, folded: bool) -> bytes:
@@ -86,7 +86,7 @@ class GitHub:
             return b""
         file, line = place
         where = {"file": self._relative(file), "line": str(line)} if line else {}
-        return _command(level, message[:_MAX_MESSAGE], {**where, "title": title})
+        return _line(level, message[:_MAX_MESSAGE], {**where, "title": title})
 
     def _relative(self, path: str) -> str:
         full = os.path.abspath(path)
@@ -158,10 +158,14 @@ def _cell(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#~&!])", r"\\\1", safe(text))
 
 
-def _command(name: str, data: str, properties: Mapping[str, str] | None = None) -> bytes:
+def command(name: str, data: str, properties: Mapping[str, str] | None = None) -> str:
     """Return a workflow command (actions/toolkit, command.ts: what is escaped)."""
     words = ",".join(f"{key}={_escaped(value, ':,')}" for key, value in (properties or {}).items())
-    return f"::{name}{f' {words}' if words else ''}::{_escaped(data)}\n".encode()
+    return f"::{name}{f' {words}' if words else ''}::{_escaped(data)}"
+
+
+def _line(name: str, data: str, properties: Mapping[str, str] | None = None) -> bytes:
+    return f"{command(name, data, properties)}\n".encode()
 
 
 def _escaped(text: str, more: str = "") -> str:

@@ -180,11 +180,12 @@ class Await:
 
     `what`: ``decided``: each was started once, waits for a slot, or never will run. ``ready``:
     each is running, healthy if it says how, or over without failing the run. ``over``: each is.
+    ``served``: as ``ready``, and a unit without health need only have started.
     `gone`: units that have to be over besides, whatever the others wait for.
     """
 
     token: int
-    what: Literal["decided", "ready", "over"]
+    what: Literal["decided", "ready", "served", "over"]
     units: tuple[str, ...]
     gone: tuple[str, ...] = ()
 

@@ -50,7 +50,7 @@ class Waits:
     def _finish(self, wait: _Wait) -> None:
         failed = wait.because is not None
         # Why a start failed is worth the others' decisions; an unhealthy unit is worth none.
-        if wait.pending and not (failed and wait.what == "ready"):
+        if wait.pending and not (failed and wait.what in ("ready", "served")):
             return
         if wait in self._waits:
             self._waits.remove(wait)
@@ -99,10 +99,17 @@ def _ready(node: Node) -> Verdict:
     return "done" if node.ready else "pending"
 
 
+def _served(node: Node) -> Verdict:
+    """As `_ready`, but what nobody can wait for need only have started, as jobs do."""
+    unit = node.unit
+    started = node.state is State.FINISHED and node.started and not node.leaving
+    return "done" if started and unit.health is None and unit.ready is None else _ready(node)
+
+
 def _over(node: Node) -> Verdict:
     return "done" if node.state is State.FINISHED and not node.leaving else "pending"
 
 
 _RULES: dict[str, Callable[[Node], Verdict]] = {
-    "decided": _decided, "ready": _ready, "over": _over,
+    "decided": _decided, "ready": _ready, "served": _served, "over": _over,
 }  # fmt: skip

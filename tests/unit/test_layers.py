@@ -18,7 +18,8 @@ GROUND = {
     "tree", "values", "wire",
 }  # fmt: skip
 BACK = ("linux", "cgroup", "runtime")
-FRONT = {"spec", "plan", "scheduler", "image", "network", "state", "report", "log", "cli", "api"}
+FRONT = {"spec", "plan", "scheduler", "image", "network", "state", "report", "log", "cli", "api",
+         "pytest_plugin"}
 # Third-party and costly modules with the only parts that may import them.
 ONLY_IN = {
     "ctypes": {"linux"},
@@ -27,6 +28,7 @@ ONLY_IN = {
     "ruamel": {"spec"},
     "_ruamel_yaml": {"spec"},  # ruamel.yaml.clib's module
     "structlog": {"log"},
+    "pytest": {"pytest_plugin"},  # the extra "pytest"
     "urllib3": {"image"},  # the extra "images"
     "zstandard": {"image"},  # same
     # The standard library until 3.11, and since 3.12: neither lists the other.

@@ -261,6 +261,14 @@ def test_decided_takes_a_job_that_failed_at_once_for_started() -> None:
     assert answers(simulator) == [(0.0, 1, 0)]
 
 
+def test_served_takes_a_job_that_failed_for_started_whoever_is_first() -> None:
+    for at in (0, 5):
+        simulator = living(
+            plan(unit("a"), unit("x")), (at, Await(1, "served", ("a", "x"))), a=Run(1.0, code=3)
+        )
+        assert [code for _, _, code in answers(simulator)] == [0]
+
+
 def test_over_waits_for_the_end_and_is_answered_at_once_after_it() -> None:
     simulator = living(
         plan(unit("a"), unit("x")), (0, Await(1, "over", ("a",))), (7, Await(2, "over", ("a",))),
