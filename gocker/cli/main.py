@@ -41,6 +41,8 @@ COMMANDS = {
     "ls": ("ls", False, "list projects"),
     "gc": ("gc", True, "remove what dead runs of all projects left"),
     "ps": ("ps", False, "list containers"),
+    "runs": ("runs", False, "list past runs and how they ended"),
+    "report": ("report", False, "show or write a report of a past run"),
     "logs": ("logs", False, "show containers' output"),
     "build": ("build", False, "build images from Dockerfiles"),
     "pull": ("pull", False, "pull the images of a spec, or images by name"),

@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     add("--abort-on-container-exit", action="store_true")
     add("--abort-on-container-failure", action="store_true")
     add("--report", action="append", default=[], type=_report, metavar="KIND=FILE",
-        help="junit=FILE or json=FILE, written at the end")  # fmt: skip
+        help="html, junit, json, markdown or prom, written at the end")  # fmt: skip
     add("--no-cache", action="store_true", help="plan anew, even if the spec is unchanged")
     add("--timings", action="store_true", help="tell what each stage of the start took")
     add("--no-summary", action="store_true", help="no table at the end")
@@ -264,7 +264,7 @@ def run_plan(arguments: argparse.Namespace, plan: Plan, roots: Roots, launcher: 
     if arguments.report:
         from gocker.cli import reports
 
-        for note in reports.write(arguments.report, session, plan):
+        for note in reports.write(arguments.report, reports.Source.of_session(session, plan)):
             say(f"gocker: {note}")
     kind = _ci(arguments)
     if kind != "none":

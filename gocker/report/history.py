@@ -35,10 +35,11 @@ class History:
 
     Args:
         plan: that of the run; None where none was kept.
-        clean: takes out what must not be shown.
+        clean: takes out what must not be shown; None: nobody knows what that is, so commands
+            and environments are left out.
     """
 
-    def __init__(self, plan: Plan | None = None, clean: Callable[[str], str] = str) -> None:
+    def __init__(self, plan: Plan | None = None, clean: Callable[[str], str] | None = str) -> None:
         self._plan = plan
         self._clean = clean
         self._summary = Summary()
@@ -120,7 +121,8 @@ class History:
             "depends": [edge.unit for edge in unit.depends], "image": unit.image,
             "cpus": unit.limits.cpus,
         }  # fmt: skip
-        if container := plan.containers.get(name):
+        container = plan.containers.get(name)
+        if container is not None and self._clean is not None:
             process = container.config["process"]
             found["command"] = [self._clean(word) for word in process["args"]]
             found["environment"] = [self._clean(item) for item in process.get("env", ())]
