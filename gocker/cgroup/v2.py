@@ -9,6 +9,7 @@ from gocker.cgroup import base, device_program, devices, tree, v2_limits
 from gocker.cgroup.v2_group import Cgroup
 from gocker.errors import HostError, SyscallError
 from gocker.linux import bpf
+from gocker.nested import in_user_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def choose_parent(hierarchy: Hierarchy, parent: str | None, name: str) -> str:
     is_root = not os.path.exists(f"{mount}/cgroup.events")
     if own is not None and ((is_root and own == hierarchy.mount) or _has_children(own)):
         return f"{own.rstrip('/')}/{name}"
-    private = own == hierarchy.mount or os.geteuid() != 0
+    private = own == hierarchy.mount or os.geteuid() != 0 or in_user_namespace()
     if own is not None and private and os.access(f"{own}/cgroup.subtree_control", os.W_OK):
         evacuate(own)
         return f"{own}/{name}"

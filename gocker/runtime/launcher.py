@@ -35,7 +35,7 @@ from errno import EMFILE
 
 from gocker import cgroup
 from gocker.errors import ConfigError, GockerError, unforeseen
-from gocker.linux import process, syscall_table
+from gocker.linux import needed, process, syscall_table
 from gocker.runtime import interpreter, landlock, netfork, prepare, report, rootfs
 from gocker.runtime.executions import Executions
 from gocker.runtime.layers import Layers
@@ -79,6 +79,8 @@ class Launcher:
         self._layers: Layers
         self._kept_fds: list[int] = []
         self._closing = False
+        # System calls that cannot be made here.
+        self.missing: dict[str, int] = {}
         self._network_fd = -1
         self._starter: Starter
         self._handlers = {
@@ -204,6 +206,7 @@ class Launcher:
         looked for ``everywhere`` and not only where this process is, to sweep it; ``vfork``:
         whether children may share memory with this process until they execute.
         """
+        prepare.refuse(self.missing)
         self._kept_fds = [os.dup(fd) for fd in fds]
         self._scratch = message["scratch"]
         spawners = prepare.spawners() if message["vfork"] else None
@@ -354,9 +357,10 @@ class Launcher:
 def main() -> None:
     """Serve the socket whose descriptor is the first argument."""
     fd = int(sys.argv[1])
-    if fd > 3:
+    missing = needed.missing()
+    if "close_range" not in missing:  # else nothing is ever started: `prepare.refuse` says why
         process.close_range(3, fd - 1)
-    process.close_range(fd + 1, 0xFFFFFFFF)
+        process.close_range(fd + 1, 0xFFFFFFFF)
     os.set_inheritable(fd, False)
     os.umask(0o022)
     prepare.reset_signals()
@@ -372,7 +376,9 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     try:
-        Launcher(Connection(_socket.socket(fileno=fd))).serve()
+        launcher = Launcher(Connection(_socket.socket(fileno=fd)))
+        launcher.missing = missing
+        launcher.serve()
     except Exception as error:  # its children die with it
         report.complain("end", error)
         sys.exit(70)

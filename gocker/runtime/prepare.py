@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from gocker.errors import HostError
 from gocker.linux import mount, process, procfs, signals
 from gocker.runtime import rootfs
 
@@ -41,6 +42,23 @@ def spawners() -> tuple[Spawner, Spawner] | None:
         return vfork.Spawner(), vfork.Spawner()
     except OSError:
         return None  # no executable memory here: clone3 does the same for more
+
+
+def refuse(missing: dict[str, int]) -> None:
+    """Refuse to start anything where system calls are missing; ``missing``: see `linux.needed`.
+
+    Raises:
+        HostError: naming them.
+    """
+    if missing:
+        reasons = " and ".join(sorted({os.strerror(number) for number in missing.values()}))
+        raise HostError(
+            "system calls that cannot be done without are refused here: "
+            f"{', '.join(sorted(missing))} ({reasons})",
+            hint=f"this is Linux {os.uname().release}; 5.12 has them all. In a container its "
+            "seccomp filter is in the way: docker run --security-opt seccomp=unconfined "
+            "--cap-add SYS_ADMIN",
+        )
 
 
 def scratch(path: str) -> int:

@@ -48,7 +48,8 @@ def spawn() -> tuple[int, _socket.socket]:
         ours.close()
         raise HostError(
             f"cannot start the launcher: {sys.executable!r}: {error.strerror}",
-            hint="install gocker where this user may execute its interpreter",
+            hint="install gocker where this user may execute its interpreter; in a container see "
+            "that its seccomp filter allows clone3",
         ) from error
     finally:
         theirs.close()

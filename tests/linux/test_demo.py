@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.machine import PATIENCE_S
+
 pytestmark = pytest.mark.root
 ROOT = Path(__file__).parents[2]
 SPEC = ROOT / "specs" / "demo.yaml"
@@ -26,7 +28,7 @@ def gocker(roots: Path, *words: str) -> subprocess.CompletedProcess[str]:
     }
     return subprocess.run(
         [sys.executable, "-m", "gocker", *words],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=4 * PATIENCE_S,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gocker.cgroup import mounts, v2
 from gocker.linux import mount, process
 from tests.support import netns
 from tests.support.command import Gocker
@@ -65,16 +66,49 @@ class Ordinary(Gocker):
         if self.tun is not None:
             os.mknod(self.tun, stat.S_IFCHR | 0o666, os.makedev(10, 200))
             self.tun.chmod(0o666)  # whatever the umask took
+        self.session: Path | None = None
         if delegated:
-            for directory in set(self.nest.directories.values()):
-                for path in (directory, f"{directory}/tasks", f"{directory}/cgroup.procs"):
-                    os.chown(path, UID, UID)
+            self._delegate()
         for path in (self.root, *self.root.rglob("*")):
             os.chown(path, UID, UID, follow_symlinks=False)
+
+    def _delegate(self) -> None:
+        """Give the user the test's cgroups; on v2 one with a leaf for his session, as systemd does.
+
+        Source: cgroup-v2.rst, "Model of Delegation".
+        """
+        for directory in set(self.nest.directories.values()):
+            for path in (directory, f"{directory}/tasks", f"{directory}/cgroup.procs"):
+                os.chown(path, UID, UID)
+        if self.nest.directories:
+            return
+        layout = mounts.read()
+        assert layout.v2 is not None
+        top = Path(layout.v2.mount, self.root.name)
+        self.session = top / "session"
+        for directory in (top, self.session):
+            directory.mkdir()
+            for name in ("", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"):
+                os.chown(directory / name, UID, UID)
+
+    def _join_session(self) -> None:
+        """Be where the user's shell is: gocker moves all of a delegated cgroup to a leaf."""
+        assert self.session is not None
+        leaf = self.session / v2.SUPERVISOR
+        place = leaf if leaf.exists() else self.session
+        (place / "cgroup.procs").write_text("0")
+
+    def close(self) -> None:
+        super().close()
+        if self.session is not None:
+            for path, _, _ in os.walk(self.session.parent, topdown=False):
+                os.rmdir(path)
 
     def _enter(self) -> None:
         """Be the user, in the test's own cgroups and network."""
         self.nest.enter()
+        if self.session is not None:
+            self._join_session()
         if self.netns is None:
             netns.enter_new()
         else:
@@ -92,7 +126,7 @@ class Ordinary(Gocker):
             if target in self.missing:
                 raise AssertionError(f"{target} is missing: install the package uidmap")
             mount.mount(source, target, None, mount.MS_BIND)
-        if self.tun is not None:
+        if self.tun is not None and os.path.exists("/dev/net/tun"):
             mount.mount(str(self.tun), "/dev/net/tun", None, mount.MS_BIND)
         for target, source in self.binds.items():
             mount.mount(source, target, None, mount.MS_BIND)
