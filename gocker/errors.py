@@ -7,7 +7,7 @@ launcher's socket, into the JSON log: ``to_wire`` and ``from_wire`` are inverse.
 from __future__ import annotations
 
 import os
-from errno import EAGAIN, EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
+from errno import EAGAIN, EDQUOT, EFBIG, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 
 # The launcher imports this module: `typing` and `dataclasses` would cost it milliseconds.
 TYPE_CHECKING = False
@@ -189,6 +189,7 @@ class SyscallError(GockerError, OSError):
 _SHORTAGES = {
     ENOSPC: "free some space, or use another file system",
     EDQUOT: "free some space, or ask for a larger quota",
+    EFBIG: "raise the limit of file sizes: ulimit -f",
     EMFILE: "raise the limit of open files: ulimit -n",
     ENFILE: "the host has no file descriptors left: sysctl fs.file-max",
     ENOMEM: "free some memory, or raise the limit of the cgroup that gocker is in",

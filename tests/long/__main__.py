@@ -52,6 +52,7 @@ def r16(gocker: Gocker, jobs: int) -> Figure:
     for first in range(0, jobs, 500):
         wrong += test_r16_exit_codes.exit_codes(gocker, min(500, jobs - first), first)
         gocker.down()
+        print(f"  {min(first + 500, jobs)} jobs: wrong {len(wrong)}", flush=True)
     return f"{jobs} jobs, wrong {len(wrong)} {wrong[:5]}", not wrong
 
 

@@ -34,6 +34,8 @@ def main() -> int:
         bad += bool(found.complaints)
         for complaint in found.complaints:
             sys.stdout.write(f"round {number}: {complaint}\n")
+        if number % 10 == 9:
+            sys.stdout.write(f"  {number + 1} rounds: {ended} ended, {bad} with complaints\n")
         sys.stdout.flush()
     seconds = time.monotonic() - began
     sys.stdout.write(f"{arguments.rounds} rounds of {arguments.commands} commands: {ended} ended, "

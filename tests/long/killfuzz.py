@@ -43,6 +43,8 @@ def gocker(rootfs: Path, shots: int, containers: int, seed: int) -> int:
                 bad += 1
                 print(f"  shot {number}, {shot.victim} after {shot.moment_s:.3f} s:", *shot.wrong,
                       sep="\n    ", flush=True)  # fmt: skip
+            if number % 20 == 19:
+                print(f"  {number + 1} shots: {bad} left something", flush=True)
     finally:
         made.close()
     print(f"gocker: {bad} of {shots} shots left something or broke the next command; "

@@ -75,10 +75,12 @@ def power_cuts(gocker: Gocker, disk: Disk, jobs: int, moments: int) -> tuple[int
     assert gocker.down().code == 0
     chance = random.Random(6)  # noqa: S311  # a repeatable test, not a secret
     acknowledged = lost = 0
-    for _ in range(moments):
+    for number in range(1, moments + 1):
         one = cut(gocker, disk, jobs, chance.uniform(0.1, 1.1) * whole_s)
         acknowledged += one[0]
         lost += one[1]
+        if number % 10 == 0:
+            print(f"  {number} cuts: told {acknowledged}, lost {lost}", flush=True)
     return acknowledged, lost
 
 
