@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gocker.errors import ContainerError, GockerError, HostError, UsageError, from_wire
+from gocker.errors import ContainerError, GockerError, HostError, from_wire
 
 if TYPE_CHECKING:
     from gocker.spec.load import LoadOptions
@@ -214,9 +214,11 @@ class Run:
             UsageError: if there is no such service.
         """
         if name not in self.services:
-            raise UsageError(
-                f"no such service: {name!r}", hint=f"one of {', '.join(self.services)}"
-            )
+            from gocker.cli.naming import no_such_service
+
+            error = no_such_service([name], self.services)
+            _note(error)
+            raise error
         return Service(name, self._where)
 
     def wait(self, timeout_s: float | None = None) -> int:

@@ -151,7 +151,9 @@ def _hashes(loaded: Loaded, wanted: str) -> str:
     names = found if wanted == "*" else wanted.split(",")
     missing = [name for name in names if name not in found]
     if missing:
-        raise UsageError(f"--hash: no such service: {', '.join(missing)}")
+        from gocker.cli.naming import no_such_service
+
+        raise no_such_service(missing, found, "--hash: ")
     return "".join(f"{name} {found[name]}\n" for name in names)
 
 
@@ -187,10 +189,9 @@ def _oci(arguments: argparse.Namespace, loaded: Loaded, project: Project) -> str
     with Roots.open(os.environ) as roots:
         plan = make_plan(loaded, project, roots)
     if arguments.oci not in plan.containers:
-        raise UsageError(
-            f"--oci: no such service: {arguments.oci!r}",
-            hint=f"one of {', '.join(plan.containers)}",
-        )
+        from gocker.cli.naming import no_such_service
+
+        raise no_such_service([arguments.oci], plan.containers, "--oci: ")
     container = plan.containers[arguments.oci]
     directory = os.path.abspath(arguments.bundle or os.curdir)
     text = bundle.as_json(bundle.config(container, arguments.oci, directory))

@@ -101,7 +101,9 @@ def _once(model: dict[str, Any], name: str) -> None:
     if name in model.get("jobs", {}):
         services[name] = model.pop("jobs")[name]
     if name not in services:
-        raise UsageError(f"no such service: {name!r}")
+        from gocker.cli.naming import no_such_service
+
+        raise no_such_service([name], services)
     for key in ("restart", "scale", "ports"):
         services[name].pop(key, None)
     extension = services[name].get("x-gocker") or {}

@@ -123,7 +123,9 @@ def shown(arguments: argparse.Namespace, plan: Plan, named: list[str]) -> set[st
     """
     services = {unit.service for unit in plan.units.values()}
     if unknown := {*arguments.attach, *arguments.no_attach} - services:
-        raise UsageError(f"--attach, --no-attach: no such service: {', '.join(sorted(unknown))}")
+        from gocker.cli.naming import no_such_service
+
+        raise no_such_service(sorted(unknown), services, "--attach, --no-attach: ")
     wanted = set(arguments.attach) or services
     if named and not arguments.attach and not arguments.attach_dependencies:
         wanted = {u.service for u in plan.units.values() if {u.name, u.service} & set(named)}

@@ -145,7 +145,6 @@ def check_names(known: dict[str, UnitState], names: list[str], project: str) -> 
     there = {name for unit in known.values() for name in (unit.instance, unit.service)}
     unknown = [name for name in names if name not in there]
     if known and unknown:
-        raise UsageError(
-            f"no such service in project {project!r}: {', '.join(unknown)}",
-            hint=f"one of {', '.join(dict.fromkeys(unit.service for unit in known.values()))}",
-        )
+        from gocker.cli.naming import no_such_service
+
+        raise no_such_service(unknown, there, f"project {project!r}: ")

@@ -257,11 +257,10 @@ def _no_command(name: str | None, argv: list[str]) -> int:
         print(text)  # noqa: T201  # cli prints
         return 0
     if name is not None:
-        from difflib import get_close_matches
+        from gocker.spec.problems import suggest
 
-        close = get_close_matches(name, COMMANDS, n=1)
-        suggestion = f" (did you mean {close[0]}?)" if close else ""
-        text = f"gocker: unknown command {name!r}{suggestion}\n\n{text}"
+        meant = suggest(name, COMMANDS)
+        text = f"gocker: unknown command {name!r}{f' ({meant})' if meant else ''}\n\n{text}"
     print(text, file=sys.stderr)  # noqa: T201  # cli prints
     return 2
 

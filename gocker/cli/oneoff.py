@@ -64,7 +64,9 @@ def _service(model: dict[str, Any], name: str) -> dict[str, Any]:
     if name in model.get("jobs", {}):
         services[name] = model.pop("jobs")[name]
     if name not in services:
-        raise UsageError(f"no such service: {name!r}")
+        from gocker.cli.naming import no_such_service
+
+        raise no_such_service([name], services)
     service: dict[str, Any] = services[name]
     return service
 

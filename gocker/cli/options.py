@@ -58,8 +58,17 @@ class Parser(argparse.ArgumentParser):
         if rest and hasattr(found, "words") and not any(word[:1] == "-" for word in rest):
             found.words = [*found.words, *rest]
         elif rest:
-            self.error(f"unrecognized arguments: {' '.join(rest)}")
+            self._unknown(rest)
         return found
+
+    def _unknown(self, rest: list[str]) -> None:
+        """Refuse what is left, with the option that was probably meant."""
+        from gocker.spec.problems import suggest
+
+        wrong = next((word for word in rest if word[:1] == "-"), "").partition("=")[0]
+        meant = suggest(wrong, self._option_string_actions) if wrong[:2] == "--" else None
+        message = f"{self.prog}: unrecognized arguments: {' '.join(rest)}"
+        raise UsageError(message, hint=meant or f"see {self.prog} --help")
 
     def error(self, message: str) -> None:  # type: ignore[override]  # it raises, as the base exits
         """Raise the error instead of printing the usage."""

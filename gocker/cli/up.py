@@ -218,7 +218,9 @@ def change_model(arguments: argparse.Namespace, loaded: Loaded) -> None:
     for word in arguments.scale:
         name, _, count = word.partition("=")
         if name not in services:
-            raise UsageError(f"--scale {word}: no such service: {name!r}")
+            from gocker.cli.naming import no_such_service
+
+            raise no_such_service([name], services, f"--scale {word}: ")
         if not count.isdecimal() or int(count) > _MOST_REPLICAS:
             raise UsageError(f"--scale {word}: SERVICE=N, N at most {_MOST_REPLICAS}")
         services[name]["scale"] = int(count)

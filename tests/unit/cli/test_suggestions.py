@@ -1,0 +1,54 @@
+"""What is nearly right is told what was meant; the manual page is the parsers'."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gocker.cli.main import run
+from gocker.cli.manpage import page
+
+PAGE = Path(__file__).parents[3] / "man" / "gocker.1"
+SPEC = "name: t\nservices: {web: {command: [x]}, worker: {command: [x]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [(["upp"], "up"), (["validate", "--stric"], "--strict"), (["graph", "wbe"], "web"),
+     (["config", "--hash", "workr"], "worker")],
+)  # fmt: skip
+def test_what_was_meant(
+    argv: list[str], meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "compose.yaml").write_text(SPEC)
+    assert run(argv) == 2
+    assert f"did you mean {meant!r}?" in capsys.readouterr().err
+
+
+def test_an_unknown_key_of_a_spec_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "compose.yaml").write_text(SPEC.replace("command", "comand", 1))
+    assert run(["validate"]) == 2
+    assert "did you mean 'command'?" in capsys.readouterr().out
+
+
+def test_the_manual_page_is_made_from_the_parsers() -> None:
+    assert PAGE.read_text() == page(), "python -m gocker.cli.manpage > man/gocker.1"
+
+
+@pytest.mark.parametrize(
+    "command", [["groff", "-man", "-ww", "-Tutf8"], ["mandoc", "-T", "lint", "-W", "error"]]
+)
+def test_roff_has_nothing_to_complain_about(command: list[str]) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"needs {command[0]}")
+    result = subprocess.run([*command, PAGE], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+    assert result.stderr == ""
