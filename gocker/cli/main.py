@@ -43,6 +43,7 @@ COMMANDS = {
     "ps": ("ps", False, "list containers"),
     "runs": ("runs", False, "list past runs and how they ended"),
     "report": ("report", False, "show or write a report of a past run"),
+    "compare": ("compare", False, "tell what became slower or hungrier between two runs"),
     "logs": ("logs", False, "show containers' output"),
     "build": ("build", False, "build images from Dockerfiles"),
     "pull": ("pull", False, "pull the images of a spec, or images by name"),

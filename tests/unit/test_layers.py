@@ -18,8 +18,19 @@ GROUND = {
     "tree", "values", "wire",
 }  # fmt: skip
 BACK = ("linux", "cgroup", "runtime")
-FRONT = {"spec", "plan", "scheduler", "image", "network", "state", "report", "log", "cli", "api",
-         "pytest_plugin"}
+FRONT = {
+    "spec",
+    "plan",
+    "scheduler",
+    "image",
+    "network",
+    "state",
+    "report",
+    "log",
+    "cli",
+    "api",
+    "pytest_plugin",
+}
 # Third-party and costly modules with the only parts that may import them.
 ONLY_IN = {
     "ctypes": {"linux"},
