@@ -5,8 +5,13 @@ Source: user_namespaces(7); overlayfs.rst, "User xattr"; xattr(7).
 
 from __future__ import annotations
 
+import os
+
 # What the initial user namespace maps: every id to itself.
 _EVERYTHING = ["0", "0", "4294967295"]
+
+# Where programs that an ordinary user needs are looked for, whatever PATH is.
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _known: bool | None = None
 
@@ -49,3 +54,12 @@ def has_one_id() -> bool:
             return file.read().strip() == "deny"
     except FileNotFoundError:
         return False
+
+
+def program(name: str) -> str:
+    """Return the path of a program of the host's, newuidmap or slirp4netns; "" if it has none."""
+    for directory in _PATH.split(":"):
+        path = f"{directory}/{name}"
+        if os.access(path, os.X_OK):
+            return path
+    return ""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from gocker.cli.facts import read
 from gocker.errors import GockerError, from_wire
-from gocker.nested import has_one_id, in_user_namespace
+from gocker.nested import has_one_id, in_user_namespace, program
 from gocker.state import rootless
 
 TYPE_CHECKING = False
@@ -114,11 +114,7 @@ def _privileges() -> Iterator[Finding]:
 
 def _way_out() -> Iterator[Finding]:
     """Tell whether an ordinary user's networks can lead out."""
-    found = [
-        path for path in os.environ.get("PATH", os.defpath).split(":")
-        if os.access(os.path.join(path, "slirp4netns"), os.X_OK)
-    ]  # fmt: skip
-    if not found:
+    if not program("slirp4netns"):
         yield Finding("warn", "network", "no slirp4netns: networks are internal, or the host's",
                       "as root: apt-get install slirp4netns")  # fmt: skip
     elif not os.access("/dev/net/tun", os.R_OK | os.W_OK):

@@ -13,7 +13,7 @@ network can carry a socket) never hands its layer on.
 from __future__ import annotations
 
 import os
-from errno import EINVAL, EPERM
+from errno import EINVAL, ENOTSUP, EPERM
 
 from gocker.errors import SyscallError
 from gocker.linux import fsmount
@@ -137,6 +137,8 @@ class Layers:
         self._idle: dict[Key, list[Layer]] = {}
         self._hiding: dict[tuple[Hidden, tuple[int, int]], str] = {}
         self._compositions: dict[tuple[str, Hidden], Composition] = {}
+        # Of those that hide: removed at the end, the others go with their tmpfs.
+        self._on_disk: list[str] = []
         self._idle_count = 0
         self._made = 0
 
@@ -211,9 +213,14 @@ class Layers:
             path = os.path.abspath(f"{self._mountpoint}-hiding-{len(self._hiding)}")
             try:
                 _make_hiding(path, hidden, owner)
-            except BaseException:
+            except BaseException as error:
                 remove_path(path)  # or the next container would find half of it in its way
-                raise
+                # A tmpfs has no user.* attributes before Linux 6.6: then on the disk.
+                if not (isinstance(error, OSError) and error.errno == ENOTSUP):
+                    raise
+                path = f"{self._directory}/{self._prefix}-H{len(self._hiding)}"
+                _make_hiding(path, hidden, owner)
+                self._on_disk.append(path)
             self._hiding[key] = path
         return [self._hiding[key]]
 
@@ -240,12 +247,14 @@ class Layers:
             OSError, GockerError: for the last one.
         """
         failure = self._remove_idle()
-        for composition in self._compositions.values():
+        skeletons = [item.skeleton for item in self._compositions.values()]
+        for path in (*skeletons, *self._on_disk):
             try:
-                remove_path(composition.skeleton)
+                remove_path(path)
             except Exception as error:
                 failure = error
         self._compositions.clear()
+        self._on_disk.clear()
         if failure is not None:
             raise failure
 

@@ -20,6 +20,7 @@ from errno import ENOSPC, EPERM, EUSERS
 
 from gocker.errors import GockerError, HostError, SyscallError, unforeseen
 from gocker.linux import mount, process
+from gocker.nested import program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ _NEW = _FLAGS | os.O_CREAT | os.O_EXCL
 # How often a living entry may name a process that is gone: a command that goes on in the
 # background writes its own number there while its parent still waits.
 _TRIES = 1000
-# Where programs that write mappings are looked for.
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def main() -> NoReturn:
@@ -137,15 +136,15 @@ def _make() -> None:
     ranges = [
         subordinate(file, user, os.geteuid()) for file in ("/etc/subuid", "/etc/subgid")
     ]  # fmt: skip
-    programs = [_program("newuidmap"), _program("newgidmap")]
+    programs = [program("newuidmap"), program("newgidmap")]
     if not all(ranges) or not all(programs):
         _unshare()
         _write_single()
         return
     ids = (os.geteuid(), os.getegid())
     commands = [
-        [program, str(os.getpid()), *mapping(own, found)]
-        for program, own, found in zip(programs, ids, ranges, strict=True)
+        [path, str(os.getpid()), *mapping(own, found)]
+        for path, own, found in zip(programs, ids, ranges, strict=True)
     ]  # fmt: skip
     wait_fd, go_fd = os.pipe2(os.O_CLOEXEC)
     said_fd, say_fd = os.pipe2(os.O_CLOEXEC)
@@ -281,11 +280,3 @@ def mapping(own: int, ranges: list[tuple[int, int]]) -> list[str]:
         words += [str(inside), str(first), str(count)]
         inside += count
     return words
-
-
-def _program(name: str) -> str:
-    for directory in _PATH.split(":"):
-        path = f"{directory}/{name}"
-        if os.access(path, os.X_OK):
-            return path
-    return ""

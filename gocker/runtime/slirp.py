@@ -13,6 +13,7 @@ import os
 import select
 import signal
 
+from gocker import nested
 from gocker.errors import HostError
 from gocker.linux import process
 from gocker.runtime import hostside
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from gocker.wire import Message
 
 PROGRAM = "slirp4netns"
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Its own choice within it: .2 is the host, .100 the namespace.
 _NETWORK, _HOST, _PROJECT = "169.254.2.0/24", "169.254.2.2", "169.254.2.100"
 _API = "slirp"
@@ -177,10 +177,9 @@ class Uplink:
 
 
 def _find() -> str:
-    for directory in _PATH.split(":"):
-        path = f"{directory}/{PROGRAM}"
-        if os.access(path, os.X_OK):
-            return path
+    path = nested.program(PROGRAM)
+    if path:
+        return path
     raise HostError(
         "a network that leads out needs slirp4netns where gocker is not run by root",
         hint="apt-get install slirp4netns, or mark the networks internal: true",

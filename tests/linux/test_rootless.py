@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+import stat
 from collections.abc import Iterator
+from errno import EPERM
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +19,7 @@ from tests.support import ordinary
 from tests.support.command import ROOT, Spec
 from tests.support.netns import Namespace
 from tests.support.ordinary import COUNT, FIRST, UID, Ordinary
+from tests.support.withheld import withhold
 
 pytestmark = [
     pytest.mark.root,
@@ -363,3 +368,57 @@ def test_doctor_names_the_package_of_subordinate_ids(alone: Ordinary) -> None:
     by = {it["what"]: it for it in found}
     assert by["privileges"]["status"] == "warn"
     assert "usermod --add-subuids" in by["privileges"]["remedy"]
+
+
+# What one thing less does, and that doctor names the line that mends it.
+
+
+def doctor(user: Ordinary, **how: Any) -> dict[str, dict[str, str]]:
+    result = user.command("doctor", "--format", "json", **how)
+    assert "Traceback" not in result.err
+    return {it["what"]: it for it in json.loads(result.out)}
+
+
+def test_without_user_namespaces_nothing_starts(user: Ordinary) -> None:
+    install = withhold(["unshare"], EPERM)
+
+    def enter() -> None:
+        user._enter()
+        install()
+
+    found = doctor(user, enter=enter)["privileges"]
+    assert found["status"] == "fail"
+    assert "cannot make a user namespace" in found["detail"]
+    assert "seccomp" in found["remedy"]
+    result = user.command("up", str(user.write({"services": {"job": {"command": "true"}}})),
+                          enter=enter)  # fmt: skip
+    assert result.code == 3
+    assert "cannot make a user namespace" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_without_slirp4netns_no_network_leads_out(user: Ordinary) -> None:
+    path = shutil.which("slirp4netns")
+    assert path is not None, "install the package slirp4netns"
+    nothing = user.root / "nothing"
+    nothing.write_text("")
+    user.binds = {path: str(nothing)}
+    found = doctor(user)["network"]
+    assert (found["status"], found["remedy"]) == ("warn", "as root: apt-get install slirp4netns")
+    result = user.up({"services": {"web": WEB | {"ports": ["8080:8000"]}}})
+    assert result.code == 3
+    assert "apt-get install slirp4netns" in result.err
+
+
+def test_without_the_tun_device_no_network_leads_out(rootfs: Path) -> None:
+    if os.path.exists("/dev/net/tun") and os.stat("/dev/net/tun").st_mode & stat.S_IWOTH:
+        pytest.skip("everybody may open /dev/net/tun here")
+    user = Ordinary(rootfs, tun=False)
+    try:
+        assert "/dev/net/tun" in doctor(user)["network"]["remedy"]
+        result = user.up({"services": {"web": WEB | {"ports": ["8080:8000"]}}})
+        assert result.code == 3
+        assert "/dev/net/tun" in result.err
+        user.check()
+    finally:
+        user.close()
