@@ -17,6 +17,7 @@ Requests (front to launcher), each with ``op``:
 ``kill``     ``id``: every process of the container, at once
 ``join``     ``id``, ``pid``, ``start_time``, ``cgroups_path``, ``seccomp``: a container that
              another process started is one that ``exec`` can name from now on
+``usage``    ``id``: what a joined container uses now
 ``exec``     ``id``, ``exec_id``, ``process`` (OCI), ``timeout_s``, ``orphan``, ``report``;
              fds stdin, stdout, stderr
 ``copy``     ``copy_id``, ``id`` or None, ``role``, ``path`` ...: see runtime/copies.py; one fd
@@ -30,9 +31,9 @@ Requests (front to launcher), each with ``op``:
              ``dry_run`` only tell
 
 Events (launcher to front), each with ``event``, ``t`` (CLOCK_MONOTONIC, seconds) and, for a
-container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``joined``, ``copied``,
-``exec_started``, ``exec_exited``, ``swept``, ``checked``. Their fields are documented where the
-launcher sends them (runtime/launcher.py).
+container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``joined``, ``usage``,
+``copied``, ``exec_started``, ``exec_exited``, ``swept``, ``checked``. Their fields are documented
+where the launcher sends them (runtime/launcher.py).
 """
 
 from __future__ import annotations

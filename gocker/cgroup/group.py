@@ -29,6 +29,8 @@ class Cgroup:
 
     __slots__ = ("_join_fds", "_oom_fd", "applied", "directories", "limits", "manager", "path",
                  "skipped")  # fmt: skip
+    # The file of the limit of memory.
+    _MEMORY_MAX = "memory.max"
 
     def __init__(self, manager: Manager, path: str, directories: Iterable[str]) -> None:
         self.manager = manager
@@ -163,6 +165,21 @@ class Cgroup:
             rules = ()
         self.limit(settings, rules, best_effort=best_effort, running=True)
 
+    def usage(self) -> dict[str, int | float | None]:
+        """Return `stats` with what is in use now: ``memory.usage`` in bytes, ``pids.current``.
+
+        The limits are those of the kernel's files, whoever wrote them.
+        """
+        memory = self._number("memory", self._MEMORY_MAX)
+        tasks = self._number("pids", "pids.max")
+        return {
+            **self.stats(),
+            "memory.usage": self.memory_usage(),
+            "memory.limit": None if memory is None else _limited(values.whole_pages(memory)),
+            "pids.current": self._number("pids", "pids.current"),
+            "pids.limit": None if tasks is None else _limited(tasks),
+        }
+
     def memory_usage(self) -> int | None:
         """Return the bytes in use; None without the memory controller. The driver's."""
         raise NotImplementedError
@@ -272,8 +289,7 @@ class Cgroup:
 
     def _limit(self, name: str) -> int | None:
         """Return the limit in force, or None for none."""
-        limit = self.limits.get(name, -1)
-        return None if limit < 0 else limit
+        return _limited(self.limits.get(name, -1))
 
     def child(self, name: str) -> Cgroup:
         """Make a cgroup below this one, for a part of its processes; return it.
@@ -331,3 +347,7 @@ class Cgroup:
             if not tree.remove(self.path, manager.fd(directory))
         ]
         return not self.directories
+
+
+def _limited(limit: int) -> int | None:
+    return None if limit < 0 else limit

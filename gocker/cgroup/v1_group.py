@@ -20,6 +20,7 @@ class Cgroup(group.Cgroup):
     """See `group.Cgroup`."""
 
     __slots__ = ()
+    _MEMORY_MAX = "memory.limit_in_bytes"
 
     def dir_fd(self) -> int | None:
         """Return None: CLONE_INTO_CGROUP is of v2 only."""

@@ -22,6 +22,7 @@ COMMANDS = {
     "run": ("run", True, "run one service with another command"),
     "exec": ("exec", True, "run a program in a running container"),
     "cp": ("cp", True, "copy files between a container and the host"),
+    "stats": ("stats", True, "tell what running containers use"),
     "top": ("top", False, "list the processes of running containers"),
     "demo": ("demo", True, "run the demonstration spec"),
     "init": ("init", False, "write a commented spec to begin with"),

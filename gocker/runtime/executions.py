@@ -79,7 +79,8 @@ class Executions:
         """Look a container up that was started by another process, for `exec`.
 
         ``id``, ``pid``, ``start_time``, ``cgroups_path``; ``seccomp``: the profile as in OCI, or
-        ``seccomp_program``: base64 and flags. ``copies``: it is for ``copy``, so it may be paused.
+        ``seccomp_program``: base64 and flags. ``copies``: it is for ``copy``, so it may be paused;
+        ``paused``: it may be.
         """
         compiled: tuple[bytes, int] | None = None
         if "seccomp_program" in message:
@@ -89,7 +90,7 @@ class Executions:
             compiled = seccomp.program(message["seccomp"])
         target = Target.find(
             message["id"], message["pid"], message["start_time"], message["cgroups_path"],
-            compiled, paused=message.get("copies", False),
+            compiled, paused=message.get("copies", False) or message.get("paused", False),
         )  # fmt: skip
         if message.get("copies"):
             from gocker.runtime.copies import Copies  # most launchers never need it
@@ -107,6 +108,15 @@ class Executions:
         if self._copies is None:
             raise ContainerError("no container was joined for copies", phase="cp")
         self._copies.copy(message, fds)
+
+    def usage(self, message: Message, _: list[int]) -> None:
+        """Tell what a joined container uses now; ``usage`` has the figures of `Cgroup.usage`.
+
+        None of them where the container has no cgroup of its own. ``gone``: it has ended.
+        """
+        target = self._targets[message["id"]]
+        figures = {} if target.group is None else target.group.usage()
+        self._emit("usage", id=target.id, gone=target.has_ended(), **figures)
 
     def exec(self, message: Message, fds: list[int]) -> None:
         """Execute a process in a container; its ``exec_exited`` always comes.

@@ -87,6 +87,7 @@ class Launcher:
             "init": self._init, "define": self._define, "start": self._start,
             "signal": self._signal, "kill": self._kill, "freeze": self._freeze,
             "join": self._executions.join, "exec": self._executions.exec,
+            "usage": self._executions.usage,
             "exec_signal": self._executions.signal, "copy": self._executions.copy,
             "sweep": self._sweep, "release": self._release, "check": self._check,
             "names": self._names, "network": self._network, "stdio": prepare.stdio,

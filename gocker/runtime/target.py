@@ -101,6 +101,10 @@ class Target:
         target._owned = True
         return target
 
+    def has_ended(self) -> bool:
+        """Return whether its first process has."""
+        return _has_ended(self.pidfd)
+
     def verify(self) -> None:
         """Make sure that what was read from /proc by its PID since is its own.
 
