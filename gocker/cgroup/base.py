@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from gocker.cgroup.limits import Setting
 
 KILL_TIMEOUT_S = 10.0
+# How often a parent is made again that another gocker removes meanwhile.
+_TRIES = 100
 
 
 class Manager:
@@ -179,14 +181,23 @@ class Manager:
     def fd(self, directory: str) -> int:
         """Return an O_PATH descriptor of a hierarchy's directory, made if it is missing."""
         fd = self._fds.get(directory)
-        if fd is None:
-            made = tree.makedirs(directory)
-            self._made += made
-            for path in made:
-                self.prepare(directory, path)
-            fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._fds[directory] = fd
+        tries = 0
+        while fd is None:
+            tries += 1
+            try:
+                fd = self._fds[directory] = self._open(directory)
+            except OSError as err:
+                # Another gocker, which ends, has removed what it or we had made a moment ago.
+                if err.errno != ENOENT or tries == _TRIES:
+                    raise
         return fd
+
+    def _open(self, directory: str) -> int:
+        made = tree.makedirs(directory)
+        self._made += made
+        for path in made:
+            self.prepare(directory, path)
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _present(self) -> list[str]:
         return [path for path in set(self.directories.values()) if os.path.isdir(path)]

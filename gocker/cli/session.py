@@ -116,13 +116,14 @@ class Session:
             close_all([self._launcher, *self._further])
             if not in_order:
                 leftovers.remove_of_run(self._roots, self.run.id)
-            signals.release()
             try:
                 self._log.close()
             finally:
                 for sink in self.sinks:
                     sink.flush()
                 self.run.close()
+                # Not before: one that waited ends this process, and reports are files.
+                signals.release()
         prune(self._roots, self._plan.project)
         return result
 

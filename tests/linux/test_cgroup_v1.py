@@ -57,6 +57,27 @@ def manager() -> Iterator[v1.Manager]:
     assert left_behind(manager) == []
 
 
+def test_a_parent_that_another_gocker_removes_is_made_again(
+    manager: v1.Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that ends removes empty parents, also in the moment between mkdir(2) and open(2)."""
+    made, rivals = tree.makedirs, 3
+
+    def makedirs(directory: str) -> list[str]:
+        nonlocal rivals
+        paths = made(directory)
+        if rivals:
+            rivals -= 1
+            os.rmdir(directory)
+        return paths
+
+    monkeypatch.setattr(tree, "makedirs", makedirs)
+    group = manager.create("job", {"pids": {"limit": 7}})
+    assert rivals == 0
+    assert file(manager, "pids", group, "pids.max") == "7"
+    group.remove()
+
+
 def file(manager: v1.Manager, controller: str, group: Cgroup, name: str) -> str:
     return Path(manager.directories[controller], group.path, name).read_text().strip()
 
