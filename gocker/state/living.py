@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gocker.wire import Message
 
 _TAIL = 8192  # bytes: the last records of a log
+# A container of a dead supervisor may run on for a moment.
+_ALIVE = ("running", "paused", "lost")
 
 
 @dataclass(slots=True)
@@ -82,7 +84,7 @@ def of(run: Run) -> list[Living]:
     """Return the running containers of one run."""
     if run.holder is None or run.holder.boot_id != boot_id() or _has_finished(run):
         return []
-    made = [_living(run, state) for state in of_run(run) if state.status in ("running", "lost")]
+    made = [_living(run, state) for state in of_run(run) if state.status in _ALIVE]
     return [item for item in made if item is not None]
 
 
