@@ -47,7 +47,7 @@ def ours() -> list[int]:
             command = Path(f"/proc/{name}/cmdline").read_bytes()
         except OSError:
             continue
-        if b"gocker.runtime.oci.main" in command:
+        if b"gocker/runtime/oci/__main__.py" in command:
             found.append(int(name))
     return found
 

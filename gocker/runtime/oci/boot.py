@@ -1,0 +1,107 @@
+"""What a ``gocker-oci`` process does first: the code of its command comes from one file.
+
+Run before anything can be imported at little cost, so it imports nothing that is not there
+anyway, not even ``__future__``; what only some starts need is in `codecache`.
+"""
+
+import gc
+import os
+import sys
+from _frozen_importlib import ModuleSpec, spec_from_loader
+from _frozen_importlib_external import MAGIC_NUMBER, ExtensionFileLoader
+from marshal import loads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, NoReturn
+
+    from gocker.runtime.oci.codecache import Entry
+
+# Options before the command that take no value.
+FLAGS = ("debug", "systemd-cgroup", "version", "help", "v", "h")
+
+
+class Cached:
+    """A finder and loader of modules whose code is in `entries`: see `codecache`."""
+
+    def __init__(self, entries: "dict[str, Entry]") -> None:
+        self.entries = entries
+
+    def find_spec(self, name: str, *_: object) -> "ModuleSpec | None":
+        """Return the spec of a module that is among the entries."""
+        if name not in self.entries:
+            return None
+        path, _, _, is_package, code = self.entries[name]
+        if code is None:
+            return spec_from_loader(name, ExtensionFileLoader(name, path), origin=path)
+        loader: Any = self  # as much of one as is needed
+        spec = ModuleSpec(name, loader, origin=path, is_package=is_package)
+        spec.has_location = True
+        if is_package:
+            spec.submodule_search_locations = [os.path.dirname(path)]
+        return spec
+
+    def create_module(self, _: ModuleSpec) -> None:
+        """Have the module made as always."""
+
+    def exec_module(self, module: "ModuleType") -> None:
+        """Run the module's code."""
+        code = self.entries[module.__name__][4]
+        assert code is not None  # noqa: S101  # or it had another loader
+        exec(code, module.__dict__)  # noqa: S102  # an import
+
+
+def command(argv: list[str]) -> str | None:
+    """Return the word that is the command, or None if it may be none; it is not checked here."""
+    value_follows = False
+    for word in argv:
+        if value_follows:
+            value_follows = False
+        elif not word.startswith("-"):
+            return word if word.isalpha() and word.isascii() else None
+        else:
+            value_follows = "=" not in word and word.lstrip("-") not in FLAGS
+    return None
+
+
+def load(path: str) -> bool:
+    """Import from now on from a file, if it is there and good; return whether it is."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            magic, entries = loads(file.read())  # noqa: S302  # trusted as __pycache__ is
+        if magic != MAGIC_NUMBER:
+            return False
+        for source, mtime_ns, size, _, _ in entries.values():
+            found = os.stat(source)
+            if found.st_mtime_ns != mtime_ns or found.st_size != size:
+                return False
+    except (OSError, EOFError, ValueError, TypeError, AttributeError):
+        return False
+    finder: Any = Cached(entries)
+    sys.meta_path.insert(0, finder)
+    return True
+
+
+def main(here: str) -> "NoReturn":
+    """Run the command of this process and exit with its code. `here`: this file's directory."""
+    # Imports make no garbage, and what little the rest makes goes with this short process.
+    gc.disable()
+    sys.path.insert(0, here.removesuffix("/gocker/runtime/oci"))
+    argv = sys.argv[1:]
+    name = command(argv)
+    path = f"{here}/__pycache__/{name}.{sys.implementation.cache_tag}.modules"
+    cached = name is None or load(path)
+    from gocker.runtime.oci import slim
+
+    slim.stand_in()
+    from gocker.runtime.oci.main import COMMANDS, run
+
+    code = run(argv)
+    if not cached and code == 0 and name in COMMANDS:
+        from gocker.runtime.oci import codecache
+
+        codecache.save(path)
+    # What the interpreter would tidy up at its end is about to go as a whole.
+    sys.stdout.flush()
+    os._exit(code)
