@@ -13,7 +13,7 @@ from marshal import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
+    from types import CodeType, ModuleType
     from typing import Any, NoReturn
 
     from gocker.runtime.oci.codecache import Entry
@@ -22,18 +22,34 @@ if TYPE_CHECKING:
 FLAGS = ("debug", "systemd-cgroup", "version", "help", "v", "h")
 
 
-class Cached:
-    """A finder and loader of modules whose code is in `entries`: see `codecache`."""
+class Lazy(type(sys)):  # type: ignore[misc]  # the type of modules, without importing types
+    """A module whose code runs when something of it is asked for."""
 
-    def __init__(self, entries: "dict[str, Entry]") -> None:
-        self.entries = entries
+    def __getattr__(self, name: str) -> object:
+        """Run the code; after that this is a module like any other."""
+        self.__class__ = type(sys)
+        finder = self.__spec__.loader
+        exec(finder.code(self.__name__), self.__dict__)  # noqa: S102  # an import
+        return getattr(self, name)
+
+
+class Cached:
+    """A finder and loader of the modules in a file of `codecache`. All of it is in memory.
+
+    A start needs the functions of half of the modules that it imports; the code of the others is
+    never made.
+    """
+
+    def __init__(self, index: "dict[str, Entry]", codes: memoryview) -> None:
+        self.index = index
+        self._codes = codes
 
     def find_spec(self, name: str, *_: object) -> "ModuleSpec | None":
-        """Return the spec of a module that is among the entries."""
-        if name not in self.entries:
+        """Return the spec of a module that is in the file."""
+        if name not in self.index:
             return None
-        path, _, _, is_package, code = self.entries[name]
-        if code is None:
+        path, _, _, is_package, _, end = self.index[name]
+        if not end:
             return spec_from_loader(name, ExtensionFileLoader(name, path), origin=path)
         loader: Any = self  # as much of one as is needed
         spec = ModuleSpec(name, loader, origin=path, is_package=is_package)
@@ -46,10 +62,21 @@ class Cached:
         """Have the module made as always."""
 
     def exec_module(self, module: "ModuleType") -> None:
-        """Run the module's code."""
-        code = self.entries[module.__name__][4]
-        assert code is not None  # noqa: S101  # or it had another loader
-        exec(code, module.__dict__)  # noqa: S102  # an import
+        """Let the module wait until it is used."""
+        module.__class__ = Lazy
+
+    def code(self, name: str) -> "CodeType":
+        """Return a module's code."""
+        *_, start, end = self.index[name]
+        found: CodeType = loads(self._codes[start:end])  # noqa: S302  # trusted as __pycache__ is
+        return found
+
+    def stay_in_memory(self) -> None:
+        """Look at no file from now on: what needs one is imported now."""
+        for name, (*_, end) in self.index.items():
+            if not end:
+                __import__(name)
+        self.index = {name: entry for name, entry in self.index.items() if entry[-1]}
 
 
 def command(argv: list[str]) -> str | None:
@@ -69,16 +96,17 @@ def load(path: str) -> bool:
     """Import from now on from a file, if it is there and good; return whether it is."""
     try:
         with open(path, "rb", buffering=0) as file:
-            magic, entries = loads(file.read())  # noqa: S302  # trusted as __pycache__ is
+            data = file.read()
+        magic, index, start = loads(data)  # noqa: S302  # trusted as __pycache__ is
         if magic != MAGIC_NUMBER:
             return False
-        for source, mtime_ns, size, _, _ in entries.values():
+        for source, mtime_ns, size, *_ in index.values():
             found = os.stat(source)
             if found.st_mtime_ns != mtime_ns or found.st_size != size:
                 return False
-    except (OSError, EOFError, ValueError, TypeError, AttributeError):
+    except (OSError, EOFError, ValueError, TypeError):
         return False
-    finder: Any = Cached(entries)
+    finder: Any = Cached(index, memoryview(data)[-start:])
     sys.meta_path.insert(0, finder)
     return True
 
@@ -97,11 +125,13 @@ def main(here: str) -> "NoReturn":
     slim.stand_in()
     from gocker.runtime.oci.main import COMMANDS, run
 
+    save = None
+    if not cached and name in COMMANDS:
+        # Now: a command may make further imports impossible.
+        from gocker.runtime.oci.codecache import save
     code = run(argv)
-    if not cached and code == 0 and name in COMMANDS:
-        from gocker.runtime.oci import codecache
-
-        codecache.save(path)
+    if save is not None and code == 0:
+        save(path)
     # What the interpreter would tidy up at its end is about to go as a whole.
     sys.stdout.flush()
     os._exit(code)

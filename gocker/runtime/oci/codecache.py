@@ -14,13 +14,15 @@ import os
 import sys
 from _frozen_importlib_external import MAGIC_NUMBER, ExtensionFileLoader, SourceFileLoader
 
+from gocker.runtime.oci import boot
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType
     from typing import Any
 
-    # Path, mtime in ns, size, whether it is a package; no code for what is no Python.
-    Entry = tuple[str, int, int, bool, CodeType | None]
+    # Path, mtime in ns, size, whether it is a package; where its code is, nowhere for what is
+    # no Python.
+    Entry = tuple[str, int, int, bool, int, int]
 
 
 def save(path: str) -> None:
@@ -29,7 +31,9 @@ def save(path: str) -> None:
         return
     new = f"{path}.{os.getpid()}"
     try:
-        data = marshal.dumps((MAGIC_NUMBER, _entries()))
+        codes = bytearray()
+        index = _index(codes)
+        data = marshal.dumps((MAGIC_NUMBER, index, len(codes))) + codes
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             with open(fd, "wb") as file:
@@ -42,24 +46,33 @@ def save(path: str) -> None:
         return
 
 
-def _entries() -> dict[str, Entry]:
-    entries = {}
+def _index(codes: bytearray) -> dict[str, Entry]:
+    """Return what there is to know of each module; append its code to `codes`."""
+    index = {}
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
         if spec is None or spec.name != name or name == __name__:
             continue
         if name.partition(".")[0] not in ("encodings", "__main__"):
-            entry = _entry(name, spec)
-            if entry is not None:
-                entries[name] = entry
-    return entries
+            found = _find(name, spec)
+            if found is None:
+                continue
+            path, code, package = found
+            status = os.stat(path)
+            start = len(codes)
+            codes += code
+            index[name] = (path, status.st_mtime_ns, status.st_size, package, start,
+                           len(codes) if code else 0)  # fmt: skip
+    return index
 
 
-def _entry(name: str, spec: Any) -> Entry | None:
+def _find(name: str, spec: Any) -> tuple[str, bytes, bool] | None:
     loader = spec.loader
-    if not isinstance(loader, SourceFileLoader | ExtensionFileLoader):
-        return None
-    found = os.stat(loader.path)
-    code = loader.get_code(name) if isinstance(loader, SourceFileLoader) else None
     package = spec.submodule_search_locations is not None
-    return loader.path, found.st_mtime_ns, found.st_size, package, code
+    if isinstance(loader, ExtensionFileLoader):
+        return loader.path, b"", package
+    if isinstance(loader, boot.Cached):
+        loader = SourceFileLoader(name, spec.origin)
+    if not isinstance(loader, SourceFileLoader):
+        return None
+    return loader.path, marshal.dumps(loader.get_code(name)), package

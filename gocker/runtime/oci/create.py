@@ -152,8 +152,10 @@ def undo(container: Container, poststop: Iterable[dict[str, Any]], log: Log) -> 
     # "The poststop hooks MUST be called after the container is deleted."
     final = container.oci_state(state.STOPPED)
     container.directory.remove()
-    for error in hooks.warn_all("poststop", list(poststop), final, final["bundle"] or "/"):
-        log.warning(error.message)
+    entries = list(poststop)
+    if entries:
+        for error in hooks.warn_all("poststop", entries, final, final["bundle"] or "/"):
+            log.warning(error.message)
 
 
 def _kill(container: Container) -> None:
