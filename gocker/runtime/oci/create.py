@@ -77,7 +77,9 @@ def create(request: Request, config: dict[str, Any]) -> Created:
     directory = state.Directory.make(request.root, request.id)
     request.log.debug(f"state of container {request.id} is in {directory.path}")
     try:
-        manager, record = cgroups.plan(request.id, config["linux"].get("cgroupsPath"))
+        manager, record = cgroups.plan(
+            request.id, config["linux"].get("cgroupsPath"), config["linux"]["resources"]
+        )
         container = Container(directory)
         container.record = {
             "ociVersion": bundle.VERSION, "id": request.id, "bundle": request.bundle,
@@ -91,7 +93,8 @@ def create(request: Request, config: dict[str, Any]) -> Created:
         os.mkdir(state.SCRATCH, 0o711, dir_fd=directory.fd)
         # The manager is never closed: that would remove parents that are wanted for longer.
         _check_free(container)
-        group = manager.create(record["name"], config["linux"]["resources"])
+        resources = config["linux"]["resources"] if record["directories"] else {}
+        group = manager.create(record["name"], resources)
         return _Creation(request, config, container, group, program).run()
     except BaseException as error:
         # A hook that failed ends a container that was there (runtime.md "Lifecycle", steps 3 to
