@@ -99,7 +99,9 @@ def test_cpus_of_further_processes(runtime: Runtime) -> None:
     pid = runtime.create("/bin/sleep", "100")
     runtime.start()
     assert os.sched_getaffinity(pid) == os.sched_getaffinity(0)  # not of the first one
-    done = runtime.command("exec", runtime.name, "grep", "Cpus_allowed_list", "/proc/self/status")
+    done = runtime.command(
+        "exec", runtime.name, "busybox", "grep", "Cpus_allowed_list", "/proc/self/status"
+    )
     assert done.stdout.split()[1] == str(last)
     runtime.delete("--force")
 
