@@ -13,22 +13,26 @@ from marshal import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType, ModuleType
     from typing import Any, NoReturn
 
     from gocker.runtime.oci.codecache import Entry
+else:
+    ModuleType = type(sys)  # without importing types
 
 # Options before the command that take no value.
 FLAGS = ("debug", "systemd-cgroup", "version", "help", "v", "h")
 
 
-class Lazy(type(sys)):  # type: ignore[misc]  # the type of modules, without importing types
+class Lazy(ModuleType):
     """A module whose code runs when something of it is asked for."""
 
     def __getattr__(self, name: str) -> object:
         """Run the code; after that this is a module like any other."""
-        self.__class__ = type(sys)
-        finder = self.__spec__.loader
+        module: ModuleType = self
+        module.__class__ = ModuleType
+        finder: Any = module.__spec__.loader if module.__spec__ is not None else None
         exec(finder.code(self.__name__), self.__dict__)  # noqa: S102  # an import
         return getattr(self, name)
 
@@ -48,7 +52,7 @@ class Cached:
         """Return the spec of a module that is in the file."""
         if name not in self.index:
             return None
-        path, _, _, is_package, _, end = self.index[name]
+        path, _mtime_ns, _size, is_package, _start, end = self.index[name]
         if not end:
             return spec_from_loader(name, ExtensionFileLoader(name, path), origin=path)
         loader: Any = self  # as much of one as is needed
@@ -125,10 +129,12 @@ def main(here: str) -> "NoReturn":
     slim.stand_in()
     from gocker.runtime.oci.main import COMMANDS, run
 
-    save = None
+    save: Callable[[str], None] | None = None
     if not cached and name in COMMANDS:
         # Now: a command may make further imports impossible.
-        from gocker.runtime.oci.codecache import save
+        from gocker.runtime.oci import codecache
+
+        save = codecache.save
     code = run(argv)
     if save is not None and code == 0:
         save(path)
