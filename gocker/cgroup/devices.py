@@ -5,19 +5,25 @@ Source: OCI config-linux.md "Allowed Device list"; cgroup-v1/devices.rst.
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 from gocker.errors import ConfigError
+from gocker.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-Rule = namedtuple("Rule", "allow type major minor access")
-Rule.__doc__ = (
+
+@dataclass(frozen=True, slots=True)
+class Rule:
     """One rule: type ``a``, ``b`` or ``c``; major and minor -1 for any; access sorted."""
-)
+
+    allow: bool
+    type: str
+    major: int
+    minor: int
+    access: str
+
 
 ANY = -1
 _ACCESS = "rwm"
@@ -61,7 +67,7 @@ def _sorted(access: str) -> str:
 
 def is_everything(rule: Rule) -> bool:
     """Return whether a rule speaks of every device and access."""
-    return rule[1:] == ("a", ANY, ANY, _ACCESS)
+    return (rule.type, rule.major, rule.minor, rule.access) == ("a", ANY, ANY, _ACCESS)
 
 
 def lists(rules: list[Rule]) -> tuple[bool, list[Rule]]:

@@ -7,24 +7,51 @@ when the kernel shows it: "Applied" holds the value read back.
 from __future__ import annotations
 
 import os
-from collections import namedtuple
 from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENOSPC, EPERM
 
 from gocker.errors import ConfigError, ContainerError, SyscallError
+from gocker.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-Setting = namedtuple("Setting", "controller file value limit requested expected read")
-Setting.__doc__ = """One write: `value` goes to `file`, then `read(text)` has to give `expected`.
 
-`limit` and `requested` are OCI's name and the user's value, for messages and events.
-"""
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One write: `value` goes to `file`, then `read(text)` has to give `expected`.
 
-Applied = namedtuple("Applied", "limit requested effective file")
-Skipped = namedtuple("Skipped", "limit requested reason")
+    `limit` and `requested` are OCI's name and the user's value, for messages and events.
+    """
+
+    controller: str
+    file: str
+    value: str
+    limit: str
+    requested: Any
+    expected: int | str
+    read: Callable[[str], int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A limit in force: `effective` is what the kernel shows in `file`."""
+
+    limit: str
+    requested: Any
+    effective: Any
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A limit that is not in force, and why."""
+
+    limit: str
+    requested: Any
+    reason: str
+
 
 # Retried once after the others: memory.limit above memory+swap, or a period that does not fit
 # the old quota, is EINVAL until its partner is written.

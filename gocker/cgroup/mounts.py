@@ -5,7 +5,7 @@ Source: proc_pid_mountinfo(5), cgroups(7) "/proc files", cgroup_namespaces(7).
 
 from __future__ import annotations
 
-from collections import namedtuple
+from gocker.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,16 +19,31 @@ MAIN_CONTROLLERS = (
     "memory", "pids", "cpu", "cpuacct", "cpuset", "devices", "freezer", "blkio",
 )  # fmt: skip
 
-_Mount = namedtuple("_Mount", "root point writable fstype super_options")
 
-Hierarchy = namedtuple("Hierarchy", "controllers mount root path directory")
-Hierarchy.__doc__ = """One mounted hierarchy as this process sees it.
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    root: str
+    point: str
+    writable: bool
+    fstype: str
+    super_options: frozenset[str]
 
-controllers: tuple of names; a named v1 hierarchy has one, ``name=systemd``; () for v2.
-mount: the mount point. root: the cgroup shown at the mount point (mountinfo's root field).
-path: this process's own cgroup, from /proc/self/cgroup.
-directory: that cgroup in the file system, or None if the mount does not reach it.
-"""
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """One mounted hierarchy as this process sees it.
+
+    controllers: tuple of names; a named v1 hierarchy has one, ``name=systemd``; () for v2.
+    mount: the mount point. root: the cgroup shown at the mount point (mountinfo's root field).
+    path: this process's own cgroup, from /proc/self/cgroup.
+    directory: that cgroup in the file system, or None if the mount does not reach it.
+    """
+
+    controllers: tuple[str, ...]
+    mount: str
+    root: str
+    path: str
+    directory: str | None
 
 
 class Layout:
@@ -78,6 +93,8 @@ def _cgroup_mounts(mountinfo: str) -> list[_Mount]:
     visible: dict[str, _Mount] = {}
     for line in mountinfo.splitlines():
         fields, _, rest = line.partition(" - ")
+        if not visible and not rest.startswith("cgroup"):
+            continue  # the host's others, often many
         fstype, _, rest = rest.partition(" ")
         _, _, _, root, point, options, *_ = fields.split(" ")
         point = unescape(point)

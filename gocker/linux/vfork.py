@@ -102,7 +102,7 @@ class Spawner:
         self._arguments = CloneArgs(stack=stack, stack_size=_STACK_SIZE)
         self._arguments.pidfd = ctypes.addressof(self._pidfd)
         self._function = _CALLBACK(self._child)
-        self._frame = _Frame(ctypes.cast(self._function, PTR))
+        self._frame = _Frame(ctypes.c_void_p.from_address(ctypes.addressof(self._function)))
         self._prepare: Callable[[], Calls]
         self._calls: Calls
         self._error: BaseException | None = None

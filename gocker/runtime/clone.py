@@ -16,8 +16,7 @@ import os
 from gocker.linux import process
 from gocker.linux.calls import Calls
 from gocker.nested import in_user_namespace
-from gocker.runtime import init, namespaces
-from gocker.runtime.seccomp import NEW_LISTENER
+from gocker.runtime import init, namespaces, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def _joins_for_good(setup: Setup) -> bool:
 
 def can_share_memory(setup: Setup) -> bool:
     """Return whether a spawner will do: init never executes, nor does setns(2) change clocks."""
-    asks = setup.seccomp is not None and setup.seccomp[1] & NEW_LISTENER
+    asks = setup.seccomp is not None and setup.seccomp[1] & seccomp.NEW_LISTENER
     times = process.CLONE_NEWTIME in setup.spaces.paths
     return not (setup.init or asks or times or _joins_for_good(setup))
 

@@ -59,14 +59,52 @@ def make(root_fd: int, config: oci.Config, *, nodes: bool = True) -> None:
     try:
         if nodes:
             make_nodes(dev, devices)
-        for name, target in DEV_LINKS:
-            try:
-                os.symlink(target, name, dir_fd=dev)
-            except FileExistsError:
-                if is_own(config):
-                    raise
+        _make_links(dev, config)
     finally:
         os.close(dev)
+
+
+def _make_links(dev: int, config: oci.Config) -> None:
+    for name, target in DEV_LINKS:
+        try:
+            os.symlink(target, name, dir_fd=dev)
+        except FileExistsError:
+            if is_own(config):
+                raise
+
+
+def bind(root_fd: int, config: oci.Config) -> None:
+    """Bind the host's devices in place of nodes, which only the host's root can make.
+
+    Raises:
+        ConfigError: one that the host does not have under its path.
+    """
+    devices: list[oci.Device] = config.get("linux", {}).get("devices") or []
+    if not is_bound(config):
+        dev = _open_dev(root_fd)
+        try:
+            for name, major, minor in DEFAULT_DEVICES:
+                number = os.makedev(major, minor)
+                _bind_or_check(dev, name, f"/dev/{name}", stat.S_IFCHR, number)
+            _make_links(dev, config)
+        finally:
+            os.close(dev)
+    for device in devices:
+        parent, _, name = device["path"].rstrip("/").rpartition("/")
+        parent_fd = open_or_make(root_fd, parent, directory=True)
+        try:
+            number = os.makedev(device.get("major", 0), device.get("minor", 0))
+            kind = _KINDS.get(device["type"], 0)
+            _bind_or_check(parent_fd, name, device["path"], kind, number)
+        finally:
+            os.close(parent_fd)
+
+
+def _bind_or_check(at: int, name: str, path: str, kind: int, number: int) -> None:
+    try:
+        _bind_node(at, name, path, kind, number)
+    except FileExistsError:
+        _check_there(at, name, path, kind, number)
 
 
 def is_own(config: oci.Config) -> bool:

@@ -20,7 +20,7 @@ from gocker.errors import SyscallError
 from gocker.linux import process
 from gocker.linux.calls import Calls
 from gocker.nested import in_user_namespace
-from gocker.runtime import descendants, init, program, terminal, userns
+from gocker.runtime import attributes, descendants, init, program, terminal, userns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,8 +163,8 @@ class _Entry:
     """What the child needs, looked up before it is made: on the host, as the caller."""
 
     __slots__ = (
-        "console_fd", "detach", "first_fd", "join_fds", "landlock", "orphan", "parent_fd",
-        "rlimits", "spec", "status_fd", "stdio", "target",
+        "console_fd", "detach", "first_fd", "in_userns", "join_fds", "landlock", "orphan",
+        "parent_fd", "rlimits", "spec", "status_fd", "stdio", "target",
     )  # fmt: skip
 
     def __init__(
@@ -178,6 +178,7 @@ class _Entry:
         self.detach = self.orphan = False
         self.landlock: oci.Landlock | None = None
         self.console_fd, self.first_fd = -1, 3
+        self.in_userns = False
         self.join_fds = [] if target.cgroup.dir_fd() is not None else [*target.cgroup.fds()]
         if group is not None and group.dir_fd() is None:
             self.join_fds += group.fds()
@@ -229,6 +230,13 @@ def _limit(text: str) -> int:
 def _clone(entry: _Entry, target: Target, group: Cgroup | None) -> tuple[int, int]:
     """Make the child, in the container's PID namespace and on v2 in its cgroup."""
     dir_fd = target.cgroup.dir_fd() if group is None else group.dir_fd()
+    if os.geteuid() != 0 and target.namespaces & process.CLONE_NEWUSER:
+        # Only in the container's user namespace is there the power to enter others. There is no
+        # way back, and no need for one: this process has nothing else to do.
+        wanted = process.CLONE_NEWUSER | process.CLONE_NEWPID
+        process.setns(target.pidfd, target.namespaces & wanted)
+        entry.in_userns = True
+        return _fork(entry, dir_fd)
     if not target.namespaces & process.CLONE_NEWPID:
         return _fork(entry, dir_fd)
     if in_user_namespace():
@@ -364,8 +372,11 @@ def _join(entry: _Entry) -> None:
         os.close(fd)
     for kind, limits in entry.rlimits:
         resource.setrlimit(kind, _capped(limits, resource.getrlimit(kind)[1]))
+    final = entry.spec.get("execCPUAffinity", {}).get("final", "")
+    attributes.set_affinity(final, "process.execCPUAffinity.final")
     namespaces = entry.target.namespaces & ~process.CLONE_NEWPID
-    process.setns(entry.target.pidfd, namespaces)
+    joined = process.CLONE_NEWUSER if entry.in_userns else 0
+    process.setns(entry.target.pidfd, namespaces & ~joined)
     if namespaces & process.CLONE_NEWUSER:
         userns.become_root()
         process.prctl(process.PR_SET_DUMPABLE, 0)

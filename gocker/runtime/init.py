@@ -26,6 +26,7 @@ from gocker.errors import (
 )
 from gocker.linux import capability, mount, process, procfs
 from gocker.linux.calls import Calls
+from gocker.nested import in_user_namespace
 from gocker.runtime import (
     attributes,
     devices,
@@ -63,7 +64,7 @@ class Setup:
         "cgroup_mounts", "config", "console_fd", "files", "first_fd", "fresh", "grants",
         "host_mount_fd", "init", "inside", "join_fds", "landlock", "launcher_pidfd",
         "namespaces", "new_keyring", "pdeathsig", "phase", "ready", "root_fd", "root_target",
-        "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees", "user",
+        "rootless", "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees", "user",
     )  # fmt: skip
 
     def __init__(  # one record of the facts, built in one place
@@ -79,6 +80,9 @@ class Setup:
         self.spaces = spaces
         self.namespaces = spaces.new
         self.user = user
+        # Whoever starts it has no power outside of its user namespace.
+        self.rootless = user is not None and os.geteuid() != 0
+        in_user_namespace()  # known from now on, whatever the first process enters
         self.join_fds = join_fds
         self.cgroup_mounts: list[CgroupMount] = [*cgroup_mounts]
         self.stdio = stdio
@@ -185,7 +189,10 @@ def _files(setup: Setup) -> None:
 
 
 def _devices(setup: Setup) -> None:
-    devices.make(setup.root_fd, setup.config, nodes=setup.user is None)
+    if setup.rootless:
+        devices.bind(setup.root_fd, setup.config)
+    else:
+        devices.make(setup.root_fd, setup.config, nodes=setup.user is None)
 
 
 def _terminal(setup: Setup) -> None:
@@ -227,7 +234,9 @@ def _pivot_root(setup: Setup) -> None:
 
 
 def _sources(setup: Setup) -> None:
-    setup.trees = sources.open_all(setup.config, setup.user, setup.host_mount_fd)
+    setup.trees = sources.open_all(
+        setup.config, setup.user, setup.host_mount_fd, rootless=setup.rootless
+    )
     if setup.root_fd < 0:
         setup.root_fd = sources.clone_root(setup.config["root"]["path"])
     if process.CLONE_NEWNS in setup.spaces.paths:
@@ -253,8 +262,14 @@ def _join(setup: Setup) -> None:
         userns.enter(setup.user)
 
 
+def _own_mounts(_: Setup) -> None:
+    process.unshare(process.CLONE_NEWNS)
+
+
 # As a process of the launcher's in all but its PID; then as the container's own.
 OUTSIDE = (_oom_score_adj, _sources, _join)
+# Who has no power outside of a user namespace enters it before it mounts anything.
+ROOTLESS = (_oom_score_adj, _join, _own_mounts, _sources)
 INSIDE = (
     _session, _namespaces, _hostname, _loopback, _root, _mounts, _files, _devices, _terminal,
     _sysctl,
@@ -309,7 +324,7 @@ def prepare(setup: Setup) -> Calls:
 def leave(setup: Setup) -> None:
     """Do what needs the launcher's namespaces, then enter those that are there already."""
     die_with_launcher(setup.launcher_pidfd)
-    _do(OUTSIDE, setup)
+    _do(ROOTLESS if setup.rootless else OUTSIDE, setup)
 
 
 def build(setup: Setup) -> Calls:

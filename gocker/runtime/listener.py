@@ -10,7 +10,7 @@ from __future__ import annotations
 import _socket as socket
 import json
 import os
-from array import array
+import struct
 
 from gocker.errors import ContainerError
 from gocker.linux import process
@@ -75,7 +75,7 @@ def send(path: str, fd: int, what: dict[str, Any]) -> None:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         sock.connect(path)
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]).tobytes())
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))
         sock.sendmsg([json.dumps(what).encode()], [rights])
     except OSError as error:
         raise ContainerError(

@@ -5,8 +5,6 @@ Source: runtime-spec config.md "Mounts", Linux mount options.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from gocker.linux import mount as m
 
 # name: (bits to set, bits to clear)
@@ -118,9 +116,21 @@ class MountOptions:
         self.tmpcopyup = False
 
 
-@lru_cache(maxsize=512)
+_parsed: dict[tuple[str, ...], MountOptions] = {}
+_KEPT = 512
+
+
 def parse(options: tuple[str, ...]) -> MountOptions:
     """Return the options parsed; what no table knows is data for the file system."""
+    found = _parsed.get(options)
+    if found is None:
+        if len(_parsed) >= _KEPT:
+            _parsed.clear()
+        found = _parsed[options] = _parse(options)
+    return found
+
+
+def _parse(options: tuple[str, ...]) -> MountOptions:
     parsed = MountOptions()
     data = []
     for option in options:

@@ -6,6 +6,7 @@ import codecs
 import os
 import signal
 import sys
+from _frozen_importlib import BuiltinImporter
 
 from gocker.errors import HostError
 from gocker.linux import mount, process, procfs, signals
@@ -13,6 +14,8 @@ from gocker.runtime import rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gocker.linux.vfork import Spawner
     from gocker.wire import Message
 
@@ -26,7 +29,11 @@ def forget_imports() -> None:
     """
     for name in ("ascii", "utf-8"):
         codecs.lookup(name)
-    sys.meta_path.clear()
+    # What imports from memory may stay.
+    kept: list[Any] = [finder for finder in sys.meta_path if hasattr(finder, "stay_in_memory")]
+    for finder in kept:
+        finder.stay_in_memory()
+    sys.meta_path[:] = [*kept, BuiltinImporter] if kept else []
     sys.path.clear()
     sys.path_importer_cache.clear()
 

@@ -14,7 +14,6 @@ from errno import ELOOP, ENOENT, ENOEXEC, ENOTDIR
 from gocker.errors import CannotExecute, CommandNotFound, ContainerError, SyscallError
 from gocker.linux import capability, process, seccomp
 from gocker.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_or_make, openat2
-from gocker.nested import has_one_id
 from gocker.runtime import attributes, landlock, users
 
 TYPE_CHECKING = False
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from gocker import oci
     from gocker.linux.calls import Calls
 
-# Read before any container is entered, where /proc is another one. The user's own supplementary
-# groups stay then: the kernel lets nobody give them up in such a namespace.
-SETGROUPS_DENIED = has_one_id()
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -129,11 +125,26 @@ def _add_identity(
     capability.add_drop_bounding(calls, capabilities)
     groups = calls.buffer(struct.pack(f"{len(who.groups)}I", *who.groups))
     names = ", ".join(map(str, who.groups))
-    if who.groups or not SETGROUPS_DENIED:
+    if who.groups or _may_set_groups():
         calls.add("setgroups", len(who.groups), groups, phase="user", path=names)
     calls.add("setresgid", who.gid, who.gid, who.gid, phase="user", path=str(who.gid))
     calls.add("setresuid", who.uid, who.uid, who.uid, phase="user", path=str(who.uid))
     capability.add_apply(calls, capabilities, held)
+
+
+def _may_set_groups() -> bool:
+    """Return whether anybody may in this user namespace.
+
+    Not in one that a user without privileges made (user_namespaces(7)): its processes keep the
+    groups of that user.
+    """
+    try:
+        os.setgroups(os.getgroups())
+    except PermissionError:
+        return False
+    except OSError:
+        pass  # one of them is not mapped; it would be allowed
+    return True
 
 
 def _program(root_fd: int, cwd: str, args: list[str], environment: dict[str, str]) -> list[str]:

@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from gocker.runtime.userns import User
 
 
-def open_all(config: oci.Config, user: User | None, host_fd: int = -1) -> dict[int, int]:
+def open_all(
+    config: oci.Config, user: User | None, host_fd: int = -1, *, rootless: bool = False
+) -> dict[int, int]:
     """Return a detached mount for each bind mount, by its place in `mounts`.
 
     With a user namespace, /dev comes from here, too, and by the complement of its place what
     serves if sysfs cannot be mounted. `host_fd`: the host's mount namespace, if
     this process's own is another one, for mounts that are to share what happens there.
+    `rootless`: nobody here can make devices; `devices.bind` is to be called later.
 
     Raises:
         SyscallError: with the mount's destination and source in its context.
@@ -39,13 +42,13 @@ def open_all(config: oci.Config, user: User | None, host_fd: int = -1) -> dict[i
     for number, entry in enumerate(config.get("mounts", ())):
         if is_bind(entry):
             trees[number] = _bind(entry, -1 if user is None else user.fd, host_fd)
-        elif user is not None and _is_dev(entry):
+        elif user is not None and _is_dev(entry) and not rootless:
             trees[number] = _dev(config, entry, user)
         elif (user is not None or in_user_namespace()) and (
             entry.get("type") == "sysfs" and not _new_network(config)
         ):
             trees[~number] = _sys(entry)
-    if user is not None:
+    if user is not None and not rootless:
         _check_devices(config)
     return trees
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import _socket as socket
 import os
-from array import array
+import struct
 from errno import ELOOP, ENOENT, ENOTDIR
 
 from gocker.errors import ContainerError, SyscallError
@@ -61,7 +61,7 @@ def send(console_fd: int, master: int) -> None:
     """Send a terminal's master through a socket, as runc does: docs/terminals.md there."""
     sock = socket.socket(fileno=os.dup(console_fd))
     try:
-        rights = array("i", [master]).tobytes()
+        rights = struct.pack("i", master)
         sock.sendmsg([b"/dev/ptmx"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
     finally:
         # Not left to the collector: that may run in the launcher, see init.

@@ -13,7 +13,7 @@ from errno import EINVAL
 
 from gocker.errors import ConfigError, ContainerError, SyscallError
 from gocker.linux import process, procfs
-from gocker.runtime import namespaces
+from gocker.runtime import idmaps, namespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def make(
     check("gidMappings", gids, for_processes=for_processes)
     try:
         with _Waiting(process.CLONE_NEWUSER) as pid:
-            _write(pid, "uid_map", uids)
-            _write(pid, "gid_map", gids)
+            idmaps.write(pid, uids, gids)
             return procfs.open_namespace(f"{pid}/ns/user")
     except OSError as error:
         raise ContainerError(
@@ -139,11 +138,6 @@ class _Waiting:
             os.write(self._there_fd, str(number).encode())
             os.read(wait_fd, 1)  # ends with the last copy of the other end
             os._exit(0)
-
-
-def _write(pid: int, name: str, mappings: Sequence[oci.IDMapping]) -> None:
-    text = "".join(f"{i['containerID']} {i['hostID']} {i['size']}\n" for i in mappings)
-    procfs.write(f"{pid}/{name}", text)
 
 
 class User:

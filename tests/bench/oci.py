@@ -2,8 +2,9 @@
 
     python -m tests.bench.oci [--rounds 20]
 
-Prints the median of each, taken in turns, and the proportional set size of processes of ours per
-running container. Needs root, runc, crun and busybox-static.
+Prints for each, taken in turns, the median of wall time and of CPU time with that of its
+children, and the median ratio to runc of the same round; then the proportional set size of
+processes of ours per running container. Needs root, runc, crun and busybox-static.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ from tests.support.bundle import PURE_V1
 from tests.support.oci import COMMAND, Runtime
 
 
-def seconds(command: list[str]) -> float:
-    """Return the wall time of a command that has to succeed."""
+def seconds(command: list[str]) -> tuple[float, float]:
+    """Return wall and CPU time of a command that has to succeed."""
     begin = time.perf_counter()
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-    return time.perf_counter() - begin
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return wall, usage.ru_utime + usage.ru_stime
 
 
 def pss_kib(pids: list[int]) -> int:
@@ -47,7 +53,7 @@ def ours() -> list[int]:
             command = Path(f"/proc/{name}/cmdline").read_bytes()
         except OSError:
             continue
-        if b"gocker.runtime.oci.main" in command:
+        if b"gocker/runtime/oci/__main__.py" in command:
             found.append(int(name))
     return found
 
@@ -70,12 +76,20 @@ def main() -> None:
             "crun (and unshare)": ["unshare", "-m", "sh", "-c", crun],
             "python -I -S -c pass": [sys.executable, "-I", "-S", "-c", "pass"],
         }
-        times: dict[str, list[float]] = {name: [] for name in commands}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _ in range(rounds):
             for name, command in commands.items():
                 times[name].append(seconds(command))
+        print(f"{'':<24}{'wall':>11}{'CPU':>11}{'of runc wall':>14}{'CPU':>7}")
         for name, values in times.items():
-            print(f"{name:<24}{statistics.median(values) * 1000:8.1f} ms")
+            text = f"{name:<24}"
+            for kind in (0, 1):
+                text += f"{statistics.median(value[kind] for value in values) * 1000:8.1f} ms"
+            for kind, width in ((0, 14), (1, 7)):
+                pairs = zip(values, times["runc"], strict=True)
+                ratio = statistics.median(own[kind] / runc[kind] for own, runc in pairs)
+                text += f"{ratio:{width}.2f}"
+            print(text)
         runtime.config["process"]["args"] = ["/bin/sleep", "100"]
         runtime.create()
         waiting = pss_kib(ours())

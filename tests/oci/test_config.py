@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from typing import Any
 
 import pytest
@@ -90,3 +91,27 @@ def test_spec_writes_what_runs(runtime: Runtime) -> None:
     runtime.config = bundle.load(str(runtime.bundle / "config.json"))
     runtime.config["process"]["terminal"] = False
     assert runtime.run("/bin/sh", "-c", "echo works").stdout == "works\n"
+
+
+def test_cpus_of_further_processes(runtime: Runtime) -> None:
+    last = max(os.sched_getaffinity(0))
+    runtime.config["process"]["execCPUAffinity"] = {"initial": "0", "final": str(last)}
+    pid = runtime.create("/bin/sleep", "100")
+    runtime.start()
+    assert os.sched_getaffinity(pid) == os.sched_getaffinity(0)  # not of the first one
+    done = runtime.command(
+        "exec", runtime.name, "busybox", "grep", "Cpus_allowed_list", "/proc/self/status"
+    )
+    assert done.stdout.split()[1] == str(last)
+    runtime.delete("--force")
+
+
+def test_cpus_that_are_not_there_are_an_error(runtime: Runtime) -> None:
+    for when in ("initial", "final"):
+        runtime.config["process"]["execCPUAffinity"] = {when: "4000"}
+        runtime.create("/bin/sleep", "100")
+        runtime.start()
+        done = runtime.command("exec", runtime.name, "true", check=False)
+        assert done.returncode == 255
+        assert f"process.execCPUAffinity.{when}: '4000'" in done.stderr
+        runtime.delete("--force")

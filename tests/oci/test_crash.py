@@ -51,9 +51,9 @@ class Killed:
 
 
 def is_created(runtime: Runtime) -> bool:
-    """Return whether a container waits for its start."""
+    """Return whether a container waits for its start, or was started."""
     result = runtime.command("state", runtime.name, check=False)
-    return '"created"' in result.stdout
+    return '"created"' in result.stdout or '"running"' in result.stdout
 
 
 @pytest.fixture
@@ -82,6 +82,25 @@ def test_killed_while_it_creates(runtime: Runtime, follow: bool) -> None:
         assert runtime.leftovers() == [], number
         number += STEP
     assert number > 20
+
+
+@pytest.mark.parametrize("follow", [False, True])
+@pytest.mark.usefixtures("nobody_left")
+def test_killed_while_it_runs(runtime: Runtime, follow: bool) -> None:
+    runtime.config["process"]["args"] = ["/bin/sleep", "100"]
+    runtime.write()
+    number, done = 1, False
+    while not done:
+        command = Killed(runtime, number, follow, "run", "-d", "-b", str(runtime.bundle),
+                         runtime.name)  # fmt: skip
+        # It is on record, or it is gone.
+        alive = runtime.exists() and runtime.status() == "running"
+        runtime.delete("--force")
+        command.close()
+        done = alive and not command.early
+        assert runtime.leftovers() == [], number
+        number += STEP
+    assert number > 1 + STEP  # some were killed
 
 
 @pytest.mark.usefixtures("nobody_left")

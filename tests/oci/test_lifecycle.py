@@ -207,6 +207,28 @@ def test_pause_and_resume(runtime: Runtime) -> None:
     runtime.delete("--force")
 
 
+def test_run_writes_the_pid_file_and_the_record(runtime: Runtime, tmp_path: Path) -> None:
+    runtime.config["process"]["args"] = ["/bin/sleep", "100"]
+    runtime.write()
+    path = tmp_path / "pid"
+    runtime.command("run", "-d", "--pid-file", str(path), "-b", str(runtime.bundle), runtime.name)
+    state = runtime.state()
+    assert state["status"] == "running"
+    assert state["pid"] == int(path.read_text())
+    assert Path(f"/proc/{state['pid']}/comm").read_text() == "sleep\n"
+    runtime.delete("--force")
+
+
+def test_run_without_a_place_for_the_pid_file_leaves_nothing(runtime: Runtime) -> None:
+    runtime.config["process"]["args"] = ["/bin/sleep", "100"]
+    runtime.write()
+    failed = runtime.command("run", "-d", "--pid-file", "/nothing/there/pid", "-b",
+                             str(runtime.bundle), runtime.name, check=False)  # fmt: skip
+    assert failed.returncode == 1
+    assert "cannot write the pid file" in failed.stderr
+    assert not runtime.exists()
+
+
 def test_the_pid_file_holds_the_first_process(runtime: Runtime, tmp_path: Path) -> None:
     pid = runtime.create("/bin/sleep", "100", options=("--pid-file", str(tmp_path / "pid")))
     assert (tmp_path / "pid").read_text() == str(pid)

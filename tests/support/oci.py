@@ -17,11 +17,7 @@ from tests.support import machine
 from tests.support.bundle import make_rootfs
 
 ROOT = Path(__file__).resolve().parents[2]
-_CODE = (
-    f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-    "from gocker.runtime.oci.main import main; main()"
-)
-COMMAND = [sys.executable, "-I", "-S", "-c", _CODE]
+COMMAND = [sys.executable, "-I", "-S", f"{ROOT}/gocker/runtime/oci/__main__.py"]
 
 
 def config(*args: str) -> dict[str, Any]:

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from gocker.cgroup.group import Cgroup
 
 
-def plan(container_id: str, path: str | None) -> tuple[Manager, dict[str, Any]]:
+def plan(
+    container_id: str, path: str | None, resources: dict[str, Any]
+) -> tuple[Manager, dict[str, Any]]:
     """Return the manager for a new container, and the record by which `find` knows its cgroups.
 
-    Nothing is made.
+    Nothing is made. A user who may not make cgroups gets none, unless one is asked for by a path
+    or a limit. Rules for devices ask for nothing then: such a user cannot make nodes.
 
     Raises:
         ConfigError: a path with ``..``.
@@ -56,8 +59,15 @@ def plan(container_id: str, path: str | None) -> tuple[Manager, dict[str, Any]]:
             if "=" not in controller and base is not None:
                 directories[controller] = f"{base.rstrip('/')}/{parent}".rstrip("/")
         record["directories"] = directories
+    limited = path != container_id or any(resources[key] for key in resources if key != "devices")
+    if os.geteuid() != 0 and not limited and not _writable(record["directories"]):
+        record |= {"mode": "none", "directories": {}}
     record["made"] = _missing(record["directories"])
     return manager(record), record
+
+
+def _writable(directories: dict[str, str]) -> bool:
+    return all(os.access(path, os.W_OK) for path in directories.values())
 
 
 def _missing(directories: dict[str, str]) -> list[str]:
@@ -92,7 +102,7 @@ def manager(record: dict[str, Any]) -> Manager:
 
 def find(record: dict[str, Any] | None) -> Cgroup | None:
     """Return the cgroups of a container as they are now; None if it never had any."""
-    if record is None:
+    if record is None or record["mode"] == "none":
         return None
     found = manager(record)
     name = record["name"]

@@ -83,7 +83,7 @@ class Child:
     def _steps(self, steps: tuple[Any, ...]) -> tuple[Any, ...]:
         before = {
             "_session": (self._begin,),
-            "_root": (self._scratch,),
+            "_root": (scratch,),
             "_pivot_root": (self._cgroup, self._runtime_hooks, self._container_hooks),
         }
         made: list[Any] = []
@@ -98,16 +98,6 @@ class Child:
             os.close(fd)
         prepare.forget_imports()  # the file system is about to be the image's
         self._state["pid"] = int(os.readlink("/proc/self"))
-
-    def _scratch(self, setup: Setup) -> None:
-        """Receive no more mounts of the host's, or as `rootfsPropagation` says; make room."""
-        if setup.namespaces & process.CLONE_NEWNS:
-            mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
-        prepare.fill_scratch(SCRATCH)
-        joined = process.CLONE_NEWNS in setup.spaces.paths
-        if joined or (setup.user is not None and not os.access(setup.root_target, os.X_OK)):
-            # It is not there, or lies behind directories of the host's root.
-            setup.root_target = rootfs.ROOTFS
 
     def _cgroup(self, setup: Setup) -> None:
         """Enter the cgroups before a hook looks at them."""
@@ -155,6 +145,17 @@ class Child:
             process.close_range(first, number - 1)
             first = number + 1
         process.close_range(first, 0xFFFFFFFF)
+
+
+def scratch(setup: Setup) -> None:
+    """Receive no more mounts of the host's, or as `rootfsPropagation` says; make room."""
+    if setup.namespaces & process.CLONE_NEWNS:
+        mount.mount(None, "/", None, mount.MS_SLAVE | mount.MS_REC)
+    prepare.fill_scratch(SCRATCH)
+    joined = process.CLONE_NEWNS in setup.spaces.paths
+    if joined or (setup.user is not None and not os.access(setup.root_target, os.X_OK)):
+        # It is not there, or lies behind directories of the host's root.
+        setup.root_target = rootfs.ROOTFS
 
 
 def answer(message: dict[str, Any] | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import time
 from gocker.errors import ContainerError, GockerError
 from gocker.runtime import clone, init, seccomp, userns
 from gocker.runtime.namespaces import Namespaces
-from gocker.runtime.oci import bundle, cgroups, child, hooks, schema, state
+from gocker.runtime.oci import bundle, cgroups, child, direct, hooks, schema, state
 from gocker.runtime.oci.container import Container, send_signal
 
 TYPE_CHECKING = False
@@ -30,8 +30,8 @@ _SIGKILL = 9
 class Request:
     """What the command line asks for."""
 
-    __slots__ = ("bundle", "config_name", "console_fd", "id", "log", "new_keyring", "pid_file",
-                 "preserve_fds", "root")  # fmt: skip
+    __slots__ = ("at_once", "bundle", "config_name", "console_fd", "id", "log", "new_keyring",
+                 "pid_file", "preserve_fds", "root")  # fmt: skip
 
     def __init__(self, root: str, container_id: str, log: Log) -> None:
         self.root = root
@@ -44,18 +44,24 @@ class Request:
         self.pid_file: str | None = None
         self.preserve_fds = 0
         self.new_keyring = True
+        # Whether it is started next, by us.
+        self.at_once = False
 
 
 class Created:
-    """A container that was created: locked; `pid` and `pidfd` are of its first process."""
+    """A container that was created: locked; `pid` and `pidfd` are of its first process.
 
-    __slots__ = ("config", "container", "pid", "pidfd")
+    `executed`: its program runs already.
+    """
+
+    __slots__ = ("config", "container", "executed", "pid", "pidfd")
 
     def __init__(self, container: Container, config: dict[str, Any], pid: int, pidfd: int) -> None:
         self.container = container
         self.config = config
         self.pid = pid
         self.pidfd = pidfd
+        self.executed = False
 
 
 def create(request: Request, config: dict[str, Any]) -> Created:
@@ -71,7 +77,9 @@ def create(request: Request, config: dict[str, Any]) -> Created:
     directory = state.Directory.make(request.root, request.id)
     request.log.debug(f"state of container {request.id} is in {directory.path}")
     try:
-        manager, record = cgroups.plan(request.id, config["linux"].get("cgroupsPath"))
+        manager, record = cgroups.plan(
+            request.id, config["linux"].get("cgroupsPath"), config["linux"]["resources"]
+        )
         container = Container(directory)
         container.record = {
             "ociVersion": bundle.VERSION, "id": request.id, "bundle": request.bundle,
@@ -85,7 +93,8 @@ def create(request: Request, config: dict[str, Any]) -> Created:
         os.mkdir(state.SCRATCH, 0o711, dir_fd=directory.fd)
         # The manager is never closed: that would remove parents that are wanted for longer.
         _check_free(container)
-        group = manager.create(record["name"], config["linux"]["resources"])
+        resources = config["linux"]["resources"] if record["directories"] else {}
+        group = manager.create(record["name"], resources)
         return _Creation(request, config, container, group, program).run()
     except BaseException as error:
         # A hook that failed ends a container that was there (runtime.md "Lifecycle", steps 3 to
@@ -139,18 +148,34 @@ def undo(container: Container, poststop: Iterable[dict[str, Any]], log: Log) -> 
     if pidfd >= 0:
         os.close(pidfd)
     if group is not None:
-        group.kill()
-        if not group.wait_empty(KILL_TIMEOUT_S) or not group.remove():
-            raise ContainerError(
-                f"container {container.id}: processes in its cgroup cannot be killed",
-                hint="one waits in the kernel (state D in ps): delete it again later",
-            )
+        # What can be removed is empty: most are, as all processes end with the first one.
+        if not group.remove():
+            _kill(container)
         cgroups.remove_parents(container.record["cgroup"])
     # "The poststop hooks MUST be called after the container is deleted."
     final = container.oci_state(state.STOPPED)
     container.directory.remove()
-    for error in hooks.warn_all("poststop", list(poststop), final, final["bundle"] or "/"):
-        log.warning(error.message)
+    entries = list(poststop)
+    if entries:
+        for error in hooks.warn_all("poststop", entries, final, final["bundle"] or "/"):
+            log.warning(error.message)
+
+
+def _kill(container: Container) -> None:
+    """End all processes of a container's cgroups, and remove these.
+
+    Raises:
+        ContainerError: one does not die.
+    """
+    group = container.cgroup()
+    if group is None:
+        return
+    group.kill()
+    if not group.wait_empty(KILL_TIMEOUT_S) or not group.remove():
+        raise ContainerError(
+            f"container {container.id}: processes in its cgroup cannot be killed",
+            hint="one waits in the kernel (state D in ps): delete it again later",
+        )
 
 
 def _now() -> str:
@@ -182,21 +207,44 @@ class _Creation:
                 user.close()
 
     def _in(self, spaces: Namespaces, user: User | None) -> Created:
+        setup = self._setup(spaces, user)
+        if self._request.at_once and direct.fits(self._config, setup):
+            return self._directly(setup)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            setup = self._setup(theirs.fileno(), spaces, user)
+            # Above what the program gets.
+            setup.status_fd = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, setup.first_fd)
             theirs.close()
             pid, pidfd = self._clone(setup, ours.fileno())
             try:
                 self._converse(child.Conversation(ours.fileno()), pid)
             except BaseException:
-                send_signal(pidfd, _SIGKILL)
-                os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-                os.close(pidfd)
+                end(pidfd)
                 raise
         finally:
             ours.close()
         return Created(self._container, self._config, pid, pidfd)
+
+    def _directly(self, setup: init.Setup) -> Created:
+        container = self._container
+        own_pidns = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        os.chdir(container.directory.path)
+        try:
+            with clone.InPidNamespace(setup, own_pidns):
+                pid, pidfd = direct.Direct(container, setup).spawn(self._group.dir_fd())
+        finally:
+            os.close(own_pidns)
+            os.close(setup.launcher_pidfd)
+            self._group.close_fds()
+        made = Created(container, self._config, pid, pidfd)
+        made.executed = True
+        try:
+            if self._request.pid_file:
+                write_pid_file(self._request.pid_file, pid)
+        except BaseException:
+            end(pidfd)
+            raise
+        return made
 
     def _clone(self, setup: init.Setup, ours: int) -> tuple[int, int]:
         """Make the first process. It ends with us as long as it is being made."""
@@ -219,9 +267,8 @@ class _Creation:
                 os.close(fd)
             self._group.close_fds()
 
-    def _setup(self, status_fd: int, spaces: Namespaces, user: User | None) -> init.Setup:
+    def _setup(self, spaces: Namespaces, user: User | None) -> init.Setup:
         request, config = self._request, self._config
-        first_fd = 3 + request.preserve_fds
         setup = init.Setup(
             config=config,  # type: ignore[arg-type]  # checked against a larger schema
             root_fd=-1,
@@ -237,12 +284,10 @@ class _Creation:
             files=[],
             grants=[],
         )
-        # Above what the program gets.
-        setup.status_fd = fcntl.fcntl(status_fd, fcntl.F_DUPFD_CLOEXEC, first_fd)
         setup.console_fd = request.console_fd
         setup.new_keyring = request.new_keyring
         setup.pdeathsig = False
-        setup.first_fd = first_fd
+        setup.first_fd = 3 + request.preserve_fds
         setup.root_target = config["root"]["path"]
         return setup
 
@@ -278,6 +323,13 @@ class _Creation:
         self._container.directory.write(state.STATE, record)
         if self._request.pid_file:
             write_pid_file(self._request.pid_file, pid)
+
+
+def end(pidfd: int) -> None:
+    """Kill a child of ours and wait for its end; its descriptor is closed."""
+    send_signal(pidfd, _SIGKILL)
+    os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    os.close(pidfd)
 
 
 def write_pid_file(path: str, pid: int) -> None:

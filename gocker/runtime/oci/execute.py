@@ -5,11 +5,11 @@ from __future__ import annotations
 import _socket as socket
 import os
 
-from gocker.errors import ConfigError, ContainerError, UsageError, from_wire
+from gocker.errors import ContainerError, UsageError, from_wire
 from gocker.linux import capability
-from gocker.runtime import prepare, seccomp
+from gocker.runtime import attributes, prepare, seccomp
 from gocker.runtime.exec import Execution
-from gocker.runtime.oci import bundle, console, foreground, schema, state
+from gocker.runtime.oci import bundle, cgroups, console, foreground, schema, state
 from gocker.runtime.oci.arguments import FLAG, LIST, NUMBER, TEXT, parse, refuse_pidfd_socket
 from gocker.runtime.oci.container import Container
 from gocker.runtime.oci.create import reset_affinity, write_pid_file
@@ -130,6 +130,8 @@ def _execute(
     container: Container, config: dict[str, Any], process: dict[str, Any], options: Options
 ) -> int:
     reset_affinity()
+    initial = process.get("execCPUAffinity", {}).get("initial", "")
+    attributes.set_affinity(initial, "process.execCPUAffinity.initial")
     program = None
     if "seccomp" in config["linux"]:
         program = seccomp.program(config["linux"]["seccomp"])
@@ -145,7 +147,7 @@ def _execute(
     try:
         group = container.cgroup()
         if group is None:
-            raise ConfigError(f"container {container.id} has no cgroup to enter")
+            group = cgroups.manager(container.record["cgroup"]).group(container.id, ())
         # Without its group it would not refuse a paused one.
         own = None if options.flag("ignore-paused") else group
         target = Target(container.id, container.record["pid"], pidfd, group, own, program)

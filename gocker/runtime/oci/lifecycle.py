@@ -116,9 +116,7 @@ def _start(globals_: Globals, container: Container, config: dict[str, Any]) -> N
     pidfd = container.pidfd()
     try:
         _let_execute(container, pidfd)
-        entries = config["hooks"].get("poststart", ())
-        now = container.oci_state(state.RUNNING)
-        hooks.run_all("poststart", entries, now, now["bundle"])
+        _poststart(container, config)
     except ContainerError as error:
         if error.context.get("phase") in ("poststart", "startContainer"):
             send_signal(pidfd, _SIGKILL)
@@ -126,6 +124,13 @@ def _start(globals_: Globals, container: Container, config: dict[str, Any]) -> N
         raise
     finally:
         os.close(pidfd)
+
+
+def _poststart(container: Container, config: dict[str, Any]) -> None:
+    entries = config["hooks"].get("poststart", ())
+    if entries:
+        now = container.oci_state(state.RUNNING)
+        hooks.run_all("poststart", entries, now, now["bundle"])
 
 
 def _let_execute(container: Container, pidfd: int) -> None:
@@ -177,6 +182,7 @@ def run_command(globals_: Globals, argv: list[str]) -> int:
     config = bundle.read(request.bundle, request.config_name)
     listen.hand_on(request, config)
     detached = options.flag("detach")
+    request.at_once = True
     ours = -1
     if config["process"].get("terminal") and not detached and not options.text("console-socket"):
         here, there = socket.socketpair()
@@ -187,11 +193,16 @@ def run_command(globals_: Globals, argv: list[str]) -> int:
     # Before the program writes its first line.
     master = foreground.receive(ours) if ours >= 0 else -1
     try:
-        _start(globals_, made.container, config)
-    except BaseException:
+        if made.executed:
+            _poststart(made.container, config)
+        else:
+            _start(globals_, made.container, config)
+    except BaseException as error:
         if made.container.directory.exists():
             send_signal(made.pidfd, _SIGKILL)
-            undo(made.container, (), globals_.log)
+            failed = isinstance(error, GockerError) and error.context.get("phase") == "poststart"
+            undo(made.container, config["hooks"].get("poststop", ()) if failed else (),
+                 globals_.log)  # fmt: skip
         raise
     if detached:
         return 0

@@ -109,14 +109,24 @@ def ps_command(globals_: Globals, argv: list[str]) -> int:
     container_id, *more = options.arguments
     with Container.open(globals_.root, container_id) as container:
         group = container.cgroup()
-        if group is None:
-            raise HostError(f"container {container_id} has no cgroup to list")
-        pids = group.pids()
+        pids = _in_pid_namespace(container.pid) if group is None else group.pids()
     if form == "json":
         _write(json.dumps(pids, separators=(",", ":")) + "\n")
         return 0
     _write(_ps(pids, more or ["-ef"]))
     return 0
+
+
+def _in_pid_namespace(pid: int) -> list[int]:
+    """Return every process of the PID namespace of `pid`, or none if it is gone."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.path.samefile(f"/proc/{name}/ns/pid", f"/proc/{pid}/ns/pid"):
+                found.append(int(name))
+        except OSError:
+            continue  # gone, or another user's
+    return sorted(found)
 
 
 def _ps(pids: list[int], arguments: list[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
@@ -14,13 +13,11 @@ from gocker.errors import (
     InternalError,
     UsageError,
 )
-from gocker.runtime.oci import log, slim
+from gocker.runtime.oci import log
 from gocker.runtime.oci.arguments import FLAG, TEXT, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
     from gocker.runtime.oci.log import Log
 
 # name: (module, function, one line of help)
@@ -60,17 +57,6 @@ class Globals:
         self.root = root
         self.root_given = root_given
         self.log = log_
-
-
-def main() -> NoReturn:
-    """Run the command of this process and exit with its code."""
-    slim.stand_in()
-    # Imports make no garbage, and what little the rest makes goes with this short process.
-    gc.disable()
-    code = run(sys.argv[1:])
-    # What the interpreter would tidy up at its end is about to go as a whole.
-    sys.stdout.flush()
-    os._exit(code)
 
 
 def run(argv: list[str]) -> int:
@@ -177,7 +163,3 @@ def _help(name: str | None = None) -> int:
     print("usage: gocker-oci [--root DIR] [--log FILE] [--log-format text|json] [--debug] "  # noqa: T201
           "COMMAND ...\n\nAn OCI runtime: see docs/oci.md\n\n" + "\n".join(lines))  # fmt: skip
     return 0
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
-"""Stand-ins for two modules of the standard library, for this short process alone.
+"""Stand-ins for three modules of the standard library, for this short process alone.
 
-Importing `json` compiles regular expressions, and `signal` makes enumerations: together a quarter
-of what ``gocker-oci run`` takes. The runtime needs of the first what its C half does, and of the
-second the numbers and calls that its C half has. Whoever needs more (``resources``, signal names)
+Importing `json` compiles regular expressions, `signal` makes enumerations and `ctypes` types of all
+kinds: together more than what a container's start takes. The runtime needs of each what its C
+half does. Whoever needs more (``resources``, signal names)
 imports the real ones first.
 """
 
@@ -11,10 +11,12 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # no stub: a C module
 import sys
 
+from gocker.linux import plainctypes
 from gocker.runtime.oci import plainjson
 
 
 def stand_in() -> None:
-    """Let every later ``import json`` and ``import signal`` find the C halves."""
+    """Let every later import of them find the C halves."""
     sys.modules.setdefault("json", plainjson)
     sys.modules.setdefault("signal", _signal)
+    sys.modules.setdefault("ctypes", plainctypes)

@@ -124,7 +124,7 @@ def test_a_value_read_back_is_applied(directory: int, tmp_path: Path) -> None:
         [PIDS], lambda s: limits.write_read(directory, s.file, s.value), "c", best_effort=False
     )
     assert (tmp_path / "pids.max").read_text() == "7"
-    assert applied == [("pids.limit", 7, 7, "pids.max")]
+    assert applied == [limits.Applied("pids.limit", 7, 7, "pids.max")]
     assert skipped == []
 
 
@@ -144,7 +144,7 @@ def test_another_value_than_asked_for_is_an_error() -> None:
 def test_best_effort_reports_another_value_as_skipped() -> None:
     applied, skipped = limits.apply([PIDS], lambda _: "5\n", "c", best_effort=True)
     assert applied == []
-    assert skipped == [("pids.limit", 7, "the kernel shows 5 in 'pids.max'")]
+    assert skipped == [limits.Skipped("pids.limit", 7, "the kernel shows 5 in 'pids.max'")]
 
 
 def test_an_invalid_value_is_tried_again_after_its_partner() -> None:
