@@ -27,6 +27,8 @@ services:
   # A service that others need. It lives until they are done.
   store:
     # No image: the host's own files, read-only, and a layer to write to. Or: image: alpine:3.20
+    # No network either; without this line: one of the project's own, with names (needs nftables).
+    network_mode: none
     command: [sh, -c, "echo ready > /data/state; exec sleep 1000"]
     volumes:
       - data:/data
@@ -40,6 +42,7 @@ services:
 
   # A job: it runs to its end, and its exit code counts.
   test:
+    network_mode: none
     command: [sh, -c, "cat /data/state; echo all tests passed | tee /tmp/result.txt"]
     volumes:
       - data:/data:ro
@@ -58,12 +61,13 @@ services:
 
   # One job for each value, at most two at once.
   matrix:
+    network_mode: none
     command: [sh, -c, "echo $$GOCKER_MATRIX_SIZE"]
     depends_on:
       test: {{condition: service_completed_successfully}}
     x-gocker:
       matrix:
-        size: [small, medium, large]
+        SIZE: [small, medium, large]
         max_parallel: 2
 
 volumes:

@@ -69,7 +69,7 @@ def script(shell: str, code: str, here: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("words", "found"),
-    [(["com"], ["commit", "completion"]), (["exec", "w"], ["web", "worker"]),
+    [(["compl"], ["completion"]), (["exec", "w"], ["web", "worker"]),
      (["up", "--ci", "git"], ["github", "gitlab"]), (["up", "--no-summ"], ["--no-summary"]),
      (["up", "other.y"], [])],
 )  # fmt: skip
