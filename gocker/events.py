@@ -234,6 +234,10 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "process.pid": Field("int", "PID of the process that runs it"),
         "exit_code": Field("int", "what the command that began it ended with"),
     }),
+    "run.resumed": ("Another process runs what outlived the one before, which was killed.", {
+        "process.pid": Field("int", "its PID"),
+        "containers": Field("list", "identifiers of the containers that outlived it"),
+    }),
     "run.interrupted": ("A signal asked gocker to stop.", {
         "signal": Field("str", "the signal"),
     }),

@@ -186,6 +186,7 @@ def _unit(
         ready=Ready(extension.ready.log, extension.ready.port) if extension.ready else None,
         fail_on=policy.fail_on if policy is not None else (),
         best_effort=policy is not None and policy.enforce == "best-effort",
+        on_supervisor_death=extension.on_supervisor_death,
     )
 
 

@@ -141,6 +141,8 @@ class Unit:
     fail_on: tuple[str, ...] = ()
     reserve: Reservation = Reservation()
     best_effort: bool = False
+    # Whether its containers outlive the process that runs the project.
+    on_supervisor_death: Literal["kill", "keep"] = "kill"
     # Group for `matrix.max_parallel` and `matrix.fail_fast`; None when neither applies.
     matrix: str | None = None
 

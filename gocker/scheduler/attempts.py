@@ -78,6 +78,16 @@ class Attempts:
             self.timers.set((node, "life"), self.now + node.unit.timeout_s)
         self.out.append(Start(node.name, node.attempt))
 
+    def resume(self, node: Node) -> None:
+        """Note an attempt that runs already."""
+        self.active[node] = None
+        if node.is_support:
+            self._slots.hold(node)
+        else:
+            self._slots.resume(node)
+        if node.unit.timeout_s is not None:
+            self.timers.set((node, "life"), self.now + node.unit.timeout_s)
+
     def leave(self, node: Node, last: Exited | StartFailed, verdict: VerdictName) -> None:
         """Note that an attempt is over."""
         node.last = last

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from gocker.plan.model import Plan
     from gocker.scheduler.messages import Command, Event, Next, Request, VerdictName
     from gocker.scheduler.node import Node
+    from gocker.scheduler.resume import Resumed
 
 
 _START_FAILED: dict[str | None, VerdictName] = {None: "start_failed", TIMEOUT: "timeout"}
@@ -105,6 +106,14 @@ class Machine:
             self._progress.begin()
         else:
             self._progress.begin_not()
+        return self._settle()
+
+    def resume(self, found: Mapping[str, Resumed], now: float) -> list[Command]:
+        """Go on with a run whose supervisor was killed, in the place of `begin`."""
+        from gocker.scheduler.resume import resume
+
+        self._attempts.now = now
+        resume(self._nodes, found, self._attempts, self._progress)
         return self._settle()
 
     def handle(self, event: Event, now: float) -> list[Command]:

@@ -80,7 +80,7 @@ HONOURED = {
     "x-gocker": "timeout parallel fail_fast keep admission mask profile userns",
     "services.*.x-gocker": """
         role timeout retry allow_failure success_codes when matrix artifacts reports ready
-        limits rootfs mask profile landlock userns""",
+        limits rootfs mask profile landlock userns on_supervisor_death""",
     "services.*.x-gocker.retry": "max when delay backoff",
     "services.*.x-gocker.allow_failure": "any exit_codes",
     "services.*.x-gocker.matrix": "include exclude max_parallel fail_fast *",
@@ -128,6 +128,7 @@ REFUSED = {
     "jobs.*.triggers.schedule": "gocker has no daemon; call it from cron",
     **{f"jobs.*.{key}": JOB_REASON for key in ("restart", "scale", "deploy", "container_name")},
     **{f"jobs.*.{key}": JOB_REASON for key in ("pre_start", "post_start", "pre_stop")},
+    "jobs.*.x-gocker.on_supervisor_death": JOB_REASON,
 }
 
 _ORCHESTRATOR = "orchestrators only; gocker runs on one host"
