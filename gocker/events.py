@@ -158,6 +158,13 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "signal": Field("str", "signal sent to its first process"),
         "reason": Field("str", "why: timeout, run_timeout, cancelled, not_needed, fail_fast …"),
     }),
+    "container.hook": ("A program of post_start or pre_stop has ended in a container.", {
+        **_CONTAINER,
+        "hook": Field("str", "when it is executed", values=("post_start", "pre_stop")),
+        "number": Field("int", "its place in the list, from 1"),
+        "exit_code": Field("int", "its exit code; 1 also if a signal ended it"),
+        "output": Field("str", "end of its output"),
+    }),
     "container.paused": ("The processes of a container were frozen.", _CONTAINER),
     "container.unpaused": ("The processes of a container go on.", _CONTAINER),
     "container.exited": ("A container's first process is gone, and all others with it.", {

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from gocker.errors import PlanError
 from gocker.image.resolve import HIDDEN_MODES
-from gocker.plan import files, posture, profiles, userns
+from gocker.plan import files, further, posture, profiles, userns
 from gocker.plan.model import Container, Landlock
 from gocker.plan.resources import device_number, optional, resources
 from gocker.spec.model.roles import network_mode
@@ -140,6 +140,8 @@ def container(
         joins=whose.joins(user=own_user) if whose is not None else (),
         cgroup_parent=service.cgroup_parent,
         root=tuple(root.root),
+        post_start=further.hooks(config["process"], getattr(service, "post_start", ())),
+        pre_stop=further.hooks(config["process"], getattr(service, "pre_stop", ())),
     )  # fmt: skip
 
 

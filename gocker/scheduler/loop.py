@@ -24,6 +24,7 @@ from gocker.scheduler.messages import (
     Exited,
     Finish,
     Freeze,
+    Hook,
     Interrupted,
     Kill,
     LauncherLost,
@@ -106,7 +107,7 @@ class Loop:
         }  # fmt: skip
         self._commands: dict[type, Callable[[Any], None]] = {
             Start: self._start, Stop: self._signal, Kill: self._kill, Probe: self._probe,
-            Connect: self._connect,
+            Hook: self._hook, Connect: self._connect,
             Signal: self._signal, Freeze: self._freeze, Answer: self._answer,
             Record: self._record, Verdict: self._verdict, Finish: self._finish,
         }  # fmt: skip
@@ -299,6 +300,9 @@ class Loop:
 
     def _probe(self, command: Probe) -> None:
         self._probing().probe(self._current[command.unit, command.attempt], command)
+
+    def _hook(self, command: Hook) -> None:
+        self._probing().hook(self._current[command.unit, command.attempt], command)
 
     def _connect(self, command: Connect) -> None:
         self._probing().connect(self._current[command.unit, command.attempt], command)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.support import machine
 from tests.support.command import Gocker, Spec
 from tests.support.living import LOOP, POLITE, Project, service, wait_for, wait_gone
 
@@ -254,13 +253,11 @@ def test_nothing_is_left_when_the_launcher_is_killed_as_well(project: Project) -
 
 def test_a_foreground_up_that_is_killed_leaves_them_as_well(gocker: Gocker) -> None:
     project = Project(gocker)
-    path = gocker.write({"services": {"db": kept()}})
-    front = gocker.popen("up", str(path))
-    wait_for(lambda: gocker.last_run() and "db" in project.pids())
-    pid = project.pids()["db"]
-    front.kill()
-    # The launcher lets go of the command's output.
-    front.communicate(timeout=machine.PATIENCE_S)
+    running = gocker.start({"services": {"db": kept()}})
+    pid = running.wait_for("container.started", "db")["process.pid"]
+    running.send(signal.SIGKILL)
+    # The launcher lets go of the command's output: this reads its end.
+    running.finish()
     assert alive(pid)
     project.ok("stop")
     wait_gone(pid)
@@ -275,6 +272,6 @@ def test_the_socket_is_private(project: Project) -> None:
 
 
 def test_a_job_cannot_be_kept(project: Project) -> None:
-    result = project.up({"jobs": {"one": {"command": ["true"], "x-gocker": KEEP}}})
+    result = project.up({"services": {}, "jobs": {"one": {"command": ["true"], "x-gocker": KEEP}}})
     assert result.code == 2
     assert "on_supervisor_death" in result.err
