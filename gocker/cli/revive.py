@@ -210,7 +210,7 @@ def _known(
         return _over(unit, 0) if unit is not None and unit.over else Resumed("lost")
     if held is not None and state.id == held["id"] and state.status in ("running", "paused"):
         health: Any = state.health if plan.units[name].health is not None else None
-        return Resumed(state.status, attempt, health)  # type: ignore[arg-type]  # one of the two
+        return Resumed(state.status, attempt, health)
     if state.status == "restarting" and plan.units[name].on_supervisor_death == "keep":
         return Resumed("again", attempt)
     if unit is not None and (unit.over or state.status in ("exited", "failed")):

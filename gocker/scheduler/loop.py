@@ -12,10 +12,11 @@ import time
 from collections import deque
 from functools import partial
 
-from gocker.errors import ContainerError, GockerError, HostError, unforeseen
+from gocker.errors import GockerError, HostError, unforeseen
 from gocker.scheduler import signals
 from gocker.scheduler.attempt import Attempt
 from gocker.scheduler.chronicle import Chronicle
+from gocker.scheduler.inflight import InFlight
 from gocker.scheduler.launcher import lost
 from gocker.scheduler.links import Link, Links
 from gocker.scheduler.messages import (
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
     from gocker.scheduler.probes import Probes
     from gocker.scheduler.surroundings import Surroundings
     from gocker.scheduler.takeover import Taken
-    from gocker.scheduler.tap import Tap
 
 
 class Loop:
@@ -86,15 +86,14 @@ class Loop:
         self._around = around
         self.run_id = run_id
         self.selector = selectors.DefaultSelector()
-        self._attempts: dict[str, Attempt] = {}
-        self._current: dict[tuple[str, int], Attempt] = {}
+        self.attempts = InFlight()
         self._probes: Probes | None = None
         self._chronicle = Chronicle(around)
         # What outlived the supervisor before us.
         self._taken = taken
         self._serial = 0 if taken is None else taken.serial
         self._began = 0.0
-        self._terminal = Terminal(self.selector, around.sinks, self._pause)
+        self._terminal = Terminal(self.selector, around.sinks, self.attempts.pause)
         self._shortage = Shortage()
         self._starts = Starts(
             self.selector, around, self._shortage, self._network, self._failed, self._complete,
@@ -166,12 +165,6 @@ class Loop:
         if self._control is not None:
             self._control.turn()
 
-    def _pause(self, paused: bool) -> None:
-        """Let the containers wait while nobody reads what we have of them already."""
-        for attempt in self._attempts.values():
-            if attempt.streams is not None:
-                (attempt.streams.pause if paused else attempt.streams.resume)()
-
     # -- what operations and the command ask for ------------------------------------------------
 
     def record(self, event: str, fields: dict[str, Any]) -> None:
@@ -212,24 +205,6 @@ class Loop:
         """Let the launchers have our standard input, output and error instead of theirs."""
         self._links.tell_all({"op": "stdio"}, (0, 1, 2))
 
-    def attach(self, unit: str, tap: Tap, ended: Callable[[int | None], None]) -> Streams:
-        """Copy a running container's output from now on; `ended` takes its exit code.
-
-        Returns:
-            the container's streams, which the tap is one of now.
-
-        Raises:
-            ContainerError: it is not running.
-        """
-        for attempt in self._attempts.values():
-            streams = attempt.streams
-            if attempt.instance == unit and attempt.ended is None and streams is not None:
-                streams.taps.append(tap)
-                attempt.on_end.append(ended)
-                return streams
-        tap.close()
-        raise ContainerError(f"{unit!r} is not running", phase="attach")
-
     def obey(self, commands: list[Command]) -> None:
         """Carry out commands in their order, then tell what went wrong meanwhile."""
         for command in commands:
@@ -247,7 +222,7 @@ class Loop:
         unit = self.plan.units[command.unit]
         made = self.plan.containers[command.unit]
         link = self.first_link() if _is_kept(unit) else self._links.least_busy()
-        attempt = self.register(Attempt(container_id, unit, made, command.attempt, link))
+        attempt = self.attempts.register(Attempt(container_id, unit, made, command.attempt, link))
         try:
             self._request_start(unit, attempt)
         except Exception as error:  # one container's failure, whatever it is
@@ -257,7 +232,7 @@ class Loop:
 
     def _request_start(self, unit: Unit, attempt: Attempt) -> None:
         keep = attempt.made.artifacts is not None or self.plan.keep != "never"
-        self._starts.request(unit, attempt, keep=keep, running=len(self._attempts))
+        self._starts.request(unit, attempt, keep=keep, running=len(self.attempts))
 
     def _failed(self, attempt: Attempt, error: dict[str, Any]) -> None:
         """Try again later, or tell the machine that it failed."""
@@ -265,7 +240,7 @@ class Loop:
             attempt.streams.abandon()
         command = Start(attempt.instance, attempt.number)
         if self._shortage.postpone(command, error, time.monotonic()):
-            del self._attempts[attempt.id]
+            del self.attempts[attempt.id]
             if _is_kept(self.plan.units[attempt.instance]):
                 self.let_go(attempt.id)
             if self._network is not None:
@@ -275,12 +250,12 @@ class Loop:
         self._failures.append(StartFailed(attempt.instance, attempt.number, error))
 
     def _signal(self, command: Stop | Signal) -> None:
-        attempt = self._current[command.unit, command.attempt]
+        attempt = self.attempts.current[command.unit, command.attempt]
         attempt.link.send({"op": "signal", "id": attempt.id, "signal": command.signal,
                            "or_kill": type(command) is Stop})  # fmt: skip
 
     def _freeze(self, command: Freeze) -> None:
-        attempt = self._current[command.unit, command.attempt]
+        attempt = self.attempts.current[command.unit, command.attempt]
         attempt.link.send({"op": "freeze", "id": attempt.id, "frozen": command.frozen})
 
     def _answer(self, command: Answer) -> None:
@@ -288,10 +263,10 @@ class Loop:
             self._control.operations.answer(command)
 
     def _kill(self, command: Kill) -> None:
-        attempt = self._current[command.unit, command.attempt]
+        attempt = self.attempts.current[command.unit, command.attempt]
         if self._shortage.forget(command.unit, command.attempt):
             attempt.ended = {"error": HostError("stopped before it could start").to_wire()}
-            self._attempts[attempt.id] = attempt
+            self.attempts[attempt.id] = attempt
             self._failures.append(
                 StartFailed(attempt.instance, attempt.number, attempt.ended["error"])
             )
@@ -299,13 +274,13 @@ class Loop:
         attempt.link.send({"op": "kill", "id": attempt.id})
 
     def _probe(self, command: Probe) -> None:
-        self._probing().probe(self._current[command.unit, command.attempt], command)
+        self._probing().probe(self.attempts.current[command.unit, command.attempt], command)
 
     def _hook(self, command: Hook) -> None:
-        self._probing().hook(self._current[command.unit, command.attempt], command)
+        self._probing().hook(self.attempts.current[command.unit, command.attempt], command)
 
     def _connect(self, command: Connect) -> None:
-        self._probing().connect(self._current[command.unit, command.attempt], command)
+        self._probing().connect(self.attempts.current[command.unit, command.attempt], command)
 
     def _probing(self) -> Probes:
         if self._probes is None:
@@ -320,16 +295,16 @@ class Loop:
     def _record(self, command: Record) -> None:
         fields = dict(command.fields)
         if command.event.startswith("container."):
-            fields["container.id"] = self._current[fields["instance"], fields["attempt"]].id
+            fields["container.id"] = self.attempts.current[fields["instance"], fields["attempt"]].id
         self._around.record(command.event, fields)
 
     def _verdict(self, command: Verdict) -> None:
-        attempt = self._current.pop((command.unit, command.attempt))
+        attempt = self.attempts.current.pop((command.unit, command.attempt))
         if self._network is not None:
             self._network.ended(attempt.id)
         if attempt.connecting is not None:
             self._probing().disconnect(attempt)
-        self._attempts.pop(attempt.id, None)
+        self.attempts.pop(attempt.id, None)
         if _is_kept(self.plan.units[command.unit]):
             self.let_go(attempt.id)
         for callback in attempt.on_end:
@@ -357,12 +332,6 @@ class Loop:
         """Return the launcher that has all containers which outlive us."""
         return self._links.first
 
-    def register(self, attempt: Attempt) -> Attempt:
-        """Know a container from now on."""
-        self._attempts[attempt.id] = attempt
-        self._current[attempt.instance, attempt.number] = attempt
-        return attempt
-
     def streams(self, attempt: Attempt) -> Streams:
         """Return what reads a container's output, without any descriptor yet."""
         return self._starts.streams(attempt)
@@ -378,9 +347,7 @@ class Loop:
             self._events[message["event"]](message)
 
     def _on_lost(self) -> None:
-        for attempt in list(self._attempts.values()):
-            if attempt.streams is not None:
-                attempt.streams.drain()
+        self.attempts.drain()
         self.tell(LauncherLost(lost().to_wire()))
 
     def _network_lost(self, error: GockerError) -> None:
@@ -390,7 +357,7 @@ class Loop:
 
     def started(self, message: dict[str, Any]) -> None:
         """The container's program was executed."""
-        attempt = self._attempts[message["id"]]
+        attempt = self.attempts[message["id"]]
         if self._network is not None:
             self._network.started(attempt.id)
         self._starts.processes[attempt.instance] = (message["pid"], message["start_time"])
@@ -399,7 +366,7 @@ class Loop:
 
     def ended(self, message: dict[str, Any]) -> None:
         """The container is over; its last output may still be in the pipes."""
-        attempt = self._attempts.get(message["id"])
+        attempt = self.attempts.get(message["id"])
         if attempt is None:
             return
         if "error" in message:

@@ -150,7 +150,8 @@ def resume(loop: Loop, taken: Taken) -> None:
         and taken.known[message["instance"]].state in ("starting", "running", "paused")
     }  # fmt: skip
     attempts = {
-        key: loop.register(_attempt(loop, key, message, taken)) for key, message in alive.items()
+        key: loop.attempts.register(_attempt(loop, key, message, taken))
+        for key, message in alive.items()
     }
     loop.obey(loop.machine.resume(taken.known, time.monotonic()))
     for container_id, attempt in attempts.items():
