@@ -64,7 +64,8 @@ def test_a_hook_has_the_containers_confinement_and_its_own_user(
 ) -> None:
     status = "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp|Uid):' /proc/self/status"
     hooks = [sh(f"{status} > /v/root"), sh(f"{status} > /v/other", user="1234")]
-    project.up({"services": {"db": service(volumes=[f"{shared}:/v"], post_start=hooks)}})
+    result = project.up({"services": {"db": service(volumes=[f"{shared}:/v"], post_start=hooks)}})
+    assert result.code == 0, result
 
     def fields(text: str) -> dict[str, str]:
         return {
@@ -96,6 +97,12 @@ def test_a_failing_post_start_fails_the_service_and_its_dependents(project: Proj
     assert ended["exit_code"] == 3
     assert project.events("job.finished", "db")[-1]["verdict"] == "start_failed"
     assert project.events("container.started", "web") == []
+
+
+def test_up_comes_back_after_the_last_program_of_post_start(project: Project, shared: Path) -> None:
+    db = service(volumes=[f"{shared}:/v"], post_start=[sh("sleep 0.3; touch /v/done")])
+    assert project.up({"services": {"db": db}}).code == 0
+    assert (shared / "done").exists()
 
 
 def test_pre_stop_runs_before_the_signal(project: Project, shared: Path) -> None:
