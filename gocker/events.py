@@ -158,6 +158,13 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
         "signal": Field("str", "signal sent to its first process"),
         "reason": Field("str", "why: timeout, run_timeout, cancelled, not_needed, fail_fast …"),
     }),
+    "container.hook": ("A program of post_start or pre_stop has ended in a container.", {
+        **_CONTAINER,
+        "hook": Field("str", "when it is executed", values=("post_start", "pre_stop")),
+        "number": Field("int", "its place in the list, from 1"),
+        "exit_code": Field("int", "its exit code; 1 also if a signal ended it"),
+        "output": Field("str", "end of its output"),
+    }),
     "container.paused": ("The processes of a container were frozen.", _CONTAINER),
     "container.unpaused": ("The processes of a container go on.", _CONTAINER),
     "container.exited": ("A container's first process is gone, and all others with it.", {
@@ -233,6 +240,10 @@ EVENTS: dict[str, tuple[str, dict[str, Field]]] = {
     "run.detached": ("The run goes on without the terminal that began it.", {
         "process.pid": Field("int", "PID of the process that runs it"),
         "exit_code": Field("int", "what the command that began it ended with"),
+    }),
+    "run.resumed": ("Another process runs what outlived the one before, which was killed.", {
+        "process.pid": Field("int", "its PID"),
+        "containers": Field("list", "identifiers of the containers that outlived it"),
     }),
     "run.interrupted": ("A signal asked gocker to stop.", {
         "signal": Field("str", "the signal"),

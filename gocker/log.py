@@ -176,6 +176,7 @@ class RunLog:
         dir_fd: directory that a relative `path` starts from.
         durable: show what has become of a job only when it would survive a power cut; `settle`
             and `settled` have to be called then. Needs `dir_fd`.
+        after: number of the last record that is there, of a log that is gone on with.
 
     Raises:
         HostError: if the file cannot be opened.
@@ -183,7 +184,7 @@ class RunLog:
 
     def __init__(
         self, path: str, run_id: str, project: str, console: Console, *,
-        dir_fd: int | None = None, durable: bool = False,
+        dir_fd: int | None = None, durable: bool = False, after: int = 0,
     ) -> None:  # fmt: skip
         try:
             self._fd = os.open(path, _FLAGS, 0o600, dir_fd=dir_fd)
@@ -195,7 +196,7 @@ class RunLog:
         self._run_id = run_id
         self._project = project
         self._console = console
-        self._seq = 0
+        self._seq = after
         # Records to be shown, and how many of them the call under way will make durable.
         self._unshown: deque[tuple[Record, bytes]] = deque()
         self._syncing = 0

@@ -23,6 +23,8 @@ Requests (front to launcher), each with ``op``:
 ``copy``     ``copy_id``, ``id`` or None, ``role``, ``path`` ...: see runtime/copies.py; one fd
 ``exec_signal``  ``exec_id``, ``signal``
 ``freeze``   ``id``, ``frozen``
+``hold``     ``id``, ``fds`` (roles): descriptors of a container, or of the project, that are kept
+             for the next front; ``let_go``  ``id``: see runtime/holding.py
 ``stdio``    fds that are standard input, output and error from now on
 ``check``    ``resources``, a list: whether this host has what they need
 ``network``  starts the project's network (runtime/network.py); fds: its socket, its resolver's
@@ -32,8 +34,8 @@ Requests (front to launcher), each with ``op``:
 
 Events (launcher to front), each with ``event``, ``t`` (CLOCK_MONOTONIC, seconds) and, for a
 container, ``id``: ``ready``, ``started``, ``failed``, ``oom``, ``exited``, ``joined``, ``usage``,
-``copied``, ``exec_started``, ``exec_exited``, ``swept``, ``checked``. Their fields are documented
-where the launcher sends them (runtime/launcher.py).
+``copied``, ``exec_started``, ``exec_exited``, ``swept``, ``checked``, ``taken``, ``held``. Their
+fields are documented where the launcher sends them (runtime/launcher.py).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import selectors
 import signal
 
 from gocker.cli import lifecycle
+from gocker.cli.holding import join_kept
 from gocker.cli.options import say
 from gocker.cli.project import named
 from gocker.errors import HostError, UsageError
@@ -46,6 +47,7 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
         raise UsageError("gocker attach: one service is wanted")
     unit = names[0] if arguments.index is None else f"{names[0]}-{arguments.index}"
     with Roots.open(os.environ) as roots:
+        join_kept(roots, project)
         channel = connect(roots, project)
     if channel is None:
         raise HostError(f"project {project!r} has no running containers",

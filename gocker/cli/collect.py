@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from gocker.cli.opening import prepare_launcher
-from gocker.cli.session import sweep
+from gocker.cli.sweeping import sweep
 from gocker.state import aside
 from gocker.state.directory import list_names, temporaries
 from gocker.state.run import remove_unfinished, runs, unfinished

@@ -106,7 +106,7 @@ class Report:
         self._loop.selector.unregister(fd)
         self._loop.record("run.detached", {"process.pid": os.getpid(), "exit_code": code})
         self._session.detach()
-        _leave_terminal(self._session.run.path)
+        leave_terminal(self._session.run.path)
         self._loop.leave_terminal()
         try:
             os.write(fd, bytes((code,)))
@@ -115,7 +115,7 @@ class Report:
         os.close(fd)
 
 
-def _leave_terminal(directory: str) -> None:
+def leave_terminal(directory: str) -> None:
     """Put /dev/null in the place of standard input and output; errors go to the run's log."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -98,7 +98,7 @@ def _bring_down(arguments: argparse.Namespace, roots: Roots, channel: Channel) -
 
 def _stop_by_signal(arguments: argparse.Namespace, roots: Roots, project: str) -> bool:
     """Stop runs that hold no project, as ``gocker run``'s, or do not listen."""
-    from gocker.cli.session import living
+    from gocker.cli.sweeping import living
 
     found = living(roots, project)
     for run in found:
@@ -124,7 +124,7 @@ def _clean(
     """Remove what the project left; return whether there was anything."""
     from gocker.cli.opening import prepare_launcher
     from gocker.cli.plancache import forget
-    from gocker.cli.session import sweep
+    from gocker.cli.sweeping import sweep
     from gocker.state import volumes
     from gocker.state.run import remove_unfinished, runs
 

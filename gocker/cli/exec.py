@@ -13,6 +13,7 @@ import sys
 from gocker.cli.options import parser as new_parser
 from gocker.cli.project import project_name
 from gocker.errors import ContainerError, HostError, UsageError
+from gocker.plan import further
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,51 +109,10 @@ def process(
         arguments: with ``command``, ``env``, ``user`` and ``workdir``.
         values: variables (``NAME=value``) that are not in `made`.
     """
-    own = made.config["process"]
-    env = [*own.get("env", ()), *values, *variables(arguments.env)]
-    found: oci.Process = {**own, "args": arguments.command, "env": env, "terminal": False}
-    if arguments.workdir is not None:
-        found["cwd"] = arguments.workdir
-    if arguments.user is not None:
-        found["user"] = _user(arguments.user, own)
-        found["capabilities"] = _capabilities(found["user"], own)
-    return found
-
-
-def _user(text: str, own: oci.Process) -> oci.User:
-    """Return a user to be looked up in the container; groups that the service adds stay."""
-    before = own.get("user", {})
-    extra = before.get("username", "").partition(" ")[2]
-    user: oci.User = {"username": f"{text} {extra}".strip()}
-    if "umask" in before:
-        user["umask"] = before["umask"]
-    return user
-
-
-def _capabilities(user: oci.User, own: oci.Process) -> oci.Capabilities:
-    """Return the sets for another user, by the rule of `plan.posture.capabilities`.
-
-    Root has what the service may have; others have what the service's own user has, if that is
-    not root either.
-    """
-    sets = own.get("capabilities", {})
-    bounding = sets.get("bounding", [])
-    none: list[str] = []
-    if _is_root(user):
-        held, ambient = bounding, none
-    elif _is_root(own.get("user", {})):
-        held, ambient = none, none
-    else:
-        held, ambient = sets.get("permitted", []), sets.get("ambient", [])
-    return {"bounding": bounding, "effective": held, "permitted": held,
-            "inheritable": ambient, "ambient": ambient}  # fmt: skip
-
-
-def _is_root(user: oci.User) -> bool:
-    if "username" not in user:
-        return user.get("uid", 0) == 0
-    name = user["username"].partition(" ")[0].partition(":")[0]
-    return name == "root" or (name.isdecimal() and int(name) == 0)
+    return further.process(
+        made.config["process"], arguments.command,
+        env=(*values, *variables(arguments.env)), cwd=arguments.workdir, user=arguments.user,
+    )  # fmt: skip
 
 
 def variables(words: Iterable[str]) -> list[str]:

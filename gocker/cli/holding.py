@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from gocker.errors import GockerError
-from gocker.state.control import ControlLostError, connect
+from gocker.state.control import KEPT, ControlLostError, connect, open_directory
 from gocker.state.locks import InUseError
 from gocker.state.run import project_lock
 
@@ -39,7 +40,9 @@ def hold_or_join(
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            return project_lock(roots, project), None
+            lock = project_lock(roots, project)
+            if not is_kept(roots, project) or not _revive(roots, project, lock):
+                return lock, None
         except InUseError:
             channel = connect(roots, project)
             if channel is not None:
@@ -54,6 +57,34 @@ def hold_or_join(
             if time.monotonic() >= deadline:
                 raise
             time.sleep(_AGAIN_S)
+
+
+def is_kept(roots: Roots, project: str) -> bool:
+    """Return whether containers of the project may have outlived a supervisor."""
+    directory = open_directory(roots, project)
+    try:
+        return os.access(KEPT, os.F_OK, dir_fd=directory, follow_symlinks=False)
+    finally:
+        os.close(directory)
+
+
+def _revive(roots: Roots, project: str, lock: Lock) -> bool:
+    from gocker.cli.revive import revive
+
+    try:
+        return revive(roots, project, lock)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def join_kept(roots: Roots, project: str) -> None:
+    """Give the project a supervisor again if its containers have outlived theirs."""
+    if is_kept(roots, project):
+        lock, channel = hold_or_join(roots, project)
+        for opened in (lock, channel):
+            if opened is not None:
+                opened.close()
 
 
 def _answers(channel: Channel) -> bool | None:

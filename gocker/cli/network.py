@@ -61,7 +61,7 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
 
 
 def _found(arguments: argparse.Namespace, roots: Roots) -> list[tuple[Run, NetworkState]]:
-    from gocker.cli.session import living
+    from gocker.cli.sweeping import living
     from gocker.state.networks import networks
     from gocker.state.run import runs
 

@@ -45,6 +45,7 @@ def change(loaded: Loaded, arguments: argparse.Namespace, *, terminal: bool) -> 
         service.pop(key, None)
     if service.get("x-gocker"):
         service["x-gocker"].pop("matrix", None)
+        service["x-gocker"].pop("on_supervisor_death", None)
     for key in ("replicas", "restart_policy"):
         (service.get("deploy") or {}).pop(key, None)
     service["tty"] = terminal

@@ -6,6 +6,7 @@ profile, the front imports the scheduler.
 
 from __future__ import annotations
 
+import json
 import os
 
 from gocker.nested import in_user_namespace
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # What `gocker.runtime.landlock` asks for, by the ABI that has it.
 LANDLOCK_PARTS = ((2, "no mounts"), (5, "no ioctl outside of /dev"), (6, "scopes"))
 LANDLOCK_ABI = 6
+_CHECKED_AT_ONCE = 100  # resources in one message: about 1 KB each, of wire.MAX_MESSAGE
 
 
 def open_run(plan: Plan, roots: Roots, launcher: Launcher) -> Run:
@@ -124,3 +126,20 @@ def missing(ready: dict[str, Any], plan: Plan) -> list[tuple[str, str]]:
         parts = [part for since, part in LANDLOCK_PARTS if abi < since]
         found.append(("landlock", f"the kernel has ABI {abi}: not enforced: {', '.join(parts)}"))
     return found
+
+
+def check_limits(launcher: Launcher, plan: Plan) -> None:
+    """Refuse a plan that this host cannot limit as it asks, before anything starts.
+
+    Raises:
+        HostError: naming the controller that is missing, and how to mount it.
+    """
+    different = {
+        json.dumps([container.config["linux"]["resources"], container.optional], sort_keys=True)
+        for name, container in plan.containers.items()
+        if not plan.units[name].best_effort
+    }
+    resources = [json.loads(text) for text in sorted(different)]
+    for first in range(0, len(resources), _CHECKED_AT_ONCE):
+        chunk = resources[first : first + _CHECKED_AT_ONCE]
+        launcher.call({"op": "check", "resources": chunk})

@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
 
 def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     """Print ``ADDRESS:PORT``, or all of them with what they lead to."""
-    from gocker.cli.session import living
+    from gocker.cli.sweeping import living
     from gocker.state.networks import ports
     from gocker.state.roots import Roots
 

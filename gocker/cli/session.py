@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
 import gocker
 from gocker.cli import timings
-from gocker.cli.opening import ask_launcher, isolation, missing, open_run
+from gocker.cli.opening import ask_launcher, check_limits, isolation, missing, open_run
+from gocker.cli.sweeping import sweep
 from gocker.errors import GockerError, HostError
 from gocker.log import RunLog
 from gocker.plan.model import ANONYMOUS
@@ -22,16 +22,16 @@ from gocker.scheduler.loop import Loop
 from gocker.scheduler.machine import Machine
 from gocker.scheduler.spawn import spawn
 from gocker.state import artifacts, leftovers
-from gocker.state.names import run_of
-from gocker.state.run import prune, runs
+from gocker.state.run import prune
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from selectors import BaseSelector
     from typing import Any
 
     from gocker.cli.detach import Report
+    from gocker.cli.revive import Announcement
     from gocker.log import Console
     from gocker.plan.model import Container, Plan
     from gocker.scheduler.attempt import Ended
@@ -40,13 +40,14 @@ if TYPE_CHECKING:
     from gocker.scheduler.messages import Options, Result, Verdict
     from gocker.scheduler.network import ProjectNetwork
     from gocker.scheduler.output import Feed, Streams
+    from gocker.scheduler.takeover import Taken
+    from gocker.state.containers import ContainerState
     from gocker.state.roots import Roots
     from gocker.state.run import Run
 
 # When the plan is written: after so long without any event, or so long after the first start.
 _QUIET_S = 0.02
 _PLAN_AFTER_S = 1.0
-_CHECKED_AT_ONCE = 100  # resources in one message: about 1 KB each, of wire.MAX_MESSAGE
 
 
 class Session:
@@ -57,7 +58,8 @@ class Session:
         *, prefix: bool = True, timestamps: bool = False, colour: bool = False,
         stdin: int | None = None, only: str | None = None, run: Run | None = None,
         control: Control | None = None, shown: Callable[[str], bool] | None = None,
-        report: Report | None = None,
+        report: Report | Announcement | None = None, taken: Taken | None = None, last: int = 0,
+        lost: Sequence[ContainerState] = (),
         keyboard: Keyboard | None = None,
     ) -> None:  # fmt: skip
         self.run = run or open_run(plan, roots, launcher)
@@ -75,6 +77,11 @@ class Session:
         # The only unit whose output is shown and that may read standard input; None is all.
         self._only = only
         self._control = control
+        # Of a run that is gone on with: what outlived its supervisor, its log's last record, and
+        # what did not.
+        self._taken = taken
+        self._last = last
+        self._lost = lost
         # Which instances' output goes to standard output.
         self._shown = shown
         # Who waits for the start of a detached project.
@@ -91,7 +98,9 @@ class Session:
         self.summary = Summary()
         # Until when the plan has to be on disk, for `gocker exec`; None: it is, or need not be.
         self._plan_due: float | None = None
-        self._plan_written = False
+        self._plan_written = taken is not None
+        # Whether something of ours may outlive us.
+        self._keeps = taken is not None
 
     def execute(self, options: Options) -> Result:
         """Run the plan to its end; the launcher has cleaned up when this returns."""
@@ -99,22 +108,38 @@ class Session:
         in_order = False
         with self.run.opened() as directory:
             self._log = RunLog("run.jsonl", self.run.id, self._plan.project, self._console,
-                               dir_fd=directory, durable=True)  # fmt: skip
+                               dir_fd=directory, durable=True, after=self._last)  # fmt: skip
         try:
-            self._begin(options)
+            if self._taken is None:
+                self._begin(options)
+            else:
+                from gocker.cli import keeping
+
+                keeping.go_on(self.record, self._taken, self._lost)
             launchers = self._all_launchers()
             result = Loop(
                 self._plan, machine, launchers, self, self.run.id, self._control,
-                detached=options.detached,
+                detached=options.detached, taken=self._taken,
             ).run()  # fmt: skip
             in_order = result.exit_code != HostError.exit_code
+        except BaseException:
+            # A bug of ours is no reason to end what is to outlive us.
+            if self._keeps:
+                self._launcher.leave()
+            raise
         finally:
             if self._control is not None:
                 self._control.close()
             if self._keyboard is not None:
                 self._keyboard.close()
+            outlived = self._launcher.left
+            if self._keeps and not outlived:
+                self._launcher.send({"op": "let_go", "id": None})
+                from gocker.cli import keeping
+
+                keeping.forget(self._roots, self._plan.project)
             close_all([self._launcher, *self._further])
-            if not in_order:
+            if not in_order and not outlived:
                 leftovers.remove_of_run(self._roots, self.run.id)
             try:
                 self._log.close()
@@ -130,6 +155,8 @@ class Session:
     def _all_launchers(self) -> list[Launcher]:
         """Return the launcher and as many more as the plan is worth; those are still loading."""
         count = wanted(len(self._plan.units), len(os.sched_getaffinity(0)))
+        if self._taken is not None:
+            count = 1  # it has everything already
         for number in range(1, count):
             try:
                 launcher = Launcher(*spawn())
@@ -177,6 +204,13 @@ class Session:
                 "totals": {}, "error": error.to_wire(),
             })  # fmt: skip
             raise
+
+    def kept(self) -> dict[str, int]:
+        """Return what a launcher needs that may outlive us."""
+        from gocker.cli import keeping
+
+        self._keeps = True
+        return keeping.descriptors(self._roots, self.run)
 
     def _network_ready(self, network: ProjectNetwork) -> None:
         answer = network.ready()
@@ -362,50 +396,3 @@ def _copy_up(container: Container, path: str, target: str) -> None:
     from gocker.image.unpacking import copy_up
 
     copy_up(container.lower, path, target)
-
-
-def check_limits(launcher: Launcher, plan: Plan) -> None:
-    """Refuse a plan that this host cannot limit as it asks, before anything starts.
-
-    Raises:
-        HostError: naming the controller that is missing, and how to mount it.
-    """
-    different = {
-        json.dumps([container.config["linux"]["resources"], container.optional], sort_keys=True)
-        for name, container in plan.containers.items()
-        if not plan.units[name].best_effort
-    }
-    resources = [json.loads(text) for text in sorted(different)]
-    for first in range(0, len(resources), _CHECKED_AT_ONCE):
-        chunk = resources[first : first + _CHECKED_AT_ONCE]
-        launcher.call({"op": "check", "resources": chunk})
-
-
-def sweep(
-    launcher: Launcher, roots: Roots, cgroups: list[str], *, dry_run: bool = False
-) -> list[str]:
-    """Remove what dead runs left, found in the kernel and on disk; return the names.
-
-    A run identifier is never used again and its lock is held before its first cgroup is made:
-    what was found before and is not alive now is dead for good. Of a run that left no trace on
-    disk only the kernel can tell: its cgroups go if no launcher lives above what is in them.
-    """
-    known = {run.id: run.alive() for run in runs(roots)}
-    unknown = [name for name in cgroups if run_of(name) not in known]
-    dead = [name for name in cgroups if known.get(run_of(name)) is False]
-    directories = [
-        leftovers.container_path(roots, name) for name in leftovers.stale_containers(roots)
-    ]
-    if not dead and not unknown and not directories:
-        return []
-    message = {
-        "op": "sweep", "names": dead, "unknown": unknown, "directories": directories,
-        "dry_run": dry_run,
-    }  # fmt: skip
-    removed: list[str] = launcher.call(message)["removed"]
-    return removed
-
-
-def living(roots: Roots, project: str) -> list[Run]:
-    """Return the project's runs that somebody still holds."""
-    return [run for run in runs(roots, project) if run.alive()]

@@ -6,6 +6,7 @@ import os
 import sys
 
 from gocker.cli import lifecycle
+from gocker.cli.holding import join_kept
 from gocker.cli.options import say
 from gocker.cli.project import named
 from gocker.errors import EXIT_TIMEOUT, UsageError
@@ -81,6 +82,7 @@ def until_over(roots: Roots, project: str, services: list[str], timeout_s: float
     found = runs(roots, project)
     if not found:
         return True
+    join_kept(roots, project)
     channel = connect(roots, project)
     if channel is None:
         return found[-1].wait(timeout_s)

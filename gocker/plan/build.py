@@ -170,6 +170,8 @@ def _unit(
         stop_grace_s=10.0 if service.stop_grace_period is None else service.stop_grace_period,
         health=_health(service, root),
         reserve=reservation(service),
+        post_start=len(getattr(service, "post_start", ())),
+        pre_stop=len(getattr(service, "pre_stop", ())),
     )
     extension = service.x_gocker
     if extension is None:
@@ -186,6 +188,7 @@ def _unit(
         ready=Ready(extension.ready.log, extension.ready.port) if extension.ready else None,
         fail_on=policy.fail_on if policy is not None else (),
         best_effort=policy is not None and policy.enforce == "best-effort",
+        on_supervisor_death=extension.on_supervisor_death,
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gocker.plan.sharing import Sharing
     from gocker.spec.model.project import Project
     from gocker.spec.model.service import Container as Service
+    from gocker.spec.model.service import Hook
 
 OCI_VERSION = "1.0.2"  # the newest that Debian 12's crun takes; nothing newer is used
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -140,7 +141,17 @@ def container(
         joins=whose.joins(user=own_user) if whose is not None else (),
         cgroup_parent=service.cgroup_parent,
         root=tuple(root.root),
+        post_start=_hooks(config["process"], getattr(service, "post_start", ())),
+        pre_stop=_hooks(config["process"], getattr(service, "pre_stop", ())),
     )  # fmt: skip
+
+
+def _hooks(own: oci.Process, hooks: Sequence[Hook]) -> tuple[oci.Process, ...]:
+    if not hooks:
+        return ()
+    from gocker.plan import further
+
+    return further.hooks(own, hooks)
 
 
 def _sharing(

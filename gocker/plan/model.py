@@ -141,6 +141,11 @@ class Unit:
     fail_on: tuple[str, ...] = ()
     reserve: Reservation = Reservation()
     best_effort: bool = False
+    # How many hooks its container has.
+    post_start: int = 0
+    pre_stop: int = 0
+    # Whether its containers outlive the process that runs the project.
+    on_supervisor_death: Literal["kill", "keep"] = "kill"
     # Group for `matrix.max_parallel` and `matrix.fail_fast`; None when neither applies.
     matrix: str | None = None
 
@@ -227,6 +232,9 @@ class Container:
     stdin_open: bool = False
     # Limits of gocker's own choice (OCI's names): where they cannot be set, it starts without.
     optional: tuple[str, ...] = ()
+    # Programs that are executed in it: when it has started, and before its stop signal.
+    post_start: tuple[oci.Process, ...] = ()
+    pre_stop: tuple[oci.Process, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,11 @@ _SAY: dict[str, Callable[[Record], Saying]] = {
         f"(peak {size(r['memory.peak'])})",
     ),
     "container.health": _health,
+    "container.hook": lambda r: (
+        "warning" if r["exit_code"] else "debug",
+        r["hook"],
+        f"program {r['number']} ended with {r['exit_code']}: {r['output'].strip()[-200:]}",
+    ),
     "container.stopping": lambda r: ("info", "stopping", f"{r['signal']}: {r['reason']}"),
     "container.exited": _attempt_ended,
     "container.failed": _attempt_ended,

@@ -194,6 +194,11 @@ class Endpoints:
             found.append(f"{address}/{subnet.partition('/')[2]}")
         return found
 
+    def retain(self, keys: set[str]) -> None:
+        """Forget all containers but those with these keys."""
+        for key in self._containers.keys() - keys:
+            self.detach({"key": key})
+
     def detach(self, message: Message) -> None:
         """Forget a container: its namespace goes when the kernel finds no process in it."""
         container = self._containers.pop(message["key"], None)

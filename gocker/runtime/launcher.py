@@ -1,7 +1,8 @@
 """The launcher: clones every container, reaps it, reports. Single-threaded, small, stdlib only.
 
 It starts before the front has read the spec, and serves the requests of `gocker.wire`. End of
-file on its socket means that the front is gone: it kills everything, cleans up and exits.
+file on its socket means that the front is gone: it kills everything, cleans up and exits; what is
+to outlive the front it holds for the next one (`gocker.runtime.holding`).
 
 Events it sends, beside ``t``:
 
@@ -38,6 +39,7 @@ from gocker.errors import ConfigError, GockerError, unforeseen
 from gocker.linux import needed, process, syscall_table
 from gocker.runtime import interpreter, landlock, netfork, prepare, report, rootfs
 from gocker.runtime.executions import Executions
+from gocker.runtime.holding import Holding
 from gocker.runtime.layers import Layers
 from gocker.runtime.start import Starter
 from gocker.tree import remove_path
@@ -66,6 +68,7 @@ class Launcher:
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._containers: dict[str, Container] = {}
         self._executions = Executions(self._containers, self._watch, self._unwatch, self._emit)
+        self._holding = Holding(self._watch, self._unwatch, self._adopted)
         self._garbage: list[Container] = []
         # Dead containers whose files the front still wants.
         self._kept: dict[str, Container] = {}
@@ -91,6 +94,7 @@ class Launcher:
             "exec_signal": self._executions.signal, "copy": self._executions.copy,
             "sweep": self._sweep, "release": self._release, "check": self._check,
             "names": self._names, "network": self._network, "stdio": prepare.stdio,
+            "hold": self._holding.hold, "let_go": self._holding.let_go,
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -129,6 +133,7 @@ class Launcher:
             if self._closing:
                 raise
             report.complain("event", error)
+            self._holding.drop()
             self._close()
 
     def _watch(self, fd: int, callback: Callable[[], None]) -> None:
@@ -140,7 +145,7 @@ class Launcher:
             self._epoll.unregister(fd)
 
     def _emit(self, event: str, **fields: Any) -> None:
-        if self._closing:
+        if self._closing or self._holding.alone:
             return
         try:
             self._connection.send({"event": event, "t": time.monotonic(), **fields})
@@ -190,12 +195,28 @@ class Launcher:
         self._emit(event, **{key: message.get(key), "error": error.to_wire()})
 
     def _close(self) -> None:
-        """The front is gone: no container may outlive it."""
-        self._closing = True
+        """The front is gone: no container may outlive it, but for those that are held."""
         self._unwatch(self._connection.fileno())
         self._executions.client_gone()
+        held = self._holding.ids()
+        if self._holding.stays(self._containers):
+            self._connection.close()
+            self._holding.orphaned()
+        else:
+            self._closing = True
+            self._holding.drop()
         for container in self._containers.values():
-            container.kill()
+            if self._closing or container.id not in held:
+                container.kill()
+
+    def _adopted(self, connection: Connection) -> None:
+        """There is another front: go on as before."""
+        self._connection = connection
+        self._watch(connection.fileno(), self._receive)
+        try:
+            self._holding.hand_over(connection, self._kept_fds[0])
+        except OSError:
+            self._close()  # it is gone as well
 
     # -- requests ------------------------------------------------------------------------------
 
@@ -265,7 +286,9 @@ class Launcher:
         if container.error is not None:
             self._emit("failed", id=container.id, error=container.error)
             return
-        self._emit("started", **report.started(container))
+        fields = report.started(container)
+        self._holding.started(container.id, fields)
+        self._emit("started", **fields)
 
     def _exited(self, container: Container) -> None:
         if container.status_fd >= 0:
@@ -286,9 +309,14 @@ class Launcher:
             upper["upper"] = container.layer.upper
         else:
             self._garbage.append(container)
-        self._emit("exited", id=container.id, code=code, signal=number, stats=stats,
-                   duration_s=round(now - container.started, 6), **upper)  # fmt: skip
+        fields = {"id": container.id, "code": code, "signal": number, "stats": stats,
+                  "duration_s": round(now - container.started, 6), **upper}  # fmt: skip
+        self._holding.exited(container.id, fields)
+        self._emit("exited", **fields)
         self._give_network_back(container)
+        if self._holding.alone and not self._holding.stays(self._containers):
+            self._holding.end()
+            self._closing = True
 
     def _give_network_back(self, container: Container) -> None:
         """Before the next start is looked at, so that it can have it."""

@@ -46,6 +46,11 @@ class Names:
         for endpoint in known["endpoints"] if known is not None else ():
             self._hide(key, endpoint)
 
+    def retain(self, keys: set[str]) -> None:
+        """Forget all containers but those with these keys."""
+        for key in self._known.keys() - keys:
+            self.remove(key)
+
     def more(self, key: str, endpoint: dict[str, Any]) -> None:
         """Add a running container's endpoint in one more network."""
         known = self._known.setdefault(key, {"endpoints": []})

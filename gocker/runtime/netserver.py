@@ -114,6 +114,9 @@ class Server:
         elif operation == "detach":
             network.endpoints.detach(message)
             return
+        elif operation == "retain":
+            network.endpoints.retain(set(message["keys"]))
+            return
         elif operation == "show":
             fields = network.show()
         else:

@@ -12,6 +12,7 @@ Requests, each with ``op``, and the events that answer them:
 ``attach``   ``key``, ``endpoints``, ``sysctl``: a container's namespace, ready;
              -> ``attached``: ``key``, with the namespace's descriptor
 ``detach``   ``key``: the container is gone; no answer
+``retain``   ``keys``: there is another front, and of all containers only these; no answer
 ``connect``  ``unit``, ``network``, ``names``, ``addresses``: a running container gets one more
              interface; ``disconnect``  ``unit``, ``network``;  -> ``changed``: ``addresses``
 ``show``     -> ``shown``: ``rules``, ``host_rules``, ``names``, ``containers``

@@ -137,6 +137,8 @@ class Resolver:
             self.names.more(message["key"], message["endpoint"])
         elif operation == "less":
             self.names.less(message["key"], message["network"])
+        elif operation == "retain":
+            self.names.retain(set(message["keys"]))
         elif operation == "list":
             sock.send(json.dumps(self.names.table()).encode())
         else:

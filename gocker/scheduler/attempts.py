@@ -6,7 +6,7 @@ import signal
 from collections import deque
 
 from gocker.scheduler import records
-from gocker.scheduler.messages import Exited, Freeze, Kill, Start, Stop
+from gocker.scheduler.messages import Exited, Freeze, Hook, Kill, Start, Stop
 from gocker.scheduler.node import State
 from gocker.scheduler.slots import Slots
 from gocker.scheduler.timers import Timers
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gocker.plan.model import MatrixGroup, Reservation
-    from gocker.scheduler.messages import Command, Next, StartFailed, VerdictName
+    from gocker.scheduler.messages import Command, HookDone, Next, StartFailed, VerdictName
     from gocker.scheduler.node import Node
 
 
@@ -78,6 +78,16 @@ class Attempts:
             self.timers.set((node, "life"), self.now + node.unit.timeout_s)
         self.out.append(Start(node.name, node.attempt))
 
+    def resume(self, node: Node) -> None:
+        """Note an attempt that runs already."""
+        self.active[node] = None
+        if node.is_support:
+            self._slots.hold(node)
+        else:
+            self._slots.resume(node)
+        if node.unit.timeout_s is not None:
+            self.timers.set((node, "life"), self.now + node.unit.timeout_s)
+
     def leave(self, node: Node, last: Exited | StartFailed, verdict: VerdictName) -> None:
         """Note that an attempt is over."""
         node.last = last
@@ -124,8 +134,20 @@ class Attempts:
         node.state = State.STOPPING
         self.thaw(node)
         self.out.append(records.stopping(node, signum, reason))
-        self.out.append(Stop(node.name, node.attempt, signum, reason))
+        if node.unit.pre_stop:
+            # Their time is the grace period's: who hangs in one is killed as who ignores a signal.
+            self.out.append(Hook(node.name, node.attempt, "pre_stop", 0))
+        else:
+            self.out.append(Stop(node.name, node.attempt, signum, reason))
         self._set_grace(node)
+
+    def next_hook(self, node: Node, event: HookDone) -> None:
+        """Go on after a program of ``pre_stop``, however it ended: the unit is to end."""
+        if event.number + 1 < node.unit.pre_stop:
+            self.out.append(Hook(node.name, node.attempt, "pre_stop", event.number + 1))
+        else:
+            reason = node.stop_reason or ""
+            self.out.append(Stop(node.name, node.attempt, node.unit.stop_signal, reason))
 
     def delay(self, node: Node, seconds: float) -> None:
         """Let another attempt follow."""

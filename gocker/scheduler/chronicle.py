@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gocker.scheduler.output import Streams
     from gocker.scheduler.surroundings import Surroundings
 
-_EVIDENCE = tuple(
+EVIDENCE = tuple(
     key for key in events.EVENTS["container.exited"][1]
     if key.split(".")[0] in ("cpu", "memory", "pids", "io")
 )  # fmt: skip
@@ -69,7 +69,7 @@ class Chronicle:
                 "memory.limit": stats["memory.limit"], "memory.peak": stats["memory.peak"],
                 "oom_kills": stats["memory.oom_kills"],
             })  # fmt: skip
-        fields |= {key: stats.get(key) for key in _EVIDENCE}
+        fields |= {key: stats.get(key) for key in EVIDENCE}
         fields["process.exit.code"] = ended["code"]
         fields["process.exit.signal"] = None if number is None else signal_name(number)
         fields["duration_s"] = ended["duration_s"]

@@ -44,6 +44,12 @@ class Ending:
         if name and not self._from:
             raise UsageError(f"--exit-code-from: no such service: {name!r}")
 
+    def resumed(self, node: Node, outcome: Outcome) -> None:
+        """Take a unit's outcome that an earlier supervisor has told."""
+        self._note_failure(outcome)
+        if self._options.exit_code_from in (node.unit.service, node.name):
+            self._from_left -= 1
+
     def finished(self, node: Node, outcome: Outcome) -> bool:
         """Take a unit's outcome; return whether the run has to be stopped because of it."""
         self._note_failure(outcome)

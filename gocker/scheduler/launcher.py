@@ -33,6 +33,8 @@ class Launcher:
         self.network: ProjectNetwork | None = None
         # Whether it only enters containers that others have started.
         self.enters = False
+        # Whether it goes on without us.
+        self.left = False
         self._outgoing: deque[tuple[bytes, tuple[int, ...], tuple[int, ...]]] = deque()
 
     def fileno(self) -> int:
@@ -156,6 +158,11 @@ class Launcher:
         if self.pid:
             os.waitpid(self.pid, 0)
             self.pid = 0
+
+    def leave(self) -> None:
+        """Leave it to what it holds: it is not waited for any more."""
+        self.left = True
+        self.pid = 0
 
     def abandon(self) -> None:
         """Leave it to a process that has inherited the connection: neither ended nor waited for."""

@@ -159,6 +159,7 @@ class Links:
 
     def __init__(self, links: Iterable[Link]) -> None:
         self._links = list(links)
+        self.first = self._links[0]
 
     def least_busy(self) -> Link:
         """Return the launcher for the next container."""

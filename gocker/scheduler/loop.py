@@ -7,16 +7,16 @@ own deadline. Every decision is the machine's.
 from __future__ import annotations
 
 import gc
-import os
 import selectors
 import time
 from collections import deque
 from functools import partial
 
-from gocker.errors import ContainerError, GockerError, HostError, unforeseen
+from gocker.errors import GockerError, HostError, unforeseen
 from gocker.scheduler import signals
 from gocker.scheduler.attempt import Attempt
 from gocker.scheduler.chronicle import Chronicle
+from gocker.scheduler.inflight import InFlight
 from gocker.scheduler.launcher import lost
 from gocker.scheduler.links import Link, Links
 from gocker.scheduler.messages import (
@@ -25,6 +25,7 @@ from gocker.scheduler.messages import (
     Exited,
     Finish,
     Freeze,
+    Hook,
     Interrupted,
     Kill,
     LauncherLost,
@@ -40,8 +41,9 @@ from gocker.scheduler.messages import (
     Verdict,
 )
 from gocker.scheduler.node import link
-from gocker.scheduler.output import Streams, Terminal, Watch
+from gocker.scheduler.output import Terminal
 from gocker.scheduler.shortage import Shortage
+from gocker.scheduler.starting import Starts
 from gocker.tree import remove_path
 from gocker.values import replace
 
@@ -50,14 +52,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from gocker.plan.model import Plan
+    from gocker.plan.model import Plan, Unit
     from gocker.scheduler.control import Control
     from gocker.scheduler.launcher import Launcher
     from gocker.scheduler.machine import Machine
     from gocker.scheduler.messages import Adopt, Command, Event, Result
+    from gocker.scheduler.output import Streams
     from gocker.scheduler.probes import Probes
     from gocker.scheduler.surroundings import Surroundings
-    from gocker.scheduler.tap import Tap
+    from gocker.scheduler.takeover import Taken
 
 
 class Loop:
@@ -69,6 +72,7 @@ class Loop:
     def __init__(
         self, plan: Plan, machine: Machine, launchers: Sequence[Launcher], around: Surroundings,
         run_id: str, control: Control | None = None, *, detached: bool = False,
+        taken: Taken | None = None,
     ) -> None:  # fmt: skip
         # The latest that was adopted, with what is left of earlier ones.
         self.plan = plan
@@ -82,24 +86,27 @@ class Loop:
         self._around = around
         self.run_id = run_id
         self.selector = selectors.DefaultSelector()
-        self._attempts: dict[str, Attempt] = {}
-        # PID and start time of each unit's last container.
-        self._processes: dict[str, tuple[int, int]] = {}
-        self._current: dict[tuple[str, int], Attempt] = {}
+        self.attempts = InFlight()
         self._probes: Probes | None = None
         self._chronicle = Chronicle(around)
-        self._serial = 0
+        # What outlived the supervisor before us.
+        self._taken = taken
+        self._serial = 0 if taken is None else taken.serial
         self._began = 0.0
-        self._terminal = Terminal(self.selector, around.sinks, self._pause)
+        self._terminal = Terminal(self.selector, around.sinks, self.attempts.pause)
         self._shortage = Shortage()
+        self._starts = Starts(
+            self.selector, around, self._shortage, self._network, self._failed, self._complete,
+            self._ready,
+        )  # fmt: skip
         self._failures: deque[Event] = deque()
         self._events = {
-            "started": self._on_started, "failed": self._on_ended, "exited": self._on_ended,
+            "started": self.started, "failed": self.ended, "exited": self.ended,
             "signalled": lambda _: None, "exec_exited": self._on_probed,
         }  # fmt: skip
         self._commands: dict[type, Callable[[Any], None]] = {
             Start: self._start, Stop: self._signal, Kill: self._kill, Probe: self._probe,
-            Connect: self._connect,
+            Hook: self._hook, Connect: self._connect,
             Signal: self._signal, Freeze: self._freeze, Answer: self._answer,
             Record: self._record, Verdict: self._verdict, Finish: self._finish,
         }  # fmt: skip
@@ -116,15 +123,24 @@ class Loop:
         )
         self.selector.register(self._around.settled_fd, selectors.EVENT_READ, self._around.settled)
         if self._network is not None:
-            self._network.watch(self.selector, self._network_lost, partial(self._obey, []))
+            self._network.watch(self.selector, self._network_lost, partial(self.obey, []))
         with signals.Events(self.selector, self._signalled, self._around.passed_signals):
-            self._obey(self.machine.begin(time.monotonic()))
+            self._keep_project()
+            self._begin()
             if self._control is not None:
                 self._control.serve(self, self.selector)
                 self._around.began(self)
             while not self.machine.done:
                 self._step()
         return self.machine.result()
+
+    def _begin(self) -> None:
+        if self._taken is None:
+            self.obey(self.machine.begin(time.monotonic()))
+        else:
+            from gocker.scheduler import takeover
+
+            takeover.resume(self, self._taken)
 
     def _step(self) -> None:
         deadline = self.machine.deadline()
@@ -142,18 +158,12 @@ class Loop:
             self._around.quiet()
         now = time.monotonic()
         if deadline is not None and deadline <= now:
-            self._obey(self.machine.tick(now))
+            self.obey(self.machine.tick(now))
         if again is not None:
-            self._obey([*self._shortage.due(now)])
+            self.obey([*self._shortage.due(now)])
         self._around.settle()
         if self._control is not None:
             self._control.turn()
-
-    def _pause(self, paused: bool) -> None:
-        """Let the containers wait while nobody reads what we have of them already."""
-        for attempt in self._attempts.values():
-            if attempt.streams is not None:
-                (attempt.streams.pause if paused else attempt.streams.resume)()
 
     # -- what operations and the command ask for ------------------------------------------------
 
@@ -170,7 +180,7 @@ class Loop:
 
     def tell(self, event: Event) -> None:
         """Hand an event to the machine and do what it says."""
-        self._obey(self.machine.handle(event, time.monotonic()))
+        self.obey(self.machine.handle(event, time.monotonic()))
 
     def adopt(self, request: Adopt) -> None:
         """Go on with another plan.
@@ -188,31 +198,14 @@ class Loop:
         if self._network is not None:
             self._network.adopt(plan, renew)
         self._around.adopted(plan)
+        self._keep_project()
         self.tell(replace(request, renew=frozenset(renew)))
 
     def leave_terminal(self) -> None:
         """Let the launchers have our standard input, output and error instead of theirs."""
         self._links.tell_all({"op": "stdio"}, (0, 1, 2))
 
-    def attach(self, unit: str, tap: Tap, ended: Callable[[int | None], None]) -> Streams:
-        """Copy a running container's output from now on; `ended` takes its exit code.
-
-        Returns:
-            the container's streams, which the tap is one of now.
-
-        Raises:
-            ContainerError: it is not running.
-        """
-        for attempt in self._attempts.values():
-            streams = attempt.streams
-            if attempt.instance == unit and attempt.ended is None and streams is not None:
-                streams.taps.append(tap)
-                attempt.on_end.append(ended)
-                return streams
-        tap.close()
-        raise ContainerError(f"{unit!r} is not running", phase="attach")
-
-    def _obey(self, commands: list[Command]) -> None:
+    def obey(self, commands: list[Command]) -> None:
         """Carry out commands in their order, then tell what went wrong meanwhile."""
         for command in commands:
             handler = self._commands.get(type(command))
@@ -228,67 +221,18 @@ class Loop:
         container_id = f"{self.run_id}-{self._serial}"
         unit = self.plan.units[command.unit]
         made = self.plan.containers[command.unit]
-        attempt = Attempt(container_id, unit, made, command.attempt, self._links.least_busy())
-        self._attempts[attempt.id] = attempt
-        self._current[command.unit, command.attempt] = attempt
+        link = self.first_link() if _is_kept(unit) else self._links.least_busy()
+        attempt = self.attempts.register(Attempt(container_id, unit, made, command.attempt, link))
         try:
-            self._request_start(command, attempt)
+            self._request_start(unit, attempt)
         except Exception as error:  # one container's failure, whatever it is
             for directory in attempt.anonymous.values():
                 remove_path(directory)
             self._failed(attempt, unforeseen(error).to_wire())
 
-    def _request_start(self, command: Start, attempt: Attempt) -> None:
-        unit, made = self.plan.units[command.unit], attempt.made
-        anonymous = attempt.anonymous = self._around.prepare(made, attempt.id)
-        attempt.streams = streams = Streams(
-            self.selector,
-            lambda: self._around.open_log(command.unit, command.attempt),
-            lambda: self._around.feed(command.unit) if made.attach else None,
-            lambda: self._complete(attempt),
-        )
-        if unit.ready is not None and unit.ready.log is not None:
-            streams.watch = Watch(unit.ready.log, lambda line: self._ready(attempt, line))
-        streams.on_input = lambda: self._around.typing(command.unit, self.selector, streams)
-        fds = streams.stdio(
-            lambda: self._around.stdin(command.unit), stdin_open=made.stdin_open,
-            terminal=made.config["process"].get("terminal", False),
-        )  # fmt: skip
-        try:
-            self._shortage.check(max(fds), len(self._attempts))
-        except BaseException:
-            for fd in fds:
-                os.close(fd)
-            raise
-        keep = made.artifacts is not None or self.plan.keep != "never"
-        start = partial(
-            attempt.link.start, made, attempt.id, fds, anonymous,
-            best_effort=unit.best_effort, keep=keep,
-        )  # fmt: skip
-        if made.joins:
-            from gocker.scheduler import joined
-
-            start = partial(joined.start, made.joins, self._processes, start, tuple(fds))
-        if made.network is None or self._network is None:
-            start()
-        else:
-            self._network.attach(
-                command.unit, attempt.id, partial(self._connected, attempt, start, fds)
-            )
-
-    def _connected(
-        self, attempt: Attempt, start: Callable[..., None], fds: tuple[int, ...],
-        netns: int, error: GockerError | None, *, shared: bool = False,
-    ) -> None:  # fmt: skip
-        """The container's network namespace is ready, or cannot be had."""
-        try:
-            if error is not None:
-                for fd in fds:
-                    os.close(fd)
-                raise error
-            start(netns=netns, shared=shared)
-        except Exception as failure:  # one container's failure, whatever it is
-            self._failed(attempt, unforeseen(failure).to_wire())
+    def _request_start(self, unit: Unit, attempt: Attempt) -> None:
+        keep = attempt.made.artifacts is not None or self.plan.keep != "never"
+        self._starts.request(unit, attempt, keep=keep, running=len(self.attempts))
 
     def _failed(self, attempt: Attempt, error: dict[str, Any]) -> None:
         """Try again later, or tell the machine that it failed."""
@@ -296,7 +240,9 @@ class Loop:
             attempt.streams.abandon()
         command = Start(attempt.instance, attempt.number)
         if self._shortage.postpone(command, error, time.monotonic()):
-            del self._attempts[attempt.id]
+            del self.attempts[attempt.id]
+            if _is_kept(self.plan.units[attempt.instance]):
+                self.let_go(attempt.id)
             if self._network is not None:
                 self._network.ended(attempt.id)
             return
@@ -304,12 +250,12 @@ class Loop:
         self._failures.append(StartFailed(attempt.instance, attempt.number, error))
 
     def _signal(self, command: Stop | Signal) -> None:
-        attempt = self._current[command.unit, command.attempt]
+        attempt = self.attempts.current[command.unit, command.attempt]
         attempt.link.send({"op": "signal", "id": attempt.id, "signal": command.signal,
                            "or_kill": type(command) is Stop})  # fmt: skip
 
     def _freeze(self, command: Freeze) -> None:
-        attempt = self._current[command.unit, command.attempt]
+        attempt = self.attempts.current[command.unit, command.attempt]
         attempt.link.send({"op": "freeze", "id": attempt.id, "frozen": command.frozen})
 
     def _answer(self, command: Answer) -> None:
@@ -317,10 +263,10 @@ class Loop:
             self._control.operations.answer(command)
 
     def _kill(self, command: Kill) -> None:
-        attempt = self._current[command.unit, command.attempt]
+        attempt = self.attempts.current[command.unit, command.attempt]
         if self._shortage.forget(command.unit, command.attempt):
             attempt.ended = {"error": HostError("stopped before it could start").to_wire()}
-            self._attempts[attempt.id] = attempt
+            self.attempts[attempt.id] = attempt
             self._failures.append(
                 StartFailed(attempt.instance, attempt.number, attempt.ended["error"])
             )
@@ -328,10 +274,13 @@ class Loop:
         attempt.link.send({"op": "kill", "id": attempt.id})
 
     def _probe(self, command: Probe) -> None:
-        self._probing().probe(self._current[command.unit, command.attempt], command)
+        self._probing().probe(self.attempts.current[command.unit, command.attempt], command)
+
+    def _hook(self, command: Hook) -> None:
+        self._probing().hook(self.attempts.current[command.unit, command.attempt], command)
 
     def _connect(self, command: Connect) -> None:
-        self._probing().connect(self._current[command.unit, command.attempt], command)
+        self._probing().connect(self.attempts.current[command.unit, command.attempt], command)
 
     def _probing(self) -> Probes:
         if self._probes is None:
@@ -346,22 +295,50 @@ class Loop:
     def _record(self, command: Record) -> None:
         fields = dict(command.fields)
         if command.event.startswith("container."):
-            fields["container.id"] = self._current[fields["instance"], fields["attempt"]].id
+            fields["container.id"] = self.attempts.current[fields["instance"], fields["attempt"]].id
         self._around.record(command.event, fields)
 
     def _verdict(self, command: Verdict) -> None:
-        attempt = self._current.pop((command.unit, command.attempt))
+        attempt = self.attempts.current.pop((command.unit, command.attempt))
         if self._network is not None:
             self._network.ended(attempt.id)
         if attempt.connecting is not None:
             self._probing().disconnect(attempt)
-        self._attempts.pop(attempt.id, None)
+        self.attempts.pop(attempt.id, None)
+        if _is_kept(self.plan.units[command.unit]):
+            self.let_go(attempt.id)
         for callback in attempt.on_end:
             callback(attempt.exit_code())
         self._chronicle.ended(attempt, command)
 
     def _finish(self, command: Finish) -> None:
         self._chronicle.finished(command, time.monotonic() - self._began)
+
+    # -- what outlives us ----------------------------------------------------------------------
+
+    def _keep_project(self) -> None:
+        """Give the first launcher what another supervisor would need, if anything outlives us."""
+        if any(map(_is_kept, self.plan.units.values())):
+            from gocker.scheduler import takeover
+
+            fds = self._around.kept()
+            takeover.keep_project(self._launchers[0], self.plan, self._network, fds)
+
+    def let_go(self, container_id: str) -> None:
+        """Let the first launcher forget a container that is over."""
+        self.first_link().send({"op": "let_go", "id": container_id})
+
+    def first_link(self) -> Link:
+        """Return the launcher that has all containers which outlive us."""
+        return self._links.first
+
+    def streams(self, attempt: Attempt) -> Streams:
+        """Return what reads a container's output, without any descriptor yet."""
+        return self._starts.streams(attempt)
+
+    def runs_on(self, attempt: Attempt, process: tuple[int, int]) -> None:
+        """Note the first process of a container that has outlived another supervisor."""
+        self._starts.processes[attempt.instance] = process
 
     # -- events --------------------------------------------------------------------------------
 
@@ -370,9 +347,7 @@ class Loop:
             self._events[message["event"]](message)
 
     def _on_lost(self) -> None:
-        for attempt in list(self._attempts.values()):
-            if attempt.streams is not None:
-                attempt.streams.drain()
+        self.attempts.drain()
         self.tell(LauncherLost(lost().to_wire()))
 
     def _network_lost(self, error: GockerError) -> None:
@@ -380,22 +355,23 @@ class Loop:
         if not self.machine.done:
             self.tell(LauncherLost(error.to_wire()))
 
-    def _on_started(self, message: dict[str, Any]) -> None:
-        attempt = self._attempts[message["id"]]
+    def started(self, message: dict[str, Any]) -> None:
+        """The container's program was executed."""
+        attempt = self.attempts[message["id"]]
         if self._network is not None:
             self._network.started(attempt.id)
-        self._processes[attempt.instance] = (message["pid"], message["start_time"])
+        self._starts.processes[attempt.instance] = (message["pid"], message["start_time"])
         self._chronicle.started(attempt, message)
         self.tell(Started(attempt.instance, attempt.number))
 
-    def _on_ended(self, message: dict[str, Any]) -> None:
+    def ended(self, message: dict[str, Any]) -> None:
         """The container is over; its last output may still be in the pipes."""
-        attempt = self._attempts.get(message["id"])
+        attempt = self.attempts.get(message["id"])
         if attempt is None:
             return
         if "error" in message:
             self._failed(attempt, message["error"])
-            self._obey([])
+            self.obey([])
             return
         attempt.ended = message
         if attempt.streams is None or attempt.streams.ended:
@@ -415,3 +391,7 @@ class Loop:
 
     def _on_probed(self, message: dict[str, Any]) -> None:
         self._probing().exited(message)
+
+
+def _is_kept(unit: Unit) -> bool:
+    return unit.on_supervisor_death == "keep"

@@ -17,6 +17,8 @@ from gocker.scheduler.messages import (
     Connect,
     Exited,
     Finish,
+    Hook,
+    HookDone,
     Interrupted,
     LauncherLost,
     Oom,
@@ -33,7 +35,7 @@ from gocker.scheduler.node import ACTIVE, State, link
 from gocker.scheduler.progress import Progress
 from gocker.scheduler.readiness import Waits
 from gocker.scheduler.requests import Requests
-from gocker.scheduler.verdict import RUN_TIMEOUT, TIMEOUT, fail_on, judge, oom_kills_of
+from gocker.scheduler.verdict import POST_START, RUN_TIMEOUT, TIMEOUT, fail_on, judge, oom_kills_of
 
 # Seconds between two attempts to connect to a port that does not accept yet.
 CONNECT_INTERVAL_S = 0.1
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from gocker.plan.model import Plan
     from gocker.scheduler.messages import Command, Event, Next, Request, VerdictName
     from gocker.scheduler.node import Node
+    from gocker.scheduler.resume import Resumed
 
 
 _START_FAILED: dict[str | None, VerdictName] = {None: "start_failed", TIMEOUT: "timeout"}
@@ -107,6 +110,14 @@ class Machine:
             self._progress.begin_not()
         return self._settle()
 
+    def resume(self, found: Mapping[str, Resumed], now: float) -> list[Command]:
+        """Go on with a run whose supervisor was killed, in the place of `begin`."""
+        from gocker.scheduler.resume import resume
+
+        self._attempts.now = now
+        resume(self._nodes, found, self._attempts, self._progress)
+        return self._settle()
+
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take one event; return what to do, in this order."""
         if self.done:
@@ -132,6 +143,8 @@ class Machine:
                     self._on_ended(node, event, _START_FAILED.get(node.stop_reason, "cancelled"))
                 case ProbeDone():
                     self._on_probe_done(node, event)
+                case HookDone():
+                    self._on_hook_done(node, event)
                 case ReadyLine():
                     node.line = event.line
                     if node.state is State.RUNNING:
@@ -177,15 +190,37 @@ class Machine:
             attempts.out.append(records.ready(node, "starting", ""))
             if node.unit.ready.port is not None:
                 self._timers.set((node, "probe"), now)
-        elif node.unit.health is None:
-            node.ready = True
-        else:
+        elif node.unit.health is not None:
             node.health = Health(node.unit.health, now)
             attempts.out.append(records.health(node, node.health, ""))
             self._timers.set((node, "probe"), node.health.next_probe(now))
+        if node.unit.post_start:
+            attempts.out.append(Hook(node.name, node.attempt, "post_start", 0))
+        else:
+            self._has_started(node)
+
+    def _has_started(self, node: Node) -> None:
+        """The program runs, and what is to follow its start is done."""
+        if node.unit.ready is None and node.unit.health is None:
+            node.ready = True
         self._progress.started(node)
         if node.line is not None:
             self._become_ready(node)
+
+    def _on_hook_done(self, node: Node, event: HookDone) -> None:
+        attempts = self._attempts
+        attempts.out.append(records.hook(node, event))
+        if event.kind == "pre_stop":
+            if node.state is State.STOPPING and not node.killed:
+                attempts.next_hook(node, event)
+        elif node.state is not State.RUNNING or node.stop_reason is not None:
+            pass  # it is being ended meanwhile
+        elif event.exit_code:
+            attempts.stop(node, POST_START)
+        elif event.number + 1 < node.unit.post_start:
+            attempts.out.append(Hook(node.name, node.attempt, "post_start", event.number + 1))
+        else:
+            self._has_started(node)
 
     def _become_ready(self, node: Node) -> None:
         """A unit without healthcheck is what its dependents wait for."""

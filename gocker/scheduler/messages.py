@@ -80,6 +80,18 @@ class ProbeDone:
 
 
 @dataclass(frozen=True, slots=True)
+class HookDone:
+    """A program of a `Hook` ended; `exit_code` is 1 if it could not be executed, too."""
+
+    unit: str
+    attempt: int
+    kind: Literal["post_start", "pre_stop"]
+    number: int
+    exit_code: int
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ReadyLine:
     """A line of the container's output matched `Unit.ready.log`."""
 
@@ -197,8 +209,8 @@ REQUESTS = (
     StopUnits, StartUnits, RestartUnits, SignalUnits, PauseUnits, BringDown, Adopt, Await,
 )  # fmt: skip
 Event = (
-    Started | StartFailed | Exited | Oom | ProbeDone | ReadyLine | Interrupted | LauncherLost
-    | Request
+    Started | StartFailed | Exited | Oom | ProbeDone | HookDone | ReadyLine | Interrupted
+    | LauncherLost | Request
 )  # fmt: skip
 
 # Commands -----------------------------------------------------------------------------------
@@ -237,6 +249,16 @@ class Probe:
     unit: str
     attempt: int
     healthcheck: Healthcheck
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Execute a program of ``post_start`` or ``pre_stop``, by its place from 0; see `HookDone`."""
+
+    unit: str
+    attempt: int
+    kind: Literal["post_start", "pre_stop"]
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +326,18 @@ class Finish:
 
 
 Command = (
-    Start | Stop | Kill | Signal | Freeze | Probe | Connect | Record | Verdict | Answer | Finish
+    Start
+    | Stop
+    | Kill
+    | Signal
+    | Freeze
+    | Probe
+    | Hook
+    | Connect
+    | Record
+    | Verdict
+    | Answer
+    | Finish
 )
 
 # Around a run -------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket as socket
 import os
 import selectors
+import time
 from collections import deque
 
 from gocker.digest import hexdigest
@@ -105,22 +106,10 @@ class ProjectNetwork:
             HostError: if the launcher is gone.
         """
         assert plan.network is not None  # noqa: S101  # for the type checker
-        self._plan = plan
-        self._network: NetworkPlan = plan.network
         kind = socket.SOCK_SEQPACKET
         control, theirs = socket.socketpair(socket.AF_UNIX, kind)
         names, resolvers = socket.socketpair(socket.AF_UNIX, kind)
-        self._control, self._names = Channel(control), Channel(names)
-        self._serial = 0
-        self._ahead: dict[str, _Prepared] = {}
-        self._keys: dict[str, _Prepared] = {}
-        # Attempt's id -> its namespace's key; unit -> a descriptor that others share.
-        self._running: dict[str, str] = {}
-        self._units: dict[str, str] = {}
-        self._shared_fds: dict[str, int] = {}
-        attachments = [made.network for made in plan.containers.values() if made.network]
-        self._sharing = {it.share for it in attachments if it.share}
-        self.answer: Message = {}
+        self._begin(plan, plan.network, control, names)
         given = [theirs, resolvers]
         try:
             given.append(listen(run, SOCKET))
@@ -129,6 +118,22 @@ class ProjectNetwork:
             for sock in given:
                 sock.close()
         self._control.send(self._up(run.id) | {"directory": run.path})
+
+    def _begin(
+        self, plan: Plan, network: NetworkPlan, control: socket.socket, names: socket.socket
+    ) -> None:  # fmt: skip
+        self._plan = plan
+        self._network = network
+        self._control, self._names = Channel(control), Channel(names)
+        self._serial = 0
+        self._ahead: dict[str, _Prepared] = {}
+        self._keys: dict[str, _Prepared] = {}
+        # Attempt's id -> its namespace's key; unit -> a descriptor that others share.
+        self._running: dict[str, str] = {}
+        self._shared_fds: dict[str, int] = {}
+        attachments = [made.network for made in plan.containers.values() if made.network]
+        self._sharing = {it.share for it in attachments if it.share}
+        self.answer: Message = {}
 
     def _up(self, run_id: str) -> Message:
         names = ("key", "driver", "bridge", "mac", "gateways", "subnets", "mtu", "internal", "icc",
@@ -180,7 +185,11 @@ class ProjectNetwork:
         self._on_lost, self._after = on_lost, after
         self._control.watch(selector, self._receive)
         self._names.watch(selector, self._resolver_lost)
-        wanted = [name for name in self._plan.units if self._own(name) is not None]
+        running = {key.rpartition("/")[0] for key in self._running.values()}
+        wanted = [
+            name for name in self._plan.units
+            if self._own(name) is not None and name not in running
+        ]  # fmt: skip
         for unit in wanted[:AHEAD]:
             self._ahead[unit] = self._ask(unit)
 
@@ -252,6 +261,48 @@ class ProjectNetwork:
                     for it in attachment.endpoints
                 ],
             })  # fmt: skip
+
+    # -- another supervisor ----------------------------------------------------------------------
+
+    def copies(self) -> dict[str, int]:
+        """Return copies of the sockets by role, for who goes on when we cannot; the caller's."""
+        return {"network": os.dup(self._control.connection.fileno()),
+                "names": os.dup(self._names.connection.fileno())}  # fmt: skip
+
+    def key(self, attempt: str) -> str | None:
+        """Return the key of a container's namespace, None if it has none of its own."""
+        return self._running.get(attempt)
+
+    @classmethod
+    def resumed(cls, plan: Plan, fds: dict[str, int], kept: dict[str, str]) -> ProjectNetwork:
+        """Return the network whose sockets `copies` gave; own them.
+
+        Args:
+            plan: of the project.
+            fds: the sockets by role.
+            kept: keys of containers that run on by their ids; others are forgotten.
+        """
+        assert plan.network is not None  # noqa: S101  # it has sockets
+        self = cls.__new__(cls)
+        self._begin(plan, plan.network, *(
+            socket.socket(fileno=fds[role]) for role in ("network", "names")
+        ))  # fmt: skip
+        self._running = dict(kept)
+        for key in kept.values():
+            self._keys[key] = _Prepared(key.rpartition("/")[0], key)
+        # Beyond every number of the one before: answers to it may be on their way.
+        self._serial = time.monotonic_ns() // 1_000_000
+        for channel in (self._control, self._names):
+            channel.send({"op": "retain", "keys": [*kept.values()]})
+        return self
+
+    def shares(self, unit: str, fd: int) -> None:
+        """Note the namespace of a unit that runs on, for those who share it; own `fd`."""
+        self._shared_fds[unit] = fd
+
+    def shared(self) -> set[str]:
+        """Return the units whose namespaces others share."""
+        return self._sharing
 
     # -- for the loop ----------------------------------------------------------------------------
 

@@ -226,7 +226,7 @@ class Operations:
             tap.end(lambda: client.answer(number, exit_code=code, lost=0))
 
         tap.on_lost = lambda: client.answer(number, exit_code=None, lost=tap.lost)
-        streams = self._loop.attach(unit, tap, ended)
+        streams = self._loop.attempts.attach(unit, tap, ended)
         if streams.input_fd >= 0:
             _give(fds[2], streams.input_fd, b"t" if streams.is_terminal else b"p")
         client.on_gone.append(tap.close)

@@ -164,6 +164,31 @@ class Streams:
             raise
         return tuple(fds)
 
+    def copies(self) -> dict[str, int]:
+        """Return copies of what is read and written, by role; the caller's own.
+
+        For who goes on when we cannot: see `resumed`, and `gocker.runtime.holding`.
+        """
+        if self._log_fd < 0:
+            self._log_fd = self._open_log()
+        found = {"log": os.dup(self._log_fd)}
+        for fd, stream in self._open.items():
+            if self._socket is None:
+                role = "tty" if fd == self.input_fd else ("out", "err")[stream - 1]
+                found[role] = os.dup(fd)
+        if self.input_fd >= 0 and not self.is_terminal:
+            found["in"] = os.dup(self.input_fd)
+        return found
+
+    def resumed(self, fds: dict[str, int]) -> None:
+        """Read on where another process has read; own the descriptors that `copies` gave it."""
+        self._log_fd = fds.get("log", -1)
+        for role, stream in (("out", 1), ("err", 2), ("tty", 1)):
+            if role in fds:
+                self._open[fds[role]] = stream
+                self._register(fds[role])
+        self.input_fd = fds.get("tty", fds.get("in", -1))
+
     def _console(self) -> int:
         """Make the socket through which a terminal comes; return its other end, the caller's.
 

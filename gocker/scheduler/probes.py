@@ -6,8 +6,9 @@ import _socket as socket
 import json
 import os
 import selectors
+from functools import partial
 
-from gocker.scheduler.messages import ProbeDone
+from gocker.scheduler.messages import HookDone, ProbeDone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from gocker import oci
     from gocker.scheduler.attempt import Attempt
-    from gocker.scheduler.messages import Connect, Event, Probe
+    from gocker.scheduler.messages import Connect, Event, Hook, Probe
 
 # What is kept of a probe's output; the pipe takes more, and what is beyond it is nobody's.
 _OUTPUT = 4096
@@ -28,27 +29,42 @@ class Probes:
     def __init__(self, selector: selectors.BaseSelector, tell: Callable[[Event], None]) -> None:
         self._selector = selector
         self._tell = tell
-        # Execution -> unit, attempt, and the end of its output that is ours.
-        self._running: dict[str, tuple[str, int, int]] = {}
+        # Execution -> what is told at its end, and the end of its output that is ours.
+        self._running: dict[str, tuple[Callable[[int | None, str], Event], int]] = {}
 
     def probe(self, attempt: Attempt, command: Probe) -> None:
         """Execute a healthcheck's test in a container, with the container's confinement."""
         made = attempt.made
-        exec_id = f"{attempt.id}-probe"
-        read, write = os.pipe2(os.O_CLOEXEC)
-        self._running[exec_id] = (command.unit, command.attempt, read)
         process: oci.Process = {**made.config["process"], "args": list(command.healthcheck.test)}
+        timeout_s = command.healthcheck.timeout_s
+        self._execute(attempt, "probe", process, timeout_s, partial(_probed, command))
+
+    def hook(self, attempt: Attempt, command: Hook) -> None:
+        """Execute a program of post_start or pre_stop in a container, confined in the same way."""
+        hooks = attempt.made.post_start if command.kind == "post_start" else attempt.made.pre_stop
+        process = hooks[command.number]
+        self._execute(attempt, command.kind, process, None, partial(_hooked, command))
+
+    def _execute(
+        self, attempt: Attempt, name: str, process: oci.Process, timeout_s: float | None,
+        event: Callable[[int | None, str], Event],
+    ) -> None:  # fmt: skip
+        """Execute a program; `event` makes of exit code and output what is told at its end."""
+        made = attempt.made
+        exec_id = f"{attempt.id}-{name}"
+        read, write = os.pipe2(os.O_CLOEXEC)
+        self._running[exec_id] = (event, read)
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         message = {
             "op": "exec", "id": attempt.id, "exec_id": exec_id, "process": process,
-            "timeout_s": command.healthcheck.timeout_s,
+            "timeout_s": timeout_s,
             **(made.landlock.for_exec() if made.landlock is not None else {}),
         }  # fmt: skip
         attempt.link.send(message, (null, write, write), close=(null, write))
 
     def exited(self, message: dict[str, Any]) -> None:
-        """Take the launcher's word on a probe: its exit code, or that its time was over."""
-        unit, number, read = self._running.pop(message["exec_id"])
+        """Take the launcher's word on a program: its exit code, or that its time was over."""
+        event, read = self._running.pop(message["exec_id"])
         os.set_blocking(read, False)
         try:
             output = os.read(read, _OUTPUT).decode("utf-8", "replace")
@@ -60,7 +76,7 @@ class Probes:
         code = None if message.get("timed_out") else message.get("code")
         if code is None and not message.get("timed_out"):
             code = 1  # killed by a signal, or never started
-        self._tell(ProbeDone(unit, number, code, output))
+        self._tell(event(code, output))
 
     def connect(self, attempt: Attempt, command: Connect) -> None:
         """Connect to a port of the host's network, in which the container is."""
@@ -85,3 +101,12 @@ class Probes:
             self._selector.unregister(attempt.connecting)
             attempt.connecting.close()
             attempt.connecting = None
+
+
+def _probed(command: Probe, code: int | None, output: str) -> Event:
+    return ProbeDone(command.unit, command.attempt, code, output)
+
+
+def _hooked(command: Hook, code: int | None, output: str) -> Event:
+    return HookDone(command.unit, command.attempt, command.kind, command.number,
+                    1 if code is None else code, output)  # fmt: skip

@@ -89,6 +89,16 @@ class Progress:
             if node.state is State.WAITING:
                 self.finish(node, "skipped", NOT_STARTED)
 
+    def resume(self, node: Node, outcome: Outcome) -> None:
+        """Note a unit that is over; all that follows from it has happened already."""
+        node.state = State.FINISHED
+        node.outcome = outcome
+        node.verdict = outcome.verdict
+        self.totals[outcome.verdict] = self.totals.get(outcome.verdict, 0) + 1
+        self.unfinished -= 1
+        self._jobs_left -= not node.is_support
+        self._ending.resumed(node, outcome)
+
     def settle(self) -> None:
         """Work off all consequences and fill the free slots."""
         while True:

@@ -83,7 +83,8 @@ def _decided(node: Node) -> Verdict:
         return "pending"
     if node.state is State.BACKOFF and not isinstance(node.last, Exited):
         return "pending"  # it could not be started yet
-    return "done"
+    # Its start is not over before the last program of post_start is.
+    return "pending" if node.unit.post_start and not node.started else "done"
 
 
 def _ready(node: Node) -> Verdict:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker.scheduler.health import Health
-    from gocker.scheduler.messages import Outcome, VerdictName
+    from gocker.scheduler.messages import HookDone, Outcome, VerdictName
     from gocker.scheduler.node import Node
 
 
@@ -46,6 +46,14 @@ def stopping(node: Node, signum: int, reason: str) -> Record:
     """A signal is sent to end the container."""
     fields = {"signal": signal_name(signum), "reason": reason}
     return Record("container.stopping", _attempt(node) | fields)
+
+
+def hook(node: Node, event: HookDone) -> Record:
+    """A program of post_start or pre_stop ended."""
+    tail = event.output.encode()[-_OUTPUT_BYTES:].decode(errors="ignore")
+    fields = {"hook": event.kind, "number": event.number + 1, "exit_code": event.exit_code,
+              "output": tail}  # fmt: skip
+    return Record("container.hook", _attempt(node) | fields)
 
 
 def paused(node: Node) -> Record:

@@ -115,6 +115,14 @@ class Slots:
             reserving.append(node)
         return None
 
+    def resume(self, node: Node) -> None:
+        """Take the slot of a job that runs already, whether there is one or not."""
+        group = self._groups.get(node.unit.matrix or "")
+        if group is not None:
+            group.running += 1
+        self._running += 1
+        self.hold(node)
+
     def hold(self, node: Node) -> None:
         """Take a unit's reservation; a support service's whether there is room or not."""
         if self._host is not None:

@@ -52,6 +52,9 @@ class Surroundings(Protocol):
     def began(self, loop: Loop) -> None:
         """Take note that the first containers were asked for and requests are served."""
 
+    def kept(self) -> dict[str, int]:
+        """Return the descriptors that `takeover.keep_project` wants."""
+
     def adopted(self, plan: Plan) -> None:
         """Go on with another plan."""
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 # Reasons of a stop that belong to the attempt itself; every other one is somebody's decision.
 TIMEOUT = "timeout"
 RUN_TIMEOUT = "run_timeout"
+# A program of post_start failed.
+POST_START = "post_start"
 _OWN_FAULT = (None, TIMEOUT, RUN_TIMEOUT)
 
 # dockerd's restart manager: 100 ms, doubled up to a minute, anew after ten seconds of life.
@@ -34,6 +36,8 @@ def judge(unit: Unit, exited: Exited, stop_reason: str | None, oom_kills: int = 
         stop_reason: why gocker stopped it, or None.
         oom_kills: as told by `Oom` events, for kernels whose cgroup does not count them.
     """
+    if stop_reason == POST_START:
+        return "start_failed"
     if unit.role == "support" and stop_reason not in (None, TIMEOUT):
         return "ok"
     if stop_reason not in _OWN_FAULT:

@@ -22,8 +22,8 @@ HONOURED = {
         dns_search domainname entrypoint env_file environment expose extends extra_hosts
         group_add healthcheck hostname image init label_file labels links mac_address mem_limit
         mem_reservation memswap_limit network_mode networks oom_score_adj pids_limit platform
-        ports profiles pull_policy read_only restart scale secrets security_opt shm_size
-        stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits user userns_mode
+        ports post_start pre_stop profiles pull_policy read_only restart scale secrets security_opt
+        shm_size stdin_open stop_grace_period stop_signal sysctls tmpfs tty ulimits user userns_mode
         volumes working_dir x-gocker""",
     "services.*.blkio_config": """
         weight weight_device device_read_bps device_write_bps device_read_iops
@@ -55,6 +55,8 @@ HONOURED = {
         aliases driver_opts gw_priority interface_name ipv4_address ipv6_address link_local_ips
         mac_address priority""",
     "services.*.ports[]": "name mode host_ip target published protocol app_protocol",
+    "services.*.post_start[]": "command user privileged working_dir environment",
+    "services.*.pre_stop[]": "command user privileged working_dir environment",
     "services.*.ulimits": "*",
     "services.*.ulimits.*": "soft hard",
     "services.*.volumes[]": "type source target read_only bind volume tmpfs",
@@ -80,7 +82,7 @@ HONOURED = {
     "x-gocker": "timeout parallel fail_fast keep admission mask profile userns",
     "services.*.x-gocker": """
         role timeout retry allow_failure success_codes when matrix artifacts reports ready
-        limits rootfs mask profile landlock userns""",
+        limits rootfs mask profile landlock userns on_supervisor_death""",
     "services.*.x-gocker.retry": "max when delay backoff",
     "services.*.x-gocker.allow_failure": "any exit_codes",
     "services.*.x-gocker.matrix": "include exclude max_parallel fail_fast *",
@@ -144,7 +146,6 @@ WARNED = {
     "networks.*.attachable": "swarm only; `gocker network connect` takes every network",
 }
 
-_HOOK = "hooks"
 _BUILDER = "this part of builds; gocker build has --secret"
 
 # Path -> what is missing. Refused until then.
@@ -167,9 +168,7 @@ LATER = {
         )
     },
     "services.*.logging": "log drivers; gocker always writes one log file per container",
-    "services.*.post_start": _HOOK,
-    "services.*.pre_start": _HOOK,
-    "services.*.pre_stop": _HOOK,
+    "services.*.pre_start": "containers that run before the service; use depends_on",
     "services.*.pull_refresh_after": "the pull policy refresh; use every_TIME",
     "services.*.volumes[].bind.selinux": "SELinux labels",
     "services.*.volumes[].image": "image mounts",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gocker import log
 from gocker.errors import HostError
+from gocker.state import journal
 from gocker.state.run import runs
 from gocker.values import dataclass
 
@@ -88,7 +89,9 @@ def of_run(run: Run) -> list[ContainerState]:
     alive = run.alive()
     try:
         with run.opened() as fd:
-            return replay(log.read("run.jsonl", dir_fd=fd), alive=alive)
+            found = replay(log.read("run.jsonl", dir_fd=fd), alive=alive)
+            journal.apply(found, journal.read(fd))
+            return found
     except HostError:
         return []
 

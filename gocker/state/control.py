@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 MAX_REQUEST = 16 * 1024
 MAX_DEPTH = 8
 MAX_FDS = 3
-_NAME = "control"
+CONTROL = "control"
+# Where a launcher listens that holds containers for the next supervisor.
+KEPT = "kept"
 _BACKLOG = 128
 _ANCILLARY = socket.CMSG_SPACE(MAX_FDS * array("i").itemsize)
 _GONE = (ConnectionRefusedError, ConnectionResetError, FileNotFoundError, BrokenPipeError)
@@ -49,7 +51,7 @@ def open_directory(roots: Roots, project: str) -> int:
         os.close(projects)
 
 
-def listen(directory: int) -> socket.socket:
+def listen(directory: int, name: str = CONTROL) -> socket.socket:
     """Return a socket that listens in a project's directory; the project is ours alone.
 
     Raises:
@@ -57,12 +59,12 @@ def listen(directory: int) -> socket.socket:
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
     try:
-        unlink(directory)
+        unlink(directory, name)
         # Through the descriptor: sun_path has room for 107 bytes only, and nobody can swap a
         # directory on the way. bind(2) makes the file with the modes that the umask leaves.
         before = os.umask(0o177)
         try:
-            sock.bind(f"/proc/self/fd/{directory}/{_NAME}")
+            sock.bind(f"/proc/self/fd/{directory}/{name}")
         finally:
             os.umask(before)
         sock.listen(_BACKLOG)
@@ -72,20 +74,26 @@ def listen(directory: int) -> socket.socket:
     return sock
 
 
-def unlink(directory: int) -> None:
+def unlink(directory: int, name: str = CONTROL) -> None:
     """Remove a project's socket file; a missing one is fine."""
     try:
-        os.unlink(_NAME, dir_fd=directory)
+        os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         pass
 
 
 def connect(roots: Roots, project: str) -> Channel | None:
     """Return a connection to the living project's supervisor, or None if nobody listens."""
+    sock = connected(roots, project, CONTROL)
+    return None if sock is None else Channel(sock)
+
+
+def connected(roots: Roots, project: str, name: str) -> socket.socket | None:
+    """Return a connection to who listens on a socket of the project; None if nobody does."""
     directory = open_directory(roots, project)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        sock.connect(f"/proc/self/fd/{directory}/{_NAME}")
+        sock.connect(f"/proc/self/fd/{directory}/{name}")
     except _GONE:
         sock.close()
         return None
@@ -94,7 +102,7 @@ def connect(roots: Roots, project: str) -> Channel | None:
         raise HostError(f"cannot ask project {project!r}: {error.strerror}") from error
     finally:
         os.close(directory)
-    return Channel(sock)
+    return sock
 
 
 class Channel:

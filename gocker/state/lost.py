@@ -13,6 +13,8 @@ import time
 
 from gocker import events, log
 from gocker.errors import EXIT_JOB_FAILED, HostError
+from gocker.scheduler.chronicle import EVIDENCE
+from gocker.state import journal
 from gocker.state.containers import LIVING, replay
 from gocker.state.locks import InUseError, acquire
 from gocker.state.run import runs
@@ -21,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from gocker.state.containers import ContainerState
     from gocker.state.roots import Roots
     from gocker.state.run import Run
 
@@ -67,8 +70,14 @@ def _lacks_end(fd: int) -> bool:
 
 
 def _write(run: Run, fd: int, records: list[dict[str, Any]]) -> list[str]:
-    lost = [item for item in replay(records, alive=True) if item.status in LIVING]
-    said: list[tuple[str, dict[str, Any]]] = [
+    found = replay(records, alive=True)
+    lost = [item for item in found if item.status in LIVING]
+    ends = journal.read(fd)
+    # Seen by the launcher that outlived its supervisor: these were not lost.
+    seen = [item for item in journal.apply(found, ends) if item.status == "exited"]
+    lost = [item for item in lost if item not in seen]
+    said: list[tuple[str, dict[str, Any]]] = [_exited(item, ends[item.id]) for item in seen]
+    said += [
         ("container.lost", {
             "service": item.service, "instance": item.instance, "attempt": item.attempt,
             "container.id": item.id, "reason": SUPERVISOR_LOST, "exit_code": EXIT_CODE,
@@ -82,20 +91,42 @@ def _write(run: Run, fd: int, records: list[dict[str, Any]]) -> list[str]:
     return [item.id for item in lost]
 
 
+def _exited(item: ContainerState, end: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return "container.exited", {
+        "service": item.service, "instance": item.instance, "attempt": item.attempt,
+        "container.id": item.id, "verdict": item.verdict, "next": "done",
+        "process.exit.code": end["code"], "process.exit.signal": item.exit_signal,
+        "duration_s": end["duration_s"],
+        **{key: end["stats"].get(key) for key in EVIDENCE},
+    }  # fmt: skip
+
+
 def _seconds_of(records: list[dict[str, Any]]) -> float:
     """Return how long the run is known to have lasted."""
     seconds: float = records[-1]["monotonic"] - records[0]["monotonic"]
     return round(seconds, 6)
 
 
-def _append(run: Run, fd: int, seq: int, said: list[tuple[str, dict[str, Any]]]) -> None:
-    """Append records to the log of a run that nobody else writes any more."""
+def mend(run: Run) -> None:
+    """End a line that a killed supervisor was writing: it is no record, and none continues it."""
+    with run.opened() as fd:
+        os.close(_open_log(fd))
+
+
+def _open_log(fd: int) -> int:
+    """Return a descriptor to append to a run's log, whose last line is whole or ended."""
     flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     log_fd = os.open("run.jsonl", flags, dir_fd=fd)
+    size = os.fstat(log_fd).st_size
+    if size > 0 and os.pread(log_fd, 1, size - 1) != b"\n":
+        os.write(log_fd, b"\n")
+    return log_fd
+
+
+def _append(run: Run, fd: int, seq: int, said: list[tuple[str, dict[str, Any]]]) -> None:
+    """Append records to the log of a run that nobody else writes any more."""
+    log_fd = _open_log(fd)
     try:
-        size = os.fstat(log_fd).st_size
-        # A line that was being written is no record; the next one must not continue it.
-        torn = size > 0 and os.pread(log_fd, 1, size - 1) != b"\n"
         lines = []
         for number, (event, fields) in enumerate(said, start=seq + 1):
             events.check(event, fields)
@@ -104,8 +135,7 @@ def _append(run: Run, fd: int, seq: int, said: list[tuple[str, dict[str, Any]]])
                 "time": events.timestamp(time.time()), "monotonic": time.monotonic(),
                 "event": event, "run.id": run.id, "project": run.project, **fields,
             }, separators=(",", ":")))  # fmt: skip
-        data = ("\n" if torn else "") + "\n".join(lines) + "\n"
-        os.write(log_fd, data.encode())
+        os.write(log_fd, ("\n".join(lines) + "\n").encode())
         os.fsync(log_fd)
     finally:
         os.close(log_fd)

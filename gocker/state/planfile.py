@@ -40,7 +40,8 @@ def write(run: Run, plan: Plan) -> None:
     withheld: dict[str, list[str]] = {}
     containers = {}
     for name, container in plan.containers.items():
-        containers[name] = _without_grants(container)
+        # Hooks are the supervisor's; they repeat the environment.
+        containers[name] = _without_grants(replace(container, post_start=(), pre_stop=()))
         if plan.mask:
             containers[name], names = _without_values(containers[name], plan.mask)
             if names:

@@ -16,7 +16,7 @@ import gocker
 from gocker.errors import HostError
 from gocker.state.directory import DIRECTORY, list_names, open_private, read_small, write_atomic
 from gocker.state.holder import Holder
-from gocker.state.locks import acquire, is_held
+from gocker.state.locks import Lock, acquire, is_held
 from gocker.state.names import checked, is_run_id, log_name, new_run_id, run_id_after
 from gocker.state.record import NOT_READABLE, seal, unseal
 from gocker.tree import remove_tree
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Literal
 
-    from gocker.state.locks import Lock
     from gocker.state.roots import Roots
 
 
@@ -120,6 +119,20 @@ class Run:
             if not is_run_id(run_id) or not _exists(run_id, runs_fd):
                 raise HostError(f"no run {run_id!r}", hint="gocker ps --all lists them")
             return cls(roots, run_id, *_facts(run_id, runs_fd))
+
+    def take_over(self, lock_fd: int) -> None:
+        """Be the process that holds the run, by a descriptor of its lock, which this owns now.
+
+        Raises:
+            HostError: if that cannot be written down.
+        """
+        self._lock = Lock(lock_fd)
+        self.holder = Holder.current()
+        with self.opened() as fd:
+            facts, reason = unseal(read_small(fd, "run.json"))
+            if facts is None or reason is not None:
+                raise HostError(f"run {self.id}: run.json {reason or NOT_READABLE}")
+            write_atomic(fd, "run.json", seal(facts | {"holder": self.holder.as_json()}))
 
     @property
     def lock_fd(self) -> int:

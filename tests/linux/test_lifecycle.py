@@ -7,14 +7,13 @@ import os
 import signal
 import stat
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import Gocker, Spec
-from tests.support.living import LOOP, POLITE, Project, service, wait_gone
+from tests.support.living import LOOP, POLITE, Project, service, wait_for, wait_gone
 
 pytestmark = pytest.mark.root
 
@@ -235,14 +234,6 @@ def test_pause_freezes_the_processes_and_unpause_lets_them_go_on(project: Projec
     project.ok("pause", "web")
     project.ok("stop", "web")
     wait_gone(pid)
-
-
-def wait_for(condition: object) -> None:
-    """Wait for something that no event tells of, as a test only."""
-    deadline = time.monotonic() + 20
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_service_that_does_not_exist_is_named_with_those_that_do(project: Project) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import select
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +91,11 @@ def wait_gone(pid: int) -> None:
     poll.register(pidfd, select.POLLIN)
     assert poll.poll(machine.PATIENCE_S * 1000), f"{pid} does not end"
     os.close(pidfd)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait for something that no event tells of, as a test only."""
+    deadline = time.monotonic() + machine.PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

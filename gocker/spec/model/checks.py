@@ -27,6 +27,7 @@ def problems(project: Project, without: frozenset[str]) -> list[Found]:
     for name, service in project.services.items():
         path = f"services.{name}"
         found += _container(project, without, path, service)
+        found += _hooks(path, service)
         found += _names(path, service)
         if not without:  # what is left out may need it, and so make it a support service
             found += _restart(path, service, kinds[name])
@@ -35,6 +36,9 @@ def problems(project: Project, without: frozenset[str]) -> list[Found]:
         found += _container(project, without, path, job)
         if job.x_gocker is not None and job.x_gocker.role == "support":
             found.append((f"{path}.x-gocker.role", "an entry of jobs is a job", None))
+        if job.x_gocker is not None and job.x_gocker.on_supervisor_death == "keep":
+            at = f"{path}.x-gocker.on_supervisor_death"
+            found.append((at, "a job ends with what runs it; this is for services", None))
     if uses_networks(project, kinds):
         from gocker.network import check
 
@@ -149,6 +153,17 @@ def _restart(path: str, service: Service, role: str) -> Iterator[Found]:
         elif policy is None and service.restart in {"always", "unless-stopped"}:
             at = f"{path}.restart"
             yield at, f"restart: {service.restart} never lets a job end", hint
+
+
+def _hooks(path: str, service: Service) -> Iterator[Found]:
+    hint = "give the service what it needs (cap_add)"
+    for kind, hooks in (("post_start", service.post_start), ("pre_stop", service.pre_stop)):
+        for number, hook in enumerate(hooks):
+            at = f"{path}.{kind}[{number}]"
+            if hook.privileged:
+                yield f"{at}.privileged", "a hook never gets more than the container has", hint
+            if not hook.command:
+                yield f"{at}.command", "no program", None
 
 
 def _names(path: str, service: Service) -> Iterator[Found]:

@@ -208,12 +208,28 @@ class Container(Model):
     x_gocker: ExtensionField = Field(None, alias="x-gocker", description="batch extensions")
 
 
+class Hook(Model):
+    """A program that is executed in a running container."""
+
+    command: tuple[str, ...] = Field(description="argv")
+    user: str | None = Field(None, description="user; default the service's")
+    privileged: bool = Field(False, description="refused: never more than the container has")
+    working_dir: str | None = Field(None, description="directory; default the service's")
+    environment: dict[str, str | None] = Field({}, description="further variables")
+
+
 class Service(Container):
     """A service of the application."""
 
     container_name: str | None = Field(None, description="fixed name; forbids replicas")
     deploy: DeployField = Field(None, description="replicas, resources, restart policy")
     scale: int | None = Field(None, ge=0, description="replicas")
+    post_start: tuple[Hook, ...] = Field(
+        (), description="programs to execute, one after the other, when it has started"
+    )
+    pre_stop: tuple[Hook, ...] = Field(
+        (), description="programs to execute before its stop signal, within its grace period"
+    )
     restart: Restart | None = Field(
         None, description="restart policy; on-failure takes :N, the most attempts"
     )

@@ -123,6 +123,9 @@ class ServiceExtension(Model):
     userns: Literal["auto", "host"] | None = Field(
         None, description="user namespace; userns_mode wins"
     )
+    on_supervisor_death: Literal["kill", "keep"] = Field(
+        "kill", description="keep: it lives on when gocker itself is killed"
+    )
     mask: Paths = Field((), description="variables whose values are printed as ***")
 
 
