@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from gocker.cli.main import run
+from gocker.cli.main import COMMANDS, run
 from gocker.cli.manpage import page
 
-PAGE = Path(__file__).parents[3] / "man" / "gocker.1"
+ROOT = Path(__file__).parents[3]
 SPEC = "name: t\nservices: {web: {command: [x]}, worker: {command: [x]}}\n"
 
 
@@ -39,16 +40,21 @@ def test_an_unknown_key_of_a_spec_is_told(
     assert "did you mean 'command'?" in capsys.readouterr().out
 
 
-def test_the_manual_page_is_made_from_the_parsers() -> None:
-    assert PAGE.read_text() == page(), "python -m gocker.cli.manpage > man/gocker.1"
+def test_the_manual_page_needs_nothing_but_the_standard_library() -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from gocker.cli import manpage"
+    command = [sys.executable, "-I", "-S", "-c", f"{code}; sys.stdout.write(manpage.page())"]
+    assert subprocess.check_output(command, text=True) == page()
+    assert all(f'"gocker {name}"' in page().replace("\\-", "-") for name in COMMANDS)
 
 
 @pytest.mark.parametrize(
     "command", [["groff", "-man", "-ww", "-Tutf8"], ["mandoc", "-T", "lint", "-W", "error"]]
 )
-def test_roff_has_nothing_to_complain_about(command: list[str]) -> None:
+def test_roff_has_nothing_to_complain_about(command: list[str], tmp_path: Path) -> None:
     if shutil.which(command[0]) is None:
         pytest.skip(f"needs {command[0]}")
-    result = subprocess.run([*command, PAGE], capture_output=True, text=True)
+    path = tmp_path / "gocker.1"
+    path.write_text(page())
+    result = subprocess.run([*command, path], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
     assert result.stderr == ""
