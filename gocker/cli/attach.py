@@ -90,6 +90,8 @@ class Attached:
         self._selector.register(self._channel.fileno(), selectors.EVENT_READ, None)
         self._selector.register(self._ours, selectors.EVENT_READ, self._input)
         signal.signal(signal.SIGTERM, _interrupt)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup(1)
+            signal.signal(signal.SIGHUP, _interrupt)
         sent = 0
         while not self._detached:
             try:
@@ -98,7 +100,8 @@ class Attached:
                     return code
             except KeyboardInterrupt as error:
                 caught = error.args[0] if error.args else signal.SIGINT
-                if not proxy:
+                # Without its terminal the command is over, and the container is not.
+                if not proxy or caught == signal.SIGHUP:
                     return 128 + int(caught)
                 sent += 1
                 self._channel.ask("kill", units=[unit], signal=int(caught))

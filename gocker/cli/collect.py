@@ -10,9 +10,10 @@ import os
 
 from gocker.cli.opening import prepare_launcher
 from gocker.cli.sweeping import sweep
-from gocker.state import aside
+from gocker.errors import HostError
+from gocker.state import aside, control
 from gocker.state.directory import list_names, temporaries
-from gocker.state.run import remove_unfinished, runs, unfinished
+from gocker.state.run import project_lock, remove_unfinished, runs, unfinished
 from gocker.tree import remove_tree
 from gocker.values import dataclass
 
@@ -94,4 +95,30 @@ def _images(_: Launcher, roots: Roots, dry_run: bool) -> Iterator[Item]:
             yield Item("unfinished part of an image", name)
 
 
-_AREAS = (_kernel, _unfinished, _damaged, _temporary, _images)
+def _sockets(_: Launcher, roots: Roots, dry_run: bool) -> Iterator[Item]:
+    """Socket files of projects in which nobody listens any more."""
+    projects = roots.open_live("projects")
+    try:
+        names = [name for name in list_names(projects) if not name.endswith(".lock")]
+    finally:
+        os.close(projects)
+    for project in names:
+        try:
+            lock = project_lock(roots, project)
+        except HostError:
+            continue  # somebody has it, or it is no project
+        with lock:
+            # Not asked by connecting: a launcher that holds containers would hand them over.
+            if any(run.alive() for run in runs(roots, project)):
+                continue
+            directory = control.open_directory(roots, project)
+            try:
+                for name in {control.CONTROL, control.KEPT}.intersection(list_names(directory)):
+                    if not dry_run:
+                        control.unlink(directory, name)
+                    yield Item("socket", f"{project}/{name}")
+            finally:
+                os.close(directory)
+
+
+_AREAS = (_kernel, _unfinished, _damaged, _temporary, _images, _sockets)

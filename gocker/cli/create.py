@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's parser: that of ``up``."""
-    made = up.parser()
-    made.prog = "gocker create"
-    made.description = "Check a spec, make its volumes, note its containers; start none."
-    return made
+    return up.parser("create", "Check a spec, make its volumes, note its containers; start none.")
 
 
 def wants_detach(_: argparse.Namespace) -> float | None:

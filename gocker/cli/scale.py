@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's parser: that of ``up``."""
-    made = up.parser()
-    made.prog = "gocker scale"
-    made.description = "Run so many replicas: gocker scale SERVICE=N."
-    return made
+    return up.parser("scale", "Run so many replicas: gocker scale SERVICE=N.")
 
 
 def wants_detach(_: argparse.Namespace) -> float | None:

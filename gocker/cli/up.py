@@ -44,9 +44,11 @@ if TYPE_CHECKING:
 _MOST_REPLICAS = 1000
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command's parser."""
-    made = new_parser("up", "Run a spec's services and jobs until every job is done.")
+def parser(
+    name: str = "up", text: str = "Run a spec's services and jobs until every job is done."
+) -> argparse.ArgumentParser:  # fmt: skip
+    """Return the command's parser; also that of others which do what ``up`` does."""
+    made = new_parser(name, text)
     add = made.add_argument
     add("words", nargs="*", metavar="FILE|SERVICE", help="spec files and services to run")
     add_run_options(made)

@@ -46,6 +46,7 @@ class Endpoint:
 
     `addresses`: with the lengths of their prefixes; `gateways`: where its default routes lead,
     empty if another endpoint has them. `names`: the first one is what its address is called.
+    `fixed`: the addresses, IP and MAC, that the spec asks for; the others are the plan's choice.
     """
 
     network: str
@@ -56,6 +57,7 @@ class Endpoint:
     names: tuple[str, ...] = ()
     link_local: tuple[str, ...] = ()
     domain: str = ""
+    fixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

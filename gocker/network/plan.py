@@ -142,6 +142,7 @@ class Planner:
                 names=tuple(self._names(name, instance, service, use, number)),
                 link_local=tuple(f"{it}/{128 if ':' in it else 32}" for it in use.link_local_ips),
                 domain=network.name,
+                fixed=tuple(filter(None, (use.ipv4_address, use.ipv6_address, mac))),
             ))  # fmt: skip
         return Attachment(
             tuple(endpoints), dns=service.dns, links=tuple(_links(service)),

@@ -31,7 +31,10 @@ def _own(unit: Unit) -> Unit:
 
 
 def _lasting(container: Container) -> Container:
-    """Return a container without its addresses, which are the plan's choice."""
+    """Return a container without its addresses, which are the plan's choice.
+
+    Those that the spec asks for stay: they are in `Endpoint.fixed`, too.
+    """
     network = container.network
     if network is None or not network.endpoints:
         return container

@@ -265,6 +265,16 @@ def test_a_foreground_up_that_is_killed_leaves_them_as_well(gocker: Gocker) -> N
     assert gocker.left_processes() == []
 
 
+def test_gc_touches_nothing_that_is_kept(project: Project) -> None:
+    project.up({"services": {"db": kept()}})
+    pid = project.pids()["db"]
+    lose(project)
+    assert project.gocker.command("gc").code == 0
+    assert alive(pid)
+    project.ok("stop")
+    wait_gone(pid)
+
+
 def test_the_socket_is_private(project: Project) -> None:
     project.up({"services": {"db": kept()}})
     (path,) = project.gocker.live.glob("*/projects/test/kept")

@@ -400,6 +400,35 @@ def test_up_sees_a_config_that_changed(project: Project) -> None:
     assert Path(f"/proc/{after['web']}/root/c").read_text() == "two"
 
 
+def test_up_makes_anew_what_has_another_address_in_the_spec(project: Project) -> None:
+    def spec(**changed: object) -> Spec:
+        own = {"ipv4_address": "10.77.0.9", "mac_address": "02:00:00:00:00:09", **changed}
+        return {
+            "services": {
+                "db": service(networks={"n": own}), "web": service(networks={"n": {}}),
+            },
+            "networks": {"n": {"ipam": {"config": [{"subnet": "10.77.0.0/24"}]}}},
+        }  # fmt: skip
+
+    def link() -> str:
+        show = "cat /sys/class/net/eth0/address; cat /proc/net/fib_trie"
+        return project.ok("exec", "-T", "db", "sh", "-c", show).out
+
+    assert project.up(spec()).code == 0
+    before = project.pids()
+    for change, shown in (
+        ({"ipv4_address": "10.77.0.19"}, "10.77.0.19\n"),
+        ({"mac_address": "02:00:00:00:00:19"}, "02:00:00:00:00:19\n"),
+        ({"aliases": ["other"]}, "10.77.0.9\n"),
+    ):
+        assert project.up(spec(**change)).code == 0
+        after = project.pids()
+        assert after["db"] != before["db"]
+        assert after["web"] == before["web"]
+        assert shown in link()
+        before = after
+
+
 def test_no_recreate_and_force_recreate(project: Project) -> None:
     project.up(PAIR)
     before = project.pids()

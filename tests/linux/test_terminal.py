@@ -308,6 +308,23 @@ def test_attach_types_into_a_terminal_and_leaves_by_the_keys(
     assert b"27 77\r\n" in (run / "logs/web.log").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("number", "options"), [(signal.SIGHUP, ()), (signal.SIGTERM, ("--sig-proxy=false",))]
+)
+def test_attach_restores_the_modes_after_a_signal_that_ends_it(
+    gocker: Gocker, tty: Open, detached: Callable[..., None], number: int, options: tuple[str, ...]
+) -> None:
+    detached(command=["sh"], tty=True, environment={"PS1": "READY"})
+    it = tty("attach", "-p", "test", *options, "web")
+    it.type("echo is''there\n")
+    it.wait_for("isthere")
+    assert it.raw
+    it.signal(number)
+    assert it.finish() == 128 + number
+    assert it.modes() == it.before
+    assert gocker.command("exec", "-p", "test", "-T", "web", "true").code == 0
+
+
 def test_attach_types_into_standard_input_that_stays_open(
     gocker: Gocker, tty: Open, detached: Callable[..., None]
 ) -> None:

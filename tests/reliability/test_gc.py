@@ -49,9 +49,10 @@ def test_gc_removes_what_a_killed_run_left_and_nothing_twice(gocker: Gocker) -> 
     running = survivor(gocker)
     both(running)
     running.finish()
-    assert set(items(gocker, "--dry-run")) == {"cgroup", "directory"}
+    assert set(items(gocker, "--dry-run")) == {"cgroup", "directory", "socket"}
     assert gocker.left_things() != []
-    assert set(items(gocker)) == {"cgroup", "directory"}
+    assert set(items(gocker)) == {"cgroup", "directory", "socket"}
+    assert list(gocker.live.glob("*/projects/test/*")) == []
     assert gocker.left_processes() == []
     assert gocker.left_things() == []
     assert items(gocker) == {}
