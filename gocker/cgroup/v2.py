@@ -151,13 +151,15 @@ def _switch_on(controller: str, directory: str) -> None:
 def _available(mount: str, parent: str) -> list[str]:
     """Return the controllers that a child of `parent` can have.
 
-    They are those of the mount point if we may switch them on from there down, else those of
-    the nearest parent: of what was delegated.
+    They are those of the highest cgroup from which on we may switch them on all the way down: of
+    the mount point, or of what was delegated.
     """
     top = mount
     if not os.access(f"{mount}/cgroup.subtree_control", os.W_OK):
         top = parent
         while not os.path.isdir(top):
+            top = os.path.dirname(top)
+        while top != mount and os.access(f"{os.path.dirname(top)}/cgroup.subtree_control", os.W_OK):
             top = os.path.dirname(top)
     with open(f"{top}/cgroup.controllers") as file:
         return file.read().split()
