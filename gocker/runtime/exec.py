@@ -20,10 +20,20 @@ from gocker.errors import SyscallError
 from gocker.linux import process
 from gocker.linux.calls import Calls
 from gocker.nested import in_user_namespace
-from gocker.runtime import attributes, descendants, init, program, terminal, userns
+from gocker.runtime import (
+    attributes,
+    descendants,
+    init,
+    listener,
+    program,
+    seccomp,
+    terminal,
+    userns,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from gocker import oci
@@ -56,8 +66,8 @@ class Execution:
     """
 
     __slots__ = (
-        "_members", "_timed_out", "deadline", "detach", "group", "orphan", "pid", "pidfd",
-        "status_fd",
+        "_hand_on", "_members", "_timed_out", "deadline", "detach", "group", "orphan", "pid",
+        "pidfd", "status_fd",
     )  # fmt: skip
 
     def __init__(
@@ -65,8 +75,11 @@ class Execution:
         timeout_s: float | None = None, detach: bool = False, orphan: bool = False,
         console_fd: int = -1, first_fd: int = 3,
         landlock: oci.Landlock | None = None,
+        hand_on: Callable[[bytes, int, int], None] | None = None,
     ) -> None:  # fmt: skip
         target.refuse_paused()
+        self._hand_on = hand_on
+        asks = target.seccomp is not None and bool(target.seccomp[1] & seccomp.NEW_LISTENER)
         self.detach = detach or orphan
         self.orphan = orphan
         self._timed_out = False
@@ -74,12 +87,14 @@ class Execution:
         # Made for this execution alone, removed by `wait` or, later, by the owner of this.
         self.group = _own_group(target) if timeout_s else None
         self.deadline: float | None = time.monotonic() + timeout_s if timeout_s else None
-        self.status_fd, status_fd = os.pipe2(os.O_CLOEXEC)
+        waits = asks and hand_on is not None
+        self.status_fd, status_fd = listener.pair() if waits else os.pipe2(os.O_CLOEXEC)
         try:
             entry = _Entry(spec, target, stdio, status_fd, self.group)
             entry.detach, entry.orphan = self.detach, orphan
             entry.console_fd, entry.first_fd = console_fd, first_fd
             entry.landlock = landlock
+            entry.waits = waits
             try:
                 self.pid, self.pidfd = _clone(entry, target, self.group)
             finally:
@@ -133,7 +148,11 @@ class Execution:
             return None
         data = b""
         while chunk := os.read(self.status_fd, 65536):
-            data += chunk
+            if self._hand_on is not None and chunk.startswith(listener.WORD):
+                self._hand_on(chunk, self.pidfd, self.pid)
+                os.write(self.status_fd, b"0")
+            else:
+                data += chunk
         os.close(self.status_fd)
         self.status_fd = -1
         found: dict[str, Any] | None = json.loads(data) if data else None
@@ -164,7 +183,7 @@ class _Entry:
 
     __slots__ = (
         "console_fd", "detach", "first_fd", "in_userns", "join_fds", "landlock", "orphan",
-        "parent_fd", "rlimits", "spec", "status_fd", "stdio", "target",
+        "parent_fd", "rlimits", "spec", "status_fd", "stdio", "target", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -179,6 +198,8 @@ class _Entry:
         self.landlock: oci.Landlock | None = None
         self.console_fd, self.first_fd = -1, 3
         self.in_userns = False
+        # For the filter's listener to be handed on.
+        self.waits = False
         self.join_fds = [] if target.cgroup.dir_fd() is not None else [*target.cgroup.fds()]
         if group is not None and group.dir_fd() is None:
             self.join_fds += group.fds()
@@ -318,7 +339,7 @@ def _run(entry: _Entry) -> None:
             first_fd=entry.first_fd, pdeathsig=not entry.detach, make_cwd=False,
             confine=entry.landlock,
         )  # fmt: skip
-        failure = calls.run()
+        failure = calls.run(lambda name, fd: _after(entry, name, fd))
     except BaseException as error:  # whatever it is must reach the caller
         failure = error
     try:
@@ -327,6 +348,11 @@ def _run(entry: _Entry) -> None:
             os.write(entry.status_fd, told.encode())
     finally:  # or this copy of the launcher would go on as one
         os._exit(init.FAILED_EXIT_CODE)
+
+
+def _after(entry: _Entry, name: str, result: int) -> None:
+    if name == "seccomp" and result > 0 and entry.waits:
+        listener.tell(entry.status_fd, result)
 
 
 def _leave_client(entry: _Entry) -> None:

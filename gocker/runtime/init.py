@@ -61,8 +61,8 @@ class Setup:
     """What the launcher hands to the first process, all of it made before clone3."""
 
     __slots__ = (
-        "cgroup_mounts", "config", "console_fd", "files", "first_fd", "fresh", "grants",
-        "host_mount_fd", "init", "inside", "join_fds", "landlock", "launcher_pidfd",
+        "answer_fd", "cgroup_mounts", "config", "console_fd", "files", "first_fd", "fresh",
+        "grants", "host_mount_fd", "init", "inside", "join_fds", "landlock", "launcher_pidfd",
         "namespaces", "new_keyring", "pdeathsig", "phase", "ready", "root_fd", "root_target",
         "rootless", "scratch", "seccomp", "spaces", "status_fd", "stdio", "trees", "user",
     )  # fmt: skip
@@ -87,6 +87,8 @@ class Setup:
         self.cgroup_mounts: list[CgroupMount] = [*cgroup_mounts]
         self.stdio = stdio
         self.status_fd = -1
+        # Where the answer comes from if not through `status_fd`.
+        self.answer_fd = -1
         self.launcher_pidfd = launcher_pidfd
         self.seccomp = seccomp
         self.init = init
@@ -303,7 +305,7 @@ def run(setup: Setup, prepare: Callable[[Setup], Calls]) -> None:
 def _after(setup: Setup, name: str, result: int) -> None:
     """Hand on the listener of a filter that has one, before any call asks for it."""
     if name == "seccomp" and result > 0:
-        listener.tell(setup.status_fd, result)
+        listener.tell(setup.status_fd, result, setup.answer_fd)
 
 
 def report(setup: Setup, failure: BaseException) -> None:
@@ -339,6 +341,7 @@ def build(setup: Setup) -> Calls:
     program.finish(
         calls, setup.config["process"], setup.seccomp, keep_fd=setup.status_fd,
         first_fd=setup.first_fd, pdeathsig=setup.pdeathsig, linux=setup.config.get("linux"),
+        keep_too=setup.answer_fd,
         held=capability.HELD if setup.user is None else -1,
         confine=setup.landlock,
     )  # fmt: skip

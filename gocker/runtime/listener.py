@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gocker import oci
 
-_WORD = b"listener "
+WORD = b"listener "
 
 
 def pair() -> tuple[int, int]:
@@ -30,10 +30,10 @@ def pair() -> tuple[int, int]:
     return ours.detach(), theirs.detach()
 
 
-def tell(status_fd: int, listener_fd: int) -> None:
+def tell(status_fd: int, listener_fd: int, answer_fd: int = -1) -> None:
     """In the process: say which descriptor it is, and wait until it was taken."""
-    os.write(status_fd, _WORD + str(listener_fd).encode())
-    os.read(status_fd, 1)
+    os.write(status_fd, WORD + str(listener_fd).encode())
+    os.read(status_fd if answer_fd < 0 else answer_fd, 1)
 
 
 def serve(
@@ -52,9 +52,22 @@ def serve(
         ContainerError: phase seccomp: nobody listens there.
     """
     message = os.read(status_fd, 65536)
-    if not message.startswith(_WORD):
+    if not message.startswith(WORD):
         return message
-    fd = process.pidfd_getfd(pidfd, int(message.removeprefix(_WORD)))
+    hand_on(message, pidfd, pid, seccomp, state)
+    os.write(status_fd, b"0")
+    return b""
+
+
+def hand_on(
+    message: bytes, pidfd: int, pid: int, seccomp: oci.Seccomp, state: dict[str, Any]
+) -> None:
+    """Take the listener that a message speaks of, and pass it on. Arguments: see `serve`.
+
+    Raises:
+        ContainerError: phase seccomp: nobody listens there.
+    """
+    fd = process.pidfd_getfd(pidfd, int(message.removeprefix(WORD)))
     try:
         send(seccomp.get("listenerPath", ""), fd, {
             "ociVersion": state["ociVersion"], "fds": ["seccompFd"], "pid": pid,
@@ -62,8 +75,6 @@ def serve(
         })  # fmt: skip
     finally:
         os.close(fd)
-    os.write(status_fd, b"0")
-    return b""
 
 
 def send(path: str, fd: int, what: dict[str, Any]) -> None:

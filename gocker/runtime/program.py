@@ -28,6 +28,7 @@ def finish(
     calls: Calls, program: oci.Process, seccomp_program: tuple[bytes, int] | None, keep_fd: int,
     *, first_fd: int = 3, pdeathsig: bool = True, make_cwd: bool = True,
     linux: oci.Linux | None = None, held: int = -1, confine: oci.Landlock | None = None,
+    keep_too: int = -1,
 ) -> None:  # fmt: skip
     """Add the calls that make a process the program: identity, confinement, execve.
 
@@ -38,7 +39,8 @@ def finish(
         calls: the list to append to.
         program: OCI's process.
         seccomp_program: compiled filter and flags, or None.
-        keep_fd: the only one of the descriptors to close that stays open until execve, or -1.
+        keep_fd: one of the descriptors to close that stays open until execve, or -1.
+        keep_too: another one.
         first_fd: the first descriptor that the program does not get.
         pdeathsig: whether the program dies with its parent.
         make_cwd: whether a missing working directory is made, as docker does at a start.
@@ -62,9 +64,12 @@ def finish(
         landlock.add(calls, root_fd, confine)  # needs a capability that is about to go
     # Closed, not only marked: a working directory /proc/self/fd/N must not find one of them
     # outside the container (CVE-2024-21626). Before a filter, which may not allow it.
-    for first, last in ((first_fd, keep_fd - 1), (max(keep_fd + 1, first_fd), 0xFFFFFFFF)):
-        if first <= last:
-            calls.add("close_range", first, last, 0, phase="process")
+    first = first_fd
+    for kept in sorted(fd for fd in (keep_fd, keep_too) if fd >= first_fd):
+        if first < kept:
+            calls.add("close_range", first, kept - 1, 0, phase="process")
+        first = kept + 1
+    calls.add("close_range", first, 0xFFFFFFFF, 0, phase="process")
     if seccomp_program is not None and not no_new_privileges:
         seccomp.add_install(calls, *seccomp_program)  # needs a capability that is about to go
     _add_identity(calls, who, program.get("capabilities", {}), held)

@@ -17,6 +17,7 @@ from gocker.linux.calls import Calls
 from gocker.runtime import init, prepare, rootfs
 from gocker.runtime.oci import hooks
 from gocker.runtime.oci.state import CREATED, SCRATCH
+from gocker.runtime.seccomp import NEW_LISTENER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class Child:
         self._foreign = foreign
         config: Any = setup.config  # with more keys than the launcher's subset
         self._hooks: dict[str, Any] = config.get("hooks", {})
+        if setup.seccomp is not None and setup.seccomp[1] & NEW_LISTENER:
+            setup.answer_fd = go_fd
         setup.inside = self._steps(setup.inside)
         setup.ready = self._ready
 

@@ -7,7 +7,7 @@ import os
 
 from gocker.errors import ContainerError, UsageError, from_wire
 from gocker.linux import capability
-from gocker.runtime import attributes, prepare, seccomp
+from gocker.runtime import attributes, listener, prepare, seccomp
 from gocker.runtime.exec import Execution
 from gocker.runtime.oci import bundle, cgroups, console, foreground, schema, state
 from gocker.runtime.oci.arguments import FLAG, LIST, NUMBER, TEXT, parse, refuse_pidfd_socket
@@ -17,6 +17,7 @@ from gocker.runtime.target import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from gocker.runtime.oci.arguments import Options
@@ -155,6 +156,8 @@ def _execute(
             import termios  # noqa: F401  # for `foreground`, which can import no more
         # Its child enters the image's file system.
         prepare.forget_imports()
+        if program is not None and program[1] & seccomp.NEW_LISTENER:
+            more["hand_on"] = _hander_on(config["linux"]["seccomp"], container)
         execution = Execution(process, target, [0, 1, 2], detach=detached, **more)  # type: ignore[arg-type]  # checked against a larger schema
         error = execution.error()
         if error is not None:
@@ -170,6 +173,11 @@ def _execute(
     if detached:
         return 0
     return foreground.serve(execution.pidfd, ours)
+
+
+def _hander_on(profile: Any, container: Container) -> Callable[[bytes, int, int], None]:
+    now = container.oci_state()
+    return lambda said, pidfd, pid: listener.hand_on(said, pidfd, pid, profile, now)
 
 
 def _console(options: Options, *, terminal: bool, detached: bool) -> tuple[int, int]:

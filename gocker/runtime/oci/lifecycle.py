@@ -15,6 +15,7 @@ from gocker.errors import (
     UsageError,
     from_wire,
 )
+from gocker.runtime import listener
 from gocker.runtime.oci import bundle, cgroups, console, hooks, listen, state
 from gocker.runtime.oci.arguments import FLAG, NUMBER, TEXT, parse, refuse_pidfd_socket
 from gocker.runtime.oci.container import Container, not_running, send_signal
@@ -115,10 +116,10 @@ def _start(globals_: Globals, container: Container, config: dict[str, Any]) -> N
         raise ContainerError(f"cannot start container {container.id}: process is not set")
     pidfd = container.pidfd()
     try:
-        _let_execute(container, pidfd)
+        _let_execute(container, config, pidfd)
         _poststart(container, config)
     except ContainerError as error:
-        if error.context.get("phase") in ("poststart", "startContainer"):
+        if error.context.get("phase") in ("poststart", "startContainer", "seccomp"):
             send_signal(pidfd, _SIGKILL)
             undo(container, config["hooks"].get("poststop", ()), globals_.log)
         raise
@@ -133,16 +134,23 @@ def _poststart(container: Container, config: dict[str, Any]) -> None:
         hooks.run_all("poststart", entries, now, now["bundle"])
 
 
-def _let_execute(container: Container, pidfd: int) -> None:
+def _let_execute(container: Container, config: dict[str, Any], pidfd: int) -> None:
     """Tell the first process to go on; read why it could not, if so."""
     flags, directory_fd = os.O_NONBLOCK | os.O_CLOEXEC, container.directory.fd
     result = os.open(state.RESULT, os.O_RDONLY | flags, dir_fd=directory_fd)
     try:
         # ENXIO: it died meanwhile, and nobody reads.
         go = os.open(state.FIFO, os.O_WRONLY | flags, dir_fd=directory_fd)
-        os.write(go, b"0")
-        os.close(go)
-        said = _read_to_end(result, pidfd)
+        try:
+            os.write(go, b"0")
+            said = _read_to_end(result, pidfd)
+            if said.startswith(listener.WORD):
+                profile, now = config["linux"]["seccomp"], container.oci_state(state.CREATED)
+                listener.hand_on(said, pidfd, now["pid"], profile, now)
+                os.write(go, b"0")
+                said = _read_to_end(result, pidfd)
+        finally:
+            os.close(go)
     finally:
         os.close(result)
     if said:
@@ -152,7 +160,7 @@ def _let_execute(container: Container, pidfd: int) -> None:
 
 
 def _read_to_end(fifo: int, pidfd: int) -> bytes:
-    """Return what comes through a FIFO until its writer closes it or dies."""
+    """Return what comes through a FIFO until its writer closes it, dies, or has a listener."""
     poll = select.poll()
     poll.register(fifo, select.POLLIN)
     poll.register(pidfd, select.POLLIN)
@@ -165,6 +173,8 @@ def _read_to_end(fifo: int, pidfd: int) -> bytes:
         except BlockingIOError:
             continue
         data += chunk
+        if data.startswith(listener.WORD):
+            return data
         if not chunk and events.get(fifo, 0) & (select.POLLHUP | select.POLLIN):
             return data
         if not chunk and pidfd in events:
