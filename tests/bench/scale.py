@@ -40,6 +40,7 @@ class Place:
         self.top = top
         self.image = f"rootfs:{bundle.make_rootfs(top / 'rootfs')}"
         self.environ = bundle.environ(top / "gocker")
+        self.sizes: tuple[int, ...] = SIZES
 
     def service(self, *command: str, **more: Any) -> dict[str, Any]:
         """Return a service with limits."""
@@ -83,7 +84,7 @@ class Place:
 
 def linear(place: Place) -> Iterator[dict[str, Any]]:
     """Yield the time of batches of growing size."""
-    for size in SIZES:
+    for size in place.sizes:
         services = {f"job{number}": place.service("/bin/true") for number in range(size)}
         seconds = place.up(services)
         yield {"jobs": size, "seconds": round(seconds, 2), "ms_per_job": seconds / size * 1e3}
