@@ -6,9 +6,9 @@ It is written by the launcher that holds containers for the next supervisor
 
 from __future__ import annotations
 
-import json
 import os
 
+from gocker import jsontext
 from gocker.scheduler.messages import signal_name
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ def read(run_fd: int) -> dict[str, dict[str, Any]]:
     with open(fd, "rb") as file:
         for line in file.read(_MOST).splitlines():
             try:
-                record = json.loads(line)
+                record = jsontext.loads(line)
             except (ValueError, RecursionError):
                 continue
             if _is_whole(record):

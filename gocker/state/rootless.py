@@ -6,9 +6,10 @@ option of the interpreter, which nothing that is started from here inherits.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+
+from gocker import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _PID = b"%-20d"
 
 def _outcome() -> dict[str, Any] | None:
     text = sys._xoptions.get(_OPTION)
-    return json.loads(text) if isinstance(text, str) else None
+    return jsontext.loads(text) if isinstance(text, str) else None
 
 
 _found = _outcome()

@@ -7,7 +7,7 @@ import os
 
 from gocker.errors import ContainerError, UsageError, from_wire
 from gocker.linux import capability
-from gocker.runtime import attributes, prepare, seccomp
+from gocker.runtime import attributes, imports, seccomp
 from gocker.runtime.exec import Execution
 from gocker.runtime.oci import bundle, cgroups, console, foreground, schema, state
 from gocker.runtime.oci.arguments import FLAG, LIST, NUMBER, TEXT, parse, refuse_pidfd_socket
@@ -154,7 +154,7 @@ def _execute(
         if theirs >= 0:
             import termios  # noqa: F401  # for `foreground`, which can import no more
         # Its child enters the image's file system.
-        prepare.forget_imports()
+        imports.forget_imports()
         execution = Execution(process, target, [0, 1, 2], detach=detached, **more)  # type: ignore[arg-type]  # checked against a larger schema
         error = execution.error()
         if error is not None:
