@@ -185,6 +185,14 @@ class Container:
             self.network, self.own_network = None, True
             networks.give_back(network, private=private)
 
+    def give_layer_back(self, layers: Layers) -> None:
+        """Let an untouched layer serve again once the first process, and so every one, is gone.
+
+        Any other layer stays for `remove`, which nobody waits for.
+        """
+        if self.layer is not None and layers.keep(self.layer, private=self.shares_nothing()):
+            self.layer = None
+
     def remove(self, layers: Layers) -> None:
         """Remove what a dead container left; whatever fails, the rest is tried.
 

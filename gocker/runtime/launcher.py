@@ -247,7 +247,7 @@ class Launcher(Server):
         stats = report.stats(container)
         if container.started is None:
             self._garbage.append(container)
-            self._give_network_back(container)
+            self._give_back(container)
             return
         upper = {}
         if container.keep and container.layer is not None:
@@ -260,14 +260,16 @@ class Launcher(Server):
                   "duration_s": round(now - container.started, 6), **upper}  # fmt: skip
         self._holding.exited(container.id, fields)
         self._emit("exited", **fields)
-        self._give_network_back(container)
+        self._give_back(container)
         if self._holding.alone and not self._holding.stays(self._containers):
             self._holding.end()
             self._closing = True
 
-    def _give_network_back(self, container: Container) -> None:
-        """Before the next start is looked at, so that it can have it."""
+    def _give_back(self, container: Container) -> None:
+        """Let what is as good as new serve again, before the next start is looked at."""
         report.attempt(container.id, lambda: container.give_network_back(self._starter.networks))
+        if container.id not in self._kept:
+            report.attempt(container.id, lambda: container.give_layer_back(self._layers))
 
     def _release(self, message: Message, _: list[int]) -> None:
         """Let go of the files of a container that was started with ``keep`` and has ended."""
