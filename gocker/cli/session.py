@@ -25,7 +25,7 @@ from gocker.state.run import prune
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from selectors import BaseSelector
     from typing import Any
 
@@ -91,7 +91,7 @@ class Session:
         self._index = {name: number for number, name in enumerate(plan.units)}
         self._secrets = plan.mask
         self.mask = _mask(plan.mask)
-        self.owner = _owner(os.environ)
+        self.owner = rootless.owner(os.environ)
         # Reports that jobs wrote, below the project, of each instance's last attempt.
         self.reports: dict[str, list[str]] = {}
         self._log: RunLog
@@ -397,14 +397,6 @@ class Session:
         if self._stdin is not None and instance == self._only:
             return os.dup(self._stdin)
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _owner(environ: Mapping[str, str]) -> tuple[int, int] | None:
-    """Return the user and group that called sudo(8), who shall own what is made for them."""
-    uid, gid = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
-    if rootless.uid() != 0 or not (uid.isdecimal() and gid.isdecimal()):
-        return None
-    return int(uid), int(gid)
 
 
 def _mask(values: tuple[str, ...]) -> Mask | None:
