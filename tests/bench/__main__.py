@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -17,6 +18,8 @@ from tests.bench.measure import alternate
 from tests.support.bundle import PURE_V1
 
 _INSIDE = "GOCKER_BENCH_INSIDE"
+# Of one section.
+_QUICK_MOST_S, _MOST_S = 480, 3600
 
 
 NAMES = (
@@ -66,6 +69,11 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
+def too_long(*_: object) -> None:
+    """End a section that hangs: the others are measured all the same."""
+    raise TimeoutError("it took too long")
+
+
 class Suite:
     """The chosen sections, one after the other; what one of them lacks does not end the others."""
 
@@ -86,10 +94,13 @@ class Suite:
             for name in self._options.sections or NAMES:
                 say(name)
                 try:
+                    signal.alarm(_QUICK_MOST_S if self._quick else _MOST_S)
                     yield self._section(name, found)
                 except Exception as error:  # whatever it is: the others go on
                     say(f"{name}: {error}")
                     yield report.failed(name, error)
+                finally:
+                    signal.alarm(0)
 
     def _section(self, name: str, found: scenarios.Engines) -> report.Section:
         place, directory = self._place, self._options.directory
@@ -155,6 +166,7 @@ def main() -> None:
         say(f"without {' '.join(missing)}; --install installs them with apt-get")
     facts = machine.describe()
     found: list[report.Section] = []
+    signal.signal(signal.SIGALRM, too_long)
     place = scenarios.Place(Path(tempfile.mkdtemp(prefix="gocker-bench-", dir=options.directory)))
     try:
         for item in Suite(place, options).sections():

@@ -56,7 +56,12 @@ def once(contender: Contender, output: str) -> Sample:
         contender.argv[0], contender.argv, {**os.environ, **contender.environ},
         file_actions=actions, setpgroup=0,
     )  # fmt: skip
-    late = not _ends(pid, TIMEOUT_S)
+    try:
+        late = not _ends(pid, TIMEOUT_S)
+    except BaseException:
+        os.killpg(pid, signal.SIGKILL)  # whoever interrupts us
+        os.waitpid(pid, 0)
+        raise
     if late:
         os.killpg(pid, signal.SIGKILL)
     _, status, usage = os.wait4(pid, 0)

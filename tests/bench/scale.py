@@ -31,6 +31,7 @@ LIMITS = {"mem_limit": "16m", "cpus": 1, "pids_limit": 16}
 _DONE = {"condition": "service_completed_successfully"}
 _LINE = "sixteen letters."
 LINES = 1000
+TIMEOUT_S = 600.0
 
 
 class Place:
@@ -59,7 +60,9 @@ class Place:
         """
         argv = self.command(services, *options)
         begin = time.perf_counter()
-        result = subprocess.run(argv, env=self.environ, capture_output=True, text=True)
+        result = subprocess.run(
+            argv, env=self.environ, capture_output=True, text=True, timeout=TIMEOUT_S
+        )
         spent = time.perf_counter() - begin
         if result.returncode:
             raise RuntimeError(result.stderr[-2000:])
