@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from gocker import jsontext
-from gocker.scheduler.messages import signal_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +64,8 @@ def apply(
         container.status = "exited" if end["held"] else "lost"
         container.exit_code = end["code"] if end["held"] else 137
         if end["held"]:
+            from gocker.scheduler.messages import signal_name  # with all of the scheduler's words
+
             container.exit_signal = None if end["signal"] is None else signal_name(end["signal"])
             container.duration_s = end["duration_s"]
             container.verdict = verdict(end)
