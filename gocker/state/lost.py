@@ -12,7 +12,6 @@ import time
 
 from gocker import events, jsontext
 from gocker.errors import EXIT_JOB_FAILED, HostError
-from gocker.scheduler.chronicle import EVIDENCE
 from gocker.state import journal, runlog
 from gocker.state.containers import LIVING, replay
 from gocker.state.locks import InUseError, acquire
@@ -91,6 +90,8 @@ def _write(run: Run, fd: int, records: list[dict[str, Any]]) -> list[str]:
 
 
 def _exited(item: ContainerState, end: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    from gocker.scheduler.chronicle import EVIDENCE  # most commands find nobody lost
+
     return "container.exited", {
         "service": item.service, "instance": item.instance, "attempt": item.attempt,
         "container.id": item.id, "verdict": item.verdict, "next": "done",
