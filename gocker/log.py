@@ -2,30 +2,26 @@
 
 ``run.jsonl`` is written without structlog: one write(2) of one line per event, about 7 us, so
 that neither a thousand containers wait for it nor a SIGKILL loses what was recorded. structlog
-renders the console's text. Its import costs 50 ms (it pulls asyncio and logging; 90 ms with
-rich), so it happens after the first container runs; the records until then are replayed.
+filters and renders the console's text. Its import costs 50 ms (it pulls asyncio and logging; 90
+ms with rich), more than all the rest of a short run, so it waits for a moment in which nothing is
+to be done. Until then this module does the same by itself.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 import sys
 import time
 from collections import deque
 from errno import EDQUOT, ENOSPC
-from functools import cache
-from math import isfinite
 
-from gocker import events
+from gocker import events, jsontext
 from gocker.errors import HostError, remedy
-from gocker.report.human import safe
 from gocker.report.lines import Narrator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any, Literal
 
     from gocker.report.lines import Record
@@ -34,10 +30,6 @@ if TYPE_CHECKING:
 
     Format = Literal["text", "json", "none"]
 
-
-# ensure_ascii makes a line of any text: newlines, NUL, U+2028 and lone surrogates (a file name's
-# undecodable bytes) are escaped, and json.loads gives back the same string. NaN is not JSON.
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
 
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 # The first container runs, or none will: from here on a console may take its time.
@@ -95,6 +87,7 @@ class Console:
         self._level = level
         self._width = width
         self._logger: Any = None
+        self._begun = False
         self._waiting: list[Record] = []
         self._narrator = Narrator()
 
@@ -103,29 +96,37 @@ class Console:
         if self._format == "json":
             self._sink.write(line)
         elif self._format == "text":
-            if self._logger is None:
-                self._waiting.append(record)
-                if record["event"] in _OPENERS:
-                    self.open()
-            else:
+            if self._begun:
                 self._say(record)
+                return
+            self._waiting.append(record)
+            if record["event"] in _OPENERS:
+                self.begin()
 
     def mute(self) -> None:
         """Show nothing from now on."""
-        self.open()
+        self.begin()
         self._format = "none"
 
     def open(self) -> None:
-        """Import structlog now and replay the records that waited for it."""
+        """Import structlog: there is time for it."""
         if self._logger is None and self._format == "text":
             self._logger = self._make_logger()
+
+    def begin(self) -> None:
+        """Show the records that waited; later ones at once."""
+        self._begun = True
         waiting, self._waiting = self._waiting, []
         for record in waiting:
             self._say(record)
 
     def _say(self, record: Record) -> None:
         line = self._narrator.line(record)
-        getattr(self._logger, line.level)(line.what, who=line.who, detail=line.detail)
+        if self._logger is not None:
+            getattr(self._logger, line.level)(line.what, who=line.who, detail=line.detail)
+        elif _LEVELS[line.level] >= _LEVELS[self._level]:
+            fields = {"event": line.what, "who": line.who, "detail": line.detail}
+            self._sink.write(self._render(None, line.level, fields).encode() + b"\n")
 
     def _make_logger(self) -> Any:
         structlog = _import_structlog()
@@ -230,8 +231,8 @@ class RunLog:
             finally:
                 os.close(self._fd)
                 self._fd = -1
-                self._console.open()
-        self._console.open()
+                self._console.begin()
+        self._console.begin()
 
     @property
     def settled_fd(self) -> int:
@@ -277,7 +278,9 @@ class RunLog:
             "project": self._project,
             **fields,
         }
-        line = _encode(record).encode() + b"\n"
+        # ASCII only makes a line of any text: newlines, NUL, U+2028 and lone surrogates (a file
+        # name's undecodable bytes) are escaped, and come back the same. NaN is not JSON.
+        line = jsontext.dumps(record, allow_nan=False).encode() + b"\n"
         self._append(line)
         self._seq += 1
         if self._unshown or (event in _RESULTS and self._syncer is not None):
@@ -324,78 +327,3 @@ class RunLog:
 
 def _is_full(error: HostError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in (ENOSPC, EDQUOT)
-
-
-def read(path: str, *, dir_fd: int | None = None) -> Iterator[Record]:
-    """Yield the records of a ``run.jsonl``, as far as they are sound.
-
-    A last line without its newline is being written, or its writer died: it is left out. A
-    line that is not a record (a damaged disk, a foreign hand) is left out too; the gap shows in
-    `seq`.
-
-    Raises:
-        HostError: if the file cannot be opened, or is not a regular file.
-    """
-    try:
-        fd = os.open(
-            path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd
-        )
-    except OSError as err:
-        raise HostError(f"cannot read {safe(path)!r}: {err.strerror}") from err
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise HostError(f"cannot read {safe(path)!r}: not a regular file")
-    with open(fd, "rb") as file:
-        for line in file:
-            record = parse(line)
-            if record is not None:
-                yield record
-
-
-def parse(line: bytes) -> Record | None:
-    """Return the record in one line, or None if it has not all of its fields in their types."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict):
-        return None
-    kinds = _kinds(str(record.get("event")))
-    if kinds is None or not kinds.keys() >= record.keys():
-        return None
-    for key, (types, required) in kinds.items():
-        value = record.get(key, _ABSENT)
-        if value is _ABSENT:
-            if required:
-                return None
-        # Not isinstance: true is an int to Python, and no number to JSON.
-        elif type(value) not in types or (type(value) is float and not isfinite(value)):
-            return None
-    return record
-
-
-_ABSENT = object()
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (float, int),
-    "bool": (bool,),
-    "list": (list,),
-    "object": (dict,),
-}
-
-
-def _types(kind: str) -> tuple[type, ...]:
-    types = tuple(t for name in kind.removesuffix("?").split("|") for t in _TYPES[name])
-    return (*types, type(None)) if kind.endswith("?") else types
-
-
-@cache
-def _kinds(event: str) -> dict[str, tuple[tuple[type, ...], bool]] | None:
-    """Return an event's fields with their types and whether they are required."""
-    if event not in events.EVENTS:
-        return None
-    fields = events.ENVELOPE | events.EVENTS[event][1]
-    return {key: (_types(field.type), field.required) for key, field in fields.items()}

@@ -15,8 +15,8 @@ Requests (front to launcher), each with ``op``:
 ``release``  ``id``: of a container that was started with ``keep`` and has ended
 ``signal``   ``id``, ``signal``; ``or_kill``: SIGKILL instead if PID 1 could not receive it
 ``kill``     ``id``: every process of the container, at once
-``join``     ``id``, ``pid``, ``start_time``, ``cgroups_path``, ``seccomp``: a container that
-             another process started is one that ``exec`` can name from now on
+``join``     ``id``, ``pid``, ``start_time``, ``cgroups_path``, ``seccomp``, ``programs``: a
+             container that another process started is one that ``exec`` can name from now on
 ``usage``    ``id``: what a joined container uses now
 ``exec``     ``id``, ``exec_id``, ``process`` (OCI), ``timeout_s``, ``orphan``, ``report``;
              fds stdin, stdout, stderr
@@ -42,10 +42,10 @@ from __future__ import annotations
 
 # Both sides of a start import this; `socket` would add selectors and 60 enums to it.
 import _socket as socket
-import json
 import os
-from array import array
+from _struct import calcsize, pack, unpack
 
+from gocker import jsontext
 from gocker.errors import HostError
 
 TYPE_CHECKING = False
@@ -59,8 +59,8 @@ MAX_MESSAGE = 180_000
 MAX_FDS = 16
 # In a message whose descriptors could not be received.
 LOST_FDS = "lost_fds"
-_ANCILLARY = socket.CMSG_SPACE(MAX_FDS * array("i").itemsize)
-_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+_FD_SIZE = calcsize("i")
+_ANCILLARY = socket.CMSG_SPACE(MAX_FDS * _FD_SIZE)
 
 
 def encode(message: Message) -> bytes:
@@ -69,7 +69,7 @@ def encode(message: Message) -> bytes:
     Raises:
         HostError: if it is longer than one message can be.
     """
-    data = _to_json(message).encode("utf-8", "surrogateescape")
+    data = jsontext.dumps(message, ascii_only=False).encode("utf-8", "surrogateescape")
     if len(data) > MAX_MESSAGE:
         raise HostError(
             f"a request of {len(data)} bytes is too long, the most is {MAX_MESSAGE}",
@@ -106,7 +106,7 @@ class Connection:
         if not fds:
             self._sock.send(data)
             return
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, pack(f"{len(fds)}i", *fds))
         self._sock.sendmsg([data], [rights])
 
     def receive(self) -> tuple[Message, list[int]] | None:
@@ -117,17 +117,18 @@ class Connection:
         """
         flags = socket.MSG_CMSG_CLOEXEC
         data, ancillary, status, _ = self._sock.recvmsg(MAX_MESSAGE + 4096, _ANCILLARY, flags)
-        fds = array("i")
+        fds: list[int] = []
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+                count = len(payload) // _FD_SIZE
+                fds += unpack(f"{count}i", payload[: count * _FD_SIZE])
         if status & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             for fd in fds:
                 os.close(fd)
             if status & socket.MSG_TRUNC:
                 raise OSError("truncated message on the launcher's socket")
             # No descriptor was free for one of them (unix(7)): the message itself is whole.
-            return {**json.loads(data.decode("utf-8", "surrogateescape")), LOST_FDS: True}, []
+            return {**jsontext.loads(data.decode("utf-8", "surrogateescape")), LOST_FDS: True}, []
         if not data:
             return None
-        return json.loads(data.decode("utf-8", "surrogateescape")), list(fds)
+        return jsontext.loads(data.decode("utf-8", "surrogateescape")), fds

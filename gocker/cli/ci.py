@@ -14,12 +14,12 @@ import time
 
 from gocker.cli.options import say
 from gocker.errors import GockerError, HostError, SpecError
-from gocker.log import read
 from gocker.report.ci import GitHub, GitLab, harmless, section_key, step_summary
 from gocker.report.lines import Narrator
 from gocker.report.output import Prefixer, Sink
 from gocker.report.table import summary_as
 from gocker.state.logs import last_lines, whole
+from gocker.state.runlog import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Closing:
     def _annotate(self, level: str, record: Record, line: Line) -> None:
         place = self._plan.places.get(record["service"], ("", 0))
         title = f"{line.who} {line.what}"
-        detail = self._session.mask.text(line.detail)
+        detail = self._session.clean(line.detail)
         made = self._speaker.annotation(
             "error" if level == "error" else "warning", title, detail, place
         )
@@ -198,7 +198,7 @@ class Closing:
         path = os.environ.get("GITHUB_STEP_SUMMARY")
         if not path or not isinstance(self._speaker, GitHub):
             return
-        text = self._session.mask.text(step_summary(self._session.summary))
+        text = self._session.clean(step_summary(self._session.summary))
         try:
             fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             with open(fd, "wb") as file:

@@ -131,7 +131,7 @@ def _values(action: argparse.Action, before: list[str]) -> list[str]:
 
 def services(words: list[str]) -> list[str]:
     """Return the services of the spec that a command line names; none if it cannot be read."""
-    from gocker.cli.options import split_files
+    from gocker.cli.project import split_files
     from gocker.spec.load import LoadOptions, load
 
     files = [value for word, value in pairwise(words)

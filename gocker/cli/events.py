@@ -73,7 +73,7 @@ def _records(
     roots: Roots, project: str, run: Run, past: bool, until: float | None
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Yield the lines and records of a run's log, as they come until the run ends."""
-    from gocker import log
+    from gocker.state import runlog
     from gocker.state.control import ControlLostError, connect
 
     channel = None if past else connect(roots, project)
@@ -86,7 +86,7 @@ def _records(
         while True:
             *lines, rest = (rest + file.read()).split(b"\n")
             for line in lines:
-                record = log.parse(line + b"\n")
+                record = runlog.parse(line + b"\n")
                 if record is not None:
                     yield line + b"\n", record
             if channel is None:

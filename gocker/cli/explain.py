@@ -12,8 +12,9 @@ import json
 import os
 import sys
 
-from gocker.cli.options import load, load_options, make_plan, split_files, validate
+from gocker.cli.options import load, load_options, make_plan, validate
 from gocker.cli.options import parser as new_parser
+from gocker.cli.project import split_files
 from gocker.errors import UsageError
 from gocker.report.human import safe
 from gocker.values import replace

@@ -6,9 +6,9 @@ import argparse
 import os
 
 from gocker.cli.holding import ask_or
-from gocker.cli.options import SPEC_OPTIONS, say, split_files
+from gocker.cli.options import SPEC_OPTIONS, say
 from gocker.cli.options import parser as new_parser
-from gocker.cli.project import named
+from gocker.cli.project import named, split_files
 from gocker.errors import UsageError
 from gocker.report.human import safe
 

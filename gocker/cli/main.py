@@ -12,6 +12,7 @@ from gocker.scheduler import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from typing import NoReturn
 
     from gocker.scheduler.launcher import Launcher
@@ -74,6 +75,9 @@ _WITH_VALUE = {"-f", "--file", "-p", "--project-name", "--project-directory", "-
 # Commands whose last arguments are another program's, with options of its own.
 _WITH_COMMAND = frozenset(("exec", "run"))
 
+
+# Commands that only enter a container which runs already.
+_ENTERING = frozenset(("exec",))
 
 # Commands that go on in the background without being asked to.
 _BACKGROUND = frozenset(("create", "restart", "scale", "start"))
@@ -181,7 +185,7 @@ def _execute(name: str, argv: list[str]) -> int:
         if needs_launcher and not own & set(argv):
             signals.hold()
             try:
-                launcher = new_launcher()
+                launcher = new_entrance() if name in _ENTERING else new_launcher()
             finally:
                 signals.release()
         return _call(module, argv, launcher)
@@ -209,7 +213,17 @@ def new_launcher() -> Launcher:
     """Start a launcher; the caller closes it."""
     from gocker.scheduler.spawn import spawn
 
-    spawned = spawn()  # it imports while we do
+    return _launcher(spawn())  # it imports while we do
+
+
+def new_entrance() -> Launcher:
+    """Fork what enters one running container; the caller closes it."""
+    from gocker.scheduler.spawn import fork_entrance
+
+    return _launcher(fork_entrance())
+
+
+def _launcher(spawned: tuple[int, socket]) -> Launcher:
     # Imports make no garbage in cycles, and looking for some would take a tenth of their
     # time. The loop looks again.
     gc.disable()
@@ -225,7 +239,11 @@ def _call(module: str, argv: list[str], launcher: Launcher | None) -> int:
 
     command = import_module(f"gocker.cli.{module}")
     timings.mark("command imported")
-    arguments = command.parser().parse_args(_reordered(argv))
+    words = _reordered(argv)
+    quickly = getattr(command, "quickly", None)
+    arguments = None if quickly is None else quickly(words)
+    if arguments is None:
+        arguments = command.parser().parse_args(words)
     timings.mark("options parsed")
     code: int = command.execute(arguments, launcher)
     return code

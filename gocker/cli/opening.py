@@ -95,6 +95,7 @@ def ask_launcher(
         "cgroup": roots.cgroup_name,
         "vfork": not os.environ.get("GOCKER_NO_VFORK"),
         "everywhere": run is None,
+        "programs": roots.programs(),
     }
     launcher.ask(message, (run.lock_fd, *locks) if run is not None else ())
 

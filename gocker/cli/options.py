@@ -7,6 +7,7 @@ import os
 import sys
 from functools import partial
 
+from gocker.cli.project import split_files
 from gocker.errors import PlanError, SpecError, UsageError
 from gocker.values import replace
 
@@ -141,16 +142,6 @@ def add_run_options(made: Parser) -> None:
     add("--no-log-prefix", action="store_true")
     add("--no-color", action="store_true")
     add("-t", "--timeout", type=float, metavar="SECONDS", help="stop timeout")
-
-
-def split_files(words: list[str]) -> tuple[list[str], list[str]]:
-    """Tell spec files from services: a word that ends in .yaml or .yml or exists as a file."""
-    files = [word for word in words if _is_file(word)]
-    return files, [word for word in words if not _is_file(word)]
-
-
-def _is_file(word: str) -> bool:
-    return word.endswith((".yaml", ".yml")) or ("/" in word and os.path.isfile(word))
 
 
 def load_options(arguments: argparse.Namespace, words: list[str]) -> LoadOptions:

@@ -9,6 +9,12 @@ from __future__ import annotations
 import os
 import select
 
+from gocker.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
 _CHUNK = 1 << 16
 
 
@@ -120,6 +126,13 @@ class Pipes:
         self.passed()
         for source in list(self._copies):
             self._end(source)
+
+
+def wants_terminal(arguments: argparse.Namespace) -> bool:
+    """Return whether the program gets a terminal: -t, -T, else whether we have one."""
+    if arguments.tty and arguments.no_tty:
+        raise UsageError("-t and -T contradict each other")
+    return not arguments.no_tty and (bool(arguments.tty) or (os.isatty(0) and os.isatty(1)))
 
 
 def _is_open(fd: int) -> bool:

@@ -15,10 +15,18 @@ def named(arguments: argparse.Namespace, words: list[str]) -> tuple[str, list[st
     Raises:
         UsageError, SpecError: as `project_name`.
     """
-    from gocker.cli.options import split_files
-
     files, services = split_files(words)
     return project_name(arguments, files), services
+
+
+def split_files(words: list[str]) -> tuple[list[str], list[str]]:
+    """Tell spec files from services: a word that ends in .yaml or .yml or exists as a file."""
+    files = [word for word in words if _is_file(word)]
+    return files, [word for word in words if not _is_file(word)]
+
+
+def _is_file(word: str) -> bool:
+    return word.endswith((".yaml", ".yml")) or ("/" in word and os.path.isfile(word))
 
 
 def project_name(arguments: argparse.Namespace, files: list[str] | None = None) -> str:

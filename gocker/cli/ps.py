@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
-from gocker.cli.options import parser as new_parser
+from gocker.cli import quick
 from gocker.cli.project import named
 from gocker.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
+
     from gocker.scheduler.launcher import Launcher
     from gocker.state.containers import ContainerState
 
@@ -19,8 +20,27 @@ if TYPE_CHECKING:
 STATES = {"running", "paused", "restarting", "exited", "failed", "lost"}
 
 
+_QUICK = quick.Options(
+    {"all": False, "all_projects": False, "quiet": False, "services": False, "status": [],
+     "format": "table"},
+    true={"-a": "all", "--all": "all", "--all-projects": "all_projects", "-q": "quiet",
+          "--quiet": "quiet", "--services": "services"},
+    more={"--status": "status"},
+)  # fmt: skip
+
+
+def quickly(words: list[str]) -> argparse.Namespace | None:
+    """Return what `parser` makes of words, if that is plain without `argparse` (15 ms)."""
+    found, rest = quick.parse(words, _QUICK)
+    if found is not None:
+        found.words = rest
+    return found
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
+    from gocker.cli.options import parser as new_parser
+
     made = new_parser("ps", "List the containers of a project's last run, or of all projects.")
     add = made.add_argument
     add("words", nargs="*", metavar="FILE|SERVICE")
@@ -35,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
 
 def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     """Print the containers."""
+    import gc
+
+    gc.disable()  # thousands of records, none of them in a cycle
     from gocker.report.table import rows_as
     from gocker.state import lost
     from gocker.state.containers import LIVING, containers

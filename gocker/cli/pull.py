@@ -6,8 +6,9 @@ import argparse
 import os
 
 from gocker.cli.image_common import add_registry_options, options_of
-from gocker.cli.options import load, say, split_files
+from gocker.cli.options import load, say
 from gocker.cli.options import parser as new_parser
+from gocker.cli.project import split_files
 from gocker.errors import HostError
 
 TYPE_CHECKING = False

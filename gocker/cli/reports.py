@@ -50,11 +50,11 @@ class Source:
     @classmethod
     def of_session(cls, session: Session, plan: Plan) -> Source:
         """Return that of a run which this process made."""
-        return cls(session.run, plan, session.mask.text, session.reports, session.owner)
+        return cls(session.run, plan, session.clean, session.reports, session.owner)
 
     def records(self) -> Iterator[Record]:
         """Yield the records of its log."""
-        from gocker.log import read
+        from gocker.state.runlog import read
 
         with self.run.opened() as directory:
             yield from read("run.jsonl", dir_fd=directory)

@@ -166,12 +166,12 @@ def learn(run: Run, taken: Taken) -> tuple[int, list[ContainerState]]:
     Returns:
         the number of the log's last record, and the containers that died with the supervisor.
     """
-    from gocker import log
+    from gocker.state import runlog
     from gocker.state.containers import LIVING, replay
     from gocker.state.outcomes import of_records
 
     with run.opened() as fd:
-        records = list(log.read("run.jsonl", dir_fd=fd))
+        records = list(runlog.read("run.jsonl", dir_fd=fd))
     found = replay(records, alive=True)
     latest = {item.instance: item for item in found}
     units = of_records(records)

@@ -8,7 +8,7 @@ import os
 from gocker.cli.oneoff import add_changes, change
 from gocker.cli.options import add_limits, limited, load_options, make_plan, say, validate
 from gocker.cli.options import parser as new_parser
-from gocker.errors import UsageError
+from gocker.cli.pipes import wants_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,13 +67,6 @@ def execute(arguments: argparse.Namespace, launcher: Launcher) -> int:
     if not arguments.quiet:
         _explain(session.summary, name)
     return result.exit_code
-
-
-def wants_terminal(arguments: argparse.Namespace) -> bool:
-    """Return whether the program gets a terminal: -t, -T, else whether we have one."""
-    if arguments.tty and arguments.no_tty:
-        raise UsageError("-t and -T contradict each other")
-    return not arguments.no_tty and (bool(arguments.tty) or (os.isatty(0) and os.isatty(1)))
 
 
 def _size(plan: Plan, name: str) -> None:

@@ -58,8 +58,8 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
 
 def _row(run: Run) -> dict[str, object]:
     from gocker.events import timestamp
-    from gocker.log import read
     from gocker.report.summary import Summary
+    from gocker.state.runlog import read
 
     with run.opened() as directory:
         try:

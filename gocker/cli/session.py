@@ -12,7 +12,6 @@ from gocker.cli.sweeping import sweep
 from gocker.errors import GockerError, HostError
 from gocker.log import RunLog
 from gocker.plan.model import ANONYMOUS
-from gocker.report.mask import Mask
 from gocker.report.output import Prefixer, QueueSink
 from gocker.report.summary import Summary
 from gocker.scheduler import signals
@@ -21,7 +20,7 @@ from gocker.scheduler.links import wanted
 from gocker.scheduler.loop import Loop
 from gocker.scheduler.machine import Machine
 from gocker.scheduler.spawn import spawn
-from gocker.state import artifacts, leftovers
+from gocker.state import leftovers, rootless
 from gocker.state.run import prune
 
 TYPE_CHECKING = False
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from gocker.cli.revive import Announcement
     from gocker.log import Console
     from gocker.plan.model import Container, Plan
+    from gocker.report.mask import Mask
     from gocker.scheduler.attempt import Ended
     from gocker.scheduler.control import Control
     from gocker.scheduler.keyboard import Keyboard
@@ -90,8 +90,8 @@ class Session:
         self._width = max((len(name) for name in plan.units), default=0)
         self._index = {name: number for number, name in enumerate(plan.units)}
         self._secrets = plan.mask
-        self.mask = Mask(plan.mask)
-        self.owner = artifacts.owner(os.environ)
+        self.mask = _mask(plan.mask)
+        self.owner = rootless.owner(os.environ)
         # Reports that jobs wrote, below the project, of each instance's last attempt.
         self.reports: dict[str, list[str]] = {}
         self._log: RunLog
@@ -243,6 +243,10 @@ class Session:
         self.summary.add(record)
         return record
 
+    def clean(self, text: str) -> str:
+        """Return a text without secret values."""
+        return text if self.mask is None else self.mask.text(text)
+
     @property
     def passed_signals(self) -> tuple[int, ...]:
         """Return the signals for the one container of ``run``."""
@@ -267,6 +271,8 @@ class Session:
         """Write the plan: not before it is needed, so that it costs a start nothing."""
         from gocker.state import planfile
 
+        if self._plan_due is not None and time.monotonic() < self._plan_due:
+            self._console.open()  # a quiet moment: a busy batch does without
         self._plan_due = None
         try:
             planfile.write(self.run, self._plan)
@@ -365,13 +371,14 @@ class Session:
         self._plan = plan
         self._plan_due = time.monotonic()
         self._secrets = tuple(sorted({*self._secrets, *plan.mask}))
-        self.mask = Mask(self._secrets)
+        self.mask = _mask(self._secrets)
 
     def collect(
         self, ended: Ended, verdict: Verdict, record: Callable[[str, dict[str, Any]], None]
     ) -> None:
         """Copy a container's artifacts and reports; keep its layer if the spec says so."""
         from gocker.cli.harvest import keep_layer, take
+        from gocker.state import artifacts
 
         shelf = artifacts.Shelf(
             self._plan.directory, self.run.id, ended.instance, ended.attempt, self.owner
@@ -390,6 +397,15 @@ class Session:
         if self._stdin is not None and instance == self._only:
             return os.dup(self._stdin)
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _mask(values: tuple[str, ...]) -> Mask | None:
+    """Return what hides secret values, or None: most plans have none."""
+    if not values:
+        return None
+    from gocker.report.mask import Mask
+
+    return Mask(values)
 
 
 def _copy_up(container: Container, path: str, target: str) -> None:

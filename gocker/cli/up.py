@@ -8,16 +8,9 @@ import sys
 from functools import partial
 
 from gocker.cli import timings
-from gocker.cli.options import (
-    add_run_options,
-    colour,
-    limited,
-    load,
-    make_plan,
-    say,
-    split_files,
-)
+from gocker.cli.options import add_run_options, colour, limited, load, make_plan, say
 from gocker.cli.options import parser as new_parser
+from gocker.cli.project import split_files
 from gocker.errors import HostError, UsageError
 from gocker.scheduler import spawn
 from gocker.values import replace

@@ -11,9 +11,9 @@ import stat
 
 from gocker.errors import HostError
 from gocker.image.layertree import Entry, look, walk
-from gocker.log import read as read_log
 from gocker.state import planfile
 from gocker.state.run import runs
+from gocker.state.runlog import read as read_log
 from gocker.values import dataclass
 
 TYPE_CHECKING = False

@@ -123,22 +123,32 @@ def set_name(name: str) -> None:
     prctl(PR_SET_NAME, ctypes.addressof(buffer))
 
 
-def _argument_area() -> tuple[int, int]:
-    """Return where the strings of execve(2) lie (proc_pid_stat(5), fields 48 and 49)."""
+def _execve_areas() -> tuple[int, ...]:
+    """Return where the strings of execve(2) lie: begin and end of arguments and of environment.
+
+    Source: proc_pid_stat(5), fields 48 to 51.
+    """
     with open("/proc/self/stat", "rb") as stat:
         fields = stat.read().rpartition(b")")[2].split()
-    return int(fields[45]), int(fields[46])
+    return tuple(map(int, fields[45:49]))
 
 
 # Read while the procfs in sight is the host's.
-_ARGUMENTS = _argument_area()
+_AREAS = _execve_areas()
 
 
 def set_title(title: str) -> None:
     """Replace this process's command line, as ps(1) and /proc/PID/cmdline show it."""
-    start, end = _ARGUMENTS
+    start, end = _AREAS[:2]
     room = end - start
     ctypes.memmove(start, title.encode()[: room - 1].ljust(room, b"\0"), room)
+
+
+def forget_environment() -> None:
+    """Have no environment, in /proc/PID/environ neither."""
+    os.environ.clear()
+    start, end = _AREAS[2:]
+    ctypes.memset(start, 0, end - start)
 
 
 def sethostname(name: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 # Terminal sequences as a whole, so that no half of one is left as text: OSC and the other string
@@ -26,11 +24,15 @@ def safe(text: str) -> str:
     """Return `text` as one line that no terminal obeys (names, labels, error messages)."""
     if text.isprintable():
         return text
+    import re  # names hardly ever come by here
+
     return re.sub(_UNSAFE, "", re.sub(_BREAKS, " ", text)).encode("utf-8", "replace").decode()
 
 
 def safe_output(text: str) -> str:
     """Return a program's output with colours (SGR), tabs and newlines, and no other control."""
+    import re
+
     return re.sub(_UNSAFE_OUTPUT, lambda match: match[1] or "", text)
 
 

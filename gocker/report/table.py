@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import unicodedata
-
+from gocker import jsontext
 from gocker.report.human import count, duration, safe, size
 
 TYPE_CHECKING = False
@@ -73,9 +71,11 @@ def rows_as(
         columns: of the table: heading by key; default is every key of the first row.
     """
     if fmt == "json":
+        import json  # `jsontext` makes no indents
+
         return json.dumps([dict(row) for row in rows], indent=2) + "\n"
     if fmt == "jsonl":
-        return "".join(json.dumps(dict(row), separators=(",", ":")) + "\n" for row in rows)
+        return "".join(jsontext.dumps(dict(row)) + "\n" for row in rows)
     if columns is None:
         columns = {key: key.upper() for key in (rows[0] if rows else {})}
     cells = [[_text(row.get(key)) for key in columns] for row in rows]
@@ -86,16 +86,19 @@ def rows_as(
 
 def align(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
     """Return rows of cells as lines with aligned columns, the first `left` to the left."""
-    rows = [[safe(cell) for cell in row] for row in rows]
-    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = []
-        for index, (cell, full) in enumerate(zip(row, widths, strict=True)):
-            fill = " " * (full - width(cell))
-            cells.append(cell + fill if index < left else fill + cell)
-        lines.append("  ".join(cells).rstrip())
-    return lines
+    columns = [
+        _aligned([safe(cell) for cell in column], to_left=index < left)
+        for index, column in enumerate(zip(*rows, strict=True))
+    ]
+    return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+
+
+def _aligned(cells: list[str], *, to_left: bool) -> list[str]:
+    full = max(map(width, cells))
+    # By characters instead of bytes where each is as wide as it is long: most tables.
+    lengths = [full - width(cell) + len(cell) for cell in cells]
+    pad = str.ljust if to_left else str.rjust
+    return list(map(pad, cells, lengths))
 
 
 def width(text: str) -> int:
@@ -106,6 +109,8 @@ def width(text: str) -> int:
 
 
 def _char_width(char: str) -> int:
+    import unicodedata  # tables are ASCII, mostly
+
     if unicodedata.category(char) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
@@ -114,7 +119,7 @@ def _char_width(char: str) -> int:
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else jsontext.dumps(value)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from gocker.linux import process
 from gocker.linux.calls import Calls
 from gocker.nested import in_user_namespace
 from gocker.runtime import init, namespaces, seccomp
+from gocker.runtime.failure import FAILED_EXIT_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _between(setup: Setup, flags: int, cgroup_fd: int | None, write_fd: int) -> 
     except BaseException as error:  # whatever it is must reach the launcher
         init.report(setup, error)
     finally:
-        os._exit(init.FAILED_EXIT_CODE)
+        os._exit(FAILED_EXIT_CODE)
 
 
 def _enter_pid_namespace(path: str) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import _signal as signal  # type: ignore[import-not-found]  # no enums: they take 3 ms
 import os
-import signal
 import time
 from errno import ESRCH
 
+from gocker import jsontext
 from gocker.errors import GockerError, SyscallError
 from gocker.linux import process, syscall_table
 from gocker.runtime import clone, init, listener
+from gocker.runtime.failure import explain
 from gocker.runtime.seccomp import NEW_LISTENER
 from gocker.tree import remove_path
 
@@ -81,7 +82,7 @@ class Container:
         if error is None:
             self.started = time.monotonic()
         else:
-            self.error = init.explain(error, setup.phase)
+            self.error = explain(error, setup.phase)
 
     def _fork(self, setup: init.Setup) -> None:
         asks = setup.seccomp is not None and bool(setup.seccomp[1] & NEW_LISTENER)
@@ -106,10 +107,10 @@ class Container:
         try:
             error = listener.serve(self.status_fd, self.pidfd, self.pid, profile, state)
         except GockerError as failure:
-            self.error = init.explain(failure, "seccomp")
+            self.error = explain(failure, "seccomp")
             process.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         else:
-            self.error = json.loads(error) if error else None
+            self.error = jsontext.loads(error) if error else None
 
     def read_status(self) -> None:
         """Read the status pipe to its end: the program was executed, or `error` says why not."""
@@ -119,7 +120,7 @@ class Container:
         os.close(self.status_fd)
         self.status_fd = -1
         if data:
-            self.error = json.loads(data)
+            self.error = jsontext.loads(data)
         elif self.error is None:
             self.started = time.monotonic()
 
@@ -183,6 +184,14 @@ class Container:
             network, private = self.network, self.shares_nothing()
             self.network, self.own_network = None, True
             networks.give_back(network, private=private)
+
+    def give_layer_back(self, layers: Layers) -> None:
+        """Let an untouched layer serve again once the first process, and so every one, is gone.
+
+        Any other layer stays for `remove`, which nobody waits for.
+        """
+        if self.layer is not None and layers.keep(self.layer, private=self.shares_nothing()):
+            self.layer = None
 
     def remove(self, layers: Layers) -> None:
         """Remove what a dead container left; whatever fails, the rest is tried.

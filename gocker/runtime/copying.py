@@ -13,9 +13,10 @@ import signal
 from gocker import tar
 from gocker.errors import GockerError, HostError
 from gocker.linux import process
-from gocker.runtime import init, userns
+from gocker.runtime import userns
 from gocker.runtime.copyin import Extractor
 from gocker.runtime.copyout import Archiver
+from gocker.runtime.failure import explain
 from gocker.runtime.place import Place
 from gocker.runtime.target import Target
 
@@ -99,7 +100,7 @@ def _run(
             "error": HostError(f"cp: {error.filename or 'write'}: {error.strerror}").to_wire()
         }
     except BaseException as error:  # whatever it is must reach the user
-        answer = {"error": init.explain(error, "cp")}
+        answer = {"error": explain(error, "cp")}
     os.write(status_fd, json.dumps(answer).encode())
     os._exit(0)
 

@@ -7,15 +7,15 @@ process (`runtime/program.py`).
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # no enums: they take 3 ms
 import itertools
-import json
 import os
 import resource
 import select
-import signal
 import time
 from errno import ESRCH
 
+from gocker import jsontext
 from gocker.errors import SyscallError
 from gocker.linux import process
 from gocker.linux.calls import Calls
@@ -23,13 +23,13 @@ from gocker.nested import in_user_namespace
 from gocker.runtime import (
     attributes,
     descendants,
-    init,
     listener,
     program,
     seccomp,
     terminal,
     userns,
 )
+from gocker.runtime.failure import FAILED_EXIT_CODE, explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Execution:
                 data += chunk
         os.close(self.status_fd)
         self.status_fd = -1
-        found: dict[str, Any] | None = json.loads(data) if data else None
+        found: dict[str, Any] | None = jsontext.loads(data) if data else None
         return found
 
     def wait(self) -> dict[str, Any]:
@@ -344,10 +344,10 @@ def _run(entry: _Entry) -> None:
         failure = error
     try:
         if failure is not None:
-            told = json.dumps(init.explain(failure, phase), default=str)
+            told = jsontext.dumps(explain(failure, phase), default=str)
             os.write(entry.status_fd, told.encode())
     finally:  # or this copy of the launcher would go on as one
-        os._exit(init.FAILED_EXIT_CODE)
+        os._exit(FAILED_EXIT_CODE)
 
 
 def _after(entry: _Entry, name: str, result: int) -> None:
@@ -362,7 +362,7 @@ def _leave_client(entry: _Entry) -> None:
     if not entry.detach:
         process.prctl(process.PR_SET_PDEATHSIG, signal.SIGKILL)
         if select.select([entry.parent_fd], [], [], 0)[0]:
-            os._exit(init.FAILED_EXIT_CODE)  # it died before we asked
+            os._exit(FAILED_EXIT_CODE)  # it died before we asked
     os.setsid()
     for target, fd in enumerate(entry.stdio):
         os.dup2(fd, target, inheritable=True)

@@ -9,7 +9,7 @@ import binascii
 import time
 
 from gocker.errors import ContainerError
-from gocker.runtime import prepare, seccomp
+from gocker.runtime import imports, programs
 from gocker.runtime.exec import Execution
 from gocker.runtime.target import Target
 
@@ -79,15 +79,15 @@ class Executions:
         """Look a container up that was started by another process, for `exec`.
 
         ``id``, ``pid``, ``start_time``, ``cgroups_path``; ``seccomp``: the profile as in OCI, or
-        ``seccomp_program``: base64 and flags. ``copies``: it is for ``copy``, so it may be paused;
-        ``paused``: it may be.
+        ``seccomp_program``: base64 and flags. ``programs``: where compiled ones
+        are kept. ``copies``: it is for ``copy``, so it may be paused; ``paused``: it may be.
         """
         compiled: tuple[bytes, int] | None = None
         if "seccomp_program" in message:
             text, flags = message["seccomp_program"]
             compiled = binascii.a2b_base64(text), flags
         elif message.get("seccomp") is not None:
-            compiled = seccomp.program(message["seccomp"])
+            compiled = programs.program(message["seccomp"], message.get("programs"))
         target = Target.find(
             message["id"], message["pid"], message["start_time"], message["cgroups_path"],
             compiled, paused=message.get("copies", False) or message.get("paused", False),
@@ -96,7 +96,7 @@ class Executions:
             from gocker.runtime.copies import Copies  # most launchers never need it
 
             self._copies = Copies(self, self._watch, self._unwatch, self._emit)
-        prepare.forget_imports()
+        imports.forget_imports()
         before = self._targets.pop(target.id, None)
         if before is not None:
             before.close()

@@ -10,11 +10,11 @@ socket ``kept`` of the project and gets everything: ``taken``, then one ``held``
 from __future__ import annotations
 
 import _socket as socket
-import json
 import os
 import struct
 import time
 
+from gocker import jsontext
 from gocker.runtime import report
 from gocker.wire import Connection
 
@@ -185,7 +185,7 @@ class Holding:
 
     def _note(self, fields: dict[str, Any], *, held: bool) -> None:
         record = {"time": time.time(), "held": held, **fields}
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        line = jsontext.dumps(record).encode() + b"\n"
 
         def write() -> None:
             os.write(self._project["journal"], line)

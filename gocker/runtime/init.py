@@ -7,23 +7,15 @@ no library or name service is consulted: the file system is the image's by then
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # no enums: they take 3 ms
 import _socket as socket
 import fcntl
-import json
 import os
 import select
-import signal
 import struct
-from errno import EINVAL
 
-from gocker.errors import (
-    CannotExecute,
-    ConfigError,
-    ContainerError,
-    GockerError,
-    InternalError,
-    SyscallError,
-)
+from gocker import jsontext
+from gocker.errors import ConfigError, SyscallError
 from gocker.linux import capability, mount, process, procfs
 from gocker.linux.calls import Calls
 from gocker.nested import in_user_namespace
@@ -41,18 +33,16 @@ from gocker.runtime import (
     terminal,
     userns,
 )
+from gocker.runtime.failure import FAILED_EXIT_CODE, explain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from gocker import oci
     from gocker.runtime.mounts import CgroupMount
     from gocker.runtime.namespaces import Namespaces
     from gocker.runtime.userns import User
-
-FAILED_EXIT_CODE = 255
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1  # include/uapi/linux/sockios.h, if.h
 
@@ -310,7 +300,7 @@ def _after(setup: Setup, name: str, result: int) -> None:
 
 def report(setup: Setup, failure: BaseException) -> None:
     """Tell the launcher by the status pipe."""
-    os.write(setup.status_fd, json.dumps(explain(failure, setup.phase), default=str).encode())
+    os.write(setup.status_fd, jsontext.dumps(explain(failure, setup.phase), default=str).encode())
 
 
 def prepare(setup: Setup) -> Calls:
@@ -375,43 +365,6 @@ def join(calls: Calls, setup: Setup) -> None:
         calls.add("write", fd, zero, 1, phase="cgroup", path="tasks")
     if setup.namespaces & process.CLONE_NEWCGROUP:
         calls.add("unshare", process.CLONE_NEWCGROUP, phase="namespaces")
-
-
-_IDS = {"setresuid": "user", "setresgid": "group", "setgroups": "one of the groups"}
-
-
-def explain(error: BaseException, phase: str) -> dict[str, Any]:
-    """Return an error of `prepare` or of its calls as it goes over the wire. Imports nothing."""
-    if isinstance(error, SyscallError) and "phase" in error.context:
-        phase = error.context["phase"]
-        if error.syscall == "execve":
-            reason = program.EXECVE_REASONS.get(error.errno or 0, error.strerror)
-            error = CannotExecute(
-                f"cannot execute {error.filename!r}: {reason}",
-                phase=phase, program=error.filename, errno=error.errno,
-            )  # fmt: skip
-        elif error.syscall == "chdir":
-            error = CannotExecute(
-                f"cannot enter the working directory {error.filename!r}: {error.strerror}",
-                hint="make it readable for the user, or set another working_dir",
-                phase=phase,
-            )
-        elif error.syscall in _IDS and error.errno == EINVAL:
-            error = ContainerError(
-                f"{_IDS[error.syscall]} {error.filename} is not mapped in the user namespace",
-                hint="use one of its ids, or map more",
-                phase=phase,
-            )
-    if not isinstance(error, ContainerError):
-        if isinstance(error, OSError) and not isinstance(error, GockerError):
-            cause: GockerError = SyscallError(phase, error.errno or 0, error.filename)
-        elif isinstance(error, GockerError):
-            cause = error
-        else:
-            cause = InternalError(f"{type(error).__name__}: {error}")
-        error = ContainerError(f"{phase}: {cause.message}", hint=cause.hint, phase=phase)
-        error.__cause__ = cause
-    return error.to_wire()
 
 
 def die_with_launcher(launcher_pidfd: int) -> None:

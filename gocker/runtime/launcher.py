@@ -28,22 +28,20 @@ from __future__ import annotations
 import _socket
 import gc
 import os
-import select
-import signal
 import sys
 import time
-from errno import EMFILE
 
 from gocker import cgroup
-from gocker.errors import ConfigError, GockerError, unforeseen
-from gocker.linux import needed, process, syscall_table
-from gocker.runtime import interpreter, landlock, netfork, prepare, report, rootfs
+from gocker.errors import ConfigError, GockerError
+from gocker.linux import needed, syscall_table
+from gocker.runtime import imports, interpreter, landlock, netfork, prepare, report, rootfs
 from gocker.runtime.executions import Executions
 from gocker.runtime.holding import Holding
 from gocker.runtime.layers import Layers
+from gocker.runtime.server import Server, begin
 from gocker.runtime.start import Starter
 from gocker.tree import remove_path
-from gocker.wire import LOST_FDS, Connection
+from gocker.wire import Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,13 +57,11 @@ if TYPE_CHECKING:
 MAX_GARBAGE = 32
 
 
-class Launcher:
+class Launcher(Server):
     """State of the launcher; `serve` is its only loop."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._epoll = select.epoll()
-        self._callbacks: dict[int, Callable[[], None]] = {}
+        super().__init__(connection)
         self._containers: dict[str, Container] = {}
         self._executions = Executions(self._containers, self._watch, self._unwatch, self._emit)
         self._holding = Holding(self._watch, self._unwatch, self._adopted)
@@ -81,7 +77,6 @@ class Launcher:
         self._managers: list[Manager] = []
         self._layers: Layers
         self._kept_fds: list[int] = []
-        self._closing = False
         # System calls that cannot be made here.
         self.missing: dict[str, int] = {}
         self._network_fd = -1
@@ -102,12 +97,7 @@ class Launcher:
         self._watch(self._connection.fileno(), self._receive)
         while not self._closing or self._containers or self._executions.busy():
             timeout = 0 if self._garbage else self._executions.seconds_to_deadline()
-            ready = self._epoll.poll(timeout)
-            for fd, _ in ready:
-                callback = self._callbacks.get(fd)
-                if callback is not None:
-                    self._call(callback)
-            if not ready:
+            if not self._dispatch(timeout):
                 self._idle()
             elif len(self._garbage) > MAX_GARBAGE:
                 self._collect()
@@ -126,31 +116,13 @@ class Launcher:
 
     # -- the loop's own ------------------------------------------------------------------------
 
-    def _call(self, callback: Callable[[], None]) -> None:
-        try:
-            callback()
-        except Exception as error:  # of ours, and nobody to refuse: end in order
-            if self._closing:
-                raise
-            report.complain("event", error)
-            self._holding.drop()
-            self._close()
-
-    def _watch(self, fd: int, callback: Callable[[], None]) -> None:
-        self._callbacks[fd] = callback
-        self._epoll.register(fd, select.EPOLLIN)
-
-    def _unwatch(self, fd: int) -> None:
-        if self._callbacks.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+    def _give_up(self) -> None:
+        self._holding.drop()
+        super()._give_up()
 
     def _emit(self, event: str, **fields: Any) -> None:
-        if self._closing or self._holding.alone:
-            return
-        try:
-            self._connection.send({"event": event, "t": time.monotonic(), **fields})
-        except (BrokenPipeError, ConnectionResetError):
-            self._close()
+        if not self._holding.alone:
+            super()._emit(event, **fields)
 
     def _idle(self) -> None:
         self._executions.time_out()
@@ -166,33 +138,6 @@ class Launcher:
         """Remove one dead container's traces, when nothing else is to be done."""
         container = self._garbage.pop()
         report.attempt(container.id, lambda: container.remove(self._layers))
-
-    def _receive(self) -> None:
-        received = None
-        try:
-            received = self._connection.receive()
-        except ConnectionResetError:
-            pass
-        if received is None:
-            self._close()
-            return
-        message, fds = received
-        try:
-            if LOST_FDS in message:
-                raise OSError(EMFILE, "descriptors")
-            self._handlers[message["op"]](message, fds)
-        except GockerError as error:
-            self._refuse(message, error)
-        except Exception as error:  # whatever it is must reach the front, not end every container
-            self._refuse(message, unforeseen(error))
-        finally:
-            for fd in fds:
-                os.close(fd)
-
-    def _refuse(self, message: Message, error: GockerError) -> None:
-        event = "exec_exited" if message["op"] == "exec" else "failed"
-        key = "exec_id" if event == "exec_exited" else "id"
-        self._emit(event, **{key: message.get(key), "error": error.to_wire()})
 
     def _close(self) -> None:
         """The front is gone: no container may outlive it, but for those that are held."""
@@ -226,7 +171,8 @@ class Launcher:
         ``scratch``: a directory to mount on; ``layers``: where upper layers are made, with
         names that begin with ``prefix``; ``cgroup``: name of all containers' parent cgroup,
         looked for ``everywhere`` and not only where this process is, to sweep it; ``vfork``:
-        whether children may share memory with this process until they execute.
+        whether children may share memory with this process until they execute; ``programs``:
+        where compiled seccomp programs are kept.
         """
         prepare.refuse(self.missing)
         self._kept_fds = [os.dup(fd) for fd in fds]
@@ -244,7 +190,8 @@ class Launcher:
             self._manager, self._layers, self._scratch, spawners, self._pidns, host_mount_fd
         )
         self._starter.managers = self._managers
-        prepare.forget_imports()
+        self._starter.programs = message.get("programs")
+        imports.forget_imports()
         # What lives now lives for ever: a collection must not touch (and copy) its pages.
         gc.freeze()
         names = {name for manager in self._managers for name in manager.names()}
@@ -300,7 +247,7 @@ class Launcher:
         stats = report.stats(container)
         if container.started is None:
             self._garbage.append(container)
-            self._give_network_back(container)
+            self._give_back(container)
             return
         upper = {}
         if container.keep and container.layer is not None:
@@ -313,14 +260,16 @@ class Launcher:
                   "duration_s": round(now - container.started, 6), **upper}  # fmt: skip
         self._holding.exited(container.id, fields)
         self._emit("exited", **fields)
-        self._give_network_back(container)
+        self._give_back(container)
         if self._holding.alone and not self._holding.stays(self._containers):
             self._holding.end()
             self._closing = True
 
-    def _give_network_back(self, container: Container) -> None:
-        """Before the next start is looked at, so that it can have it."""
+    def _give_back(self, container: Container) -> None:
+        """Let what is as good as new serve again, before the next start is looked at."""
         report.attempt(container.id, lambda: container.give_network_back(self._starter.networks))
+        if container.id not in self._kept:
+            report.attempt(container.id, lambda: container.give_layer_back(self._layers))
 
     def _release(self, message: Message, _: list[int]) -> None:
         """Let go of the files of a container that was started with ``keep`` and has ended."""
@@ -387,18 +336,8 @@ def main() -> None:
     """Serve the socket whose descriptor is the first argument."""
     fd = int(sys.argv[1])
     missing = needed.missing()
-    if "close_range" not in missing:  # else nothing is ever started: `prepare.refuse` says why
-        process.close_range(3, fd - 1)
-        process.close_range(fd + 1, 0xFFFFFFFF)
-    os.set_inheritable(fd, False)
-    os.umask(0o022)
-    prepare.reset_signals()
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
-    process.prctl(process.PR_SET_DUMPABLE, 0)
-    process.set_name("gocker-launcher")
-    # A container with `init: true` has a fork of this process as PID 1: no path of the host.
-    process.set_title("gocker-launcher")
+    # Without close_range nothing is ever started: `prepare.refuse` says why.
+    begin(fd, "gocker-launcher", close_others="close_range" not in missing)
     gc.disable()
     # What lives now lives for ever: a collection must not touch (and copy) its pages. The front
     # is still reading its spec: nobody waits for this.

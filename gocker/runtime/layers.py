@@ -226,11 +226,16 @@ class Layers:
 
     def give_back(self, layer: Layer, *, private: bool) -> None:
         """Keep an untouched layer of a container that shared nothing, remove any other."""
-        if private and self._idle_count < MAX_IDLE and layer.untouched():
-            self._idle.setdefault(layer.key, []).append(layer)
-            self._idle_count += 1
-        else:
+        if not self.keep(layer, private=private):
             layer.remove()
+
+    def keep(self, layer: Layer, *, private: bool) -> bool:
+        """Keep an untouched layer of a container that shared nothing; return whether it is kept."""
+        if not private or self._idle_count >= MAX_IDLE or not layer.untouched():
+            return False
+        self._idle.setdefault(layer.key, []).append(layer)
+        self._idle_count += 1
+        return True
 
     def drop_idle(self) -> None:
         """Let go of idle layers: each holds a descriptor."""

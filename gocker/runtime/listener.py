@@ -8,10 +8,10 @@ be asked about. Source: config-linux.md "The Container Process State"; seccomp_u
 from __future__ import annotations
 
 import _socket as socket
-import json
 import os
 import struct
 
+from gocker import jsontext
 from gocker.errors import ContainerError
 from gocker.linux import process
 
@@ -87,7 +87,7 @@ def send(path: str, fd: int, what: dict[str, Any]) -> None:
     try:
         sock.connect(path)
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))
-        sock.sendmsg([json.dumps(what).encode()], [rights])
+        sock.sendmsg([jsontext.dumps(what).encode()], [rights])
     except OSError as error:
         raise ContainerError(
             f"linux.seccomp.listenerPath {path!r}: {error.strerror}",

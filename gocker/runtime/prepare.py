@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
 import os
-import signal
-import sys
-from _frozen_importlib import BuiltinImporter
 
 from gocker.errors import HostError
-from gocker.linux import mount, process, procfs, signals
+from gocker.linux import mount, process, procfs
 from gocker.runtime import rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from gocker.linux.vfork import Spawner
     from gocker.wire import Message
-
-
-def forget_imports() -> None:
-    """Make every further import an error.
-
-    A child that has entered an image's root, in memory that may be ours, would take the module
-    from there (CVE-2019-14271 in Python's form). All that is needed is loaded by now, but for
-    codecs, which Python loads when a file is opened with them.
-    """
-    for name in ("ascii", "utf-8"):
-        codecs.lookup(name)
-    # What imports from memory may stay.
-    kept: list[Any] = [finder for finder in sys.meta_path if hasattr(finder, "stay_in_memory")]
-    for finder in kept:
-        finder.stay_in_memory()
-    sys.meta_path[:] = [*kept, BuiltinImporter] if kept else []
-    sys.path.clear()
-    sys.path_importer_cache.clear()
 
 
 def spawners() -> tuple[Spawner, Spawner] | None:
@@ -98,13 +74,6 @@ def fill_scratch(path: str) -> None:
     os.close(os.open(rootfs.EMPTY_FILE, os.O_CREAT | os.O_CLOEXEC, 0o444))
     # The file system itself becomes read-only: what containers share cannot be written.
     mount.mount("tmpfs", "mask", "tmpfs", flags | mount.MS_REMOUNT | mount.MS_RDONLY)
-
-
-def reset_signals() -> None:
-    """Leave no signal ignored: execve(2) resets handlers, but not ignored ones."""
-    signals.stop_ignoring()
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
 
 
 def stdio(_: Message, fds: list[int]) -> None:

@@ -14,9 +14,9 @@ include/uapi/linux/{seccomp,filter,bpf_common}.h.
 
 from __future__ import annotations
 
-import json
 import os
 
+from gocker import jsontext
 from gocker.errors import ConfigError
 from gocker.linux import syscall_table
 from gocker.runtime import bpf
@@ -73,7 +73,7 @@ MUXED = {
 def cache_key(seccomp: oci.Seccomp, machine: str | None = None) -> str:
     """Return a text that is equal for equal profiles of one machine, and for no others."""
     machine = machine or os.uname().machine
-    return machine + json.dumps(seccomp, sort_keys=True, separators=(",", ":"))
+    return machine + jsontext.dumps(seccomp, sort_keys=True)
 
 
 def known() -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from gocker import cgroup
 from gocker.errors import HostError
 from gocker.linux import mount, process
 from gocker.nested import in_user_namespace
-from gocker.runtime import init, joining, seccomp, substitutes, userns
+from gocker.runtime import init, joining, programs, seccomp, substitutes, userns
 from gocker.runtime.container import Container
 from gocker.runtime.namespaces import Namespaces
 from gocker.runtime.netpool import Pool, fits
@@ -58,12 +58,14 @@ class Starter:
         self._managers_by_parent: dict[str, Manager] = {}
         # All that are to be closed in the end: the launcher's.
         self.managers: list[Manager] = [manager]
+        # Where compiled seccomp programs are kept, or None.
+        self.programs: str | None = None
         self._most_fds = os.sysconf("SC_OPEN_MAX")
         self._highest = 0
 
     def define(self, key: int, name: str, value: Any) -> None:
         """Keep a part of many configurations; compile it if it is a seccomp profile."""
-        self._shared[key] = seccomp.program(value) if name == "seccomp" else value
+        self._shared[key] = programs.program(value, self.programs) if name == "seccomp" else value
 
     def start(self, message: Message, fds: list[int]) -> Container:
         """Start a container.

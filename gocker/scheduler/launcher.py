@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+from _collections import deque  # type: ignore[import-not-found]  # the rest is not needed
 
 from gocker.errors import GockerError, HostError, from_wire
 from gocker.wire import Connection, encode
@@ -151,6 +151,12 @@ class Launcher:
         except ConnectionResetError:
             return None
         return None if received is None else received[0]
+
+    def __enter__(self) -> Launcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let the launcher kill and clean up what is left, and wait until it has."""

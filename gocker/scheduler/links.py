@@ -154,6 +154,10 @@ class Link:
                 self._on_message(message)
 
 
+# Starts that a launcher makes while another one is being prepared.
+_HEAD_START = 8
+
+
 class Links:
     """All of them."""
 
@@ -162,8 +166,12 @@ class Links:
         self.first = self._links[0]
 
     def least_busy(self) -> Link:
-        """Return the launcher for the next container."""
-        return min((link for link in self._links if link.ready), key=_starting)
+        """Return the launcher for the next container.
+
+        One that is not ready yet serves what it was asked as soon as it is: better than the last of
+        many behind one that is.
+        """
+        return min(self._links, key=_starting)
 
     def tell_all(self, message: dict[str, Any], fds: tuple[int, ...]) -> None:
         """Send a request to every launcher; the descriptors stay the caller's."""
@@ -172,7 +180,7 @@ class Links:
 
 
 def _starting(link: Link) -> int:
-    return link.starting
+    return link.starting if link.ready else link.starting + _HEAD_START
 
 
 def wanted(units: int, cpus: int) -> int:

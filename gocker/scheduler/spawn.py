@@ -54,3 +54,26 @@ def spawn() -> tuple[int, _socket.socket]:
     finally:
         theirs.close()
     return pid, ours
+
+
+def fork_entrance() -> tuple[int, _socket.socket]:
+    """Fork a process that enters one running container (`gocker.runtime.entrance`).
+
+    It shares nothing with this one from then on but the socket; that it was forked instead of
+    executed spares two starts of the interpreter. Only before anything else is done: it inherits
+    what is there.
+    """
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return pid, ours
+    try:
+        ours.close()
+        os.setsid()
+        # Named by a text, as in `_CODE`: it is the other half's process.
+        from importlib import import_module
+
+        import_module("gocker.runtime.entrance").main(theirs.detach())
+    finally:
+        os._exit(70)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 from gocker.errors import HostError
 from gocker.report.human import size
-from gocker.state import rootless
 from gocker.state.names import log_name
 from gocker.state.view import find
 from gocker.tree import DIRECTORY
@@ -20,7 +19,7 @@ from gocker.values import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from gocker.state.view import View
 
@@ -66,14 +65,6 @@ class Shelf:
         """The directories on the way, from the project's own."""
         instance = log_name(self.instance, 1).removesuffix(".log")
         return (TOP, "runs", self.run_id, instance, str(self.attempt))
-
-
-def owner(environ: Mapping[str, str]) -> tuple[int, int] | None:
-    """Return the user and group that called sudo(8), who shall own what is made for them."""
-    uid, gid = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
-    if rootless.uid() != 0 or not (uid.isdecimal() and gid.isdecimal()):
-        return None
-    return int(uid), int(gid)
 
 
 def copy(view: View, patterns: Iterable[str], shelf: Shelf, max_size: int | None) -> Copied:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from gocker import log
 from gocker.errors import HostError
-from gocker.state import journal
+from gocker.state import journal, runlog
 from gocker.state.run import runs
 from gocker.values import dataclass
 
@@ -50,7 +49,7 @@ def replay(records: Iterable[dict[str, Any]], *, alive: bool) -> list[ContainerS
     """Return the containers of a run from its records, in the order of their start.
 
     Args:
-        records: as `gocker.log.read` yields them.
+        records: as `runlog.read` yields them.
         alive: whether the run is; if not, what still runs by the log is lost.
     """
     found: dict[str, ContainerState] = {}
@@ -89,7 +88,7 @@ def of_run(run: Run) -> list[ContainerState]:
     alive = run.alive()
     try:
         with run.opened() as fd:
-            found = replay(log.read("run.jsonl", dir_fd=fd), alive=alive)
+            found = replay(runlog.read("run.jsonl", dir_fd=fd, wanted=_CHANGES), alive=alive)
             journal.apply(found, journal.read(fd))
             return found
     except HostError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import time
 
@@ -19,10 +18,24 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Nothing of ours but logs is larger; a bigger file is not ours.
 _MAX_FILE = 1 << 20
-_TEMPORARY = r"\..+\.[0-9a-f]{8}"
 _TEMPORARY_S = 60.0
 # These say nothing about the file, so it is not called damaged because of them.
 _SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class Descriptor:
+    """An open descriptor: a ``with`` block gives it, and closes it."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __enter__(self) -> int:
+        return self._fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
 
 
 def open_private(
@@ -150,13 +163,21 @@ def temporaries(fd: int, names: list[str]) -> list[str]:
     found = []
     for name in names:
         try:
-            if re.fullmatch(_TEMPORARY, name) and (
+            if _is_temporary(name) and (
                 os.stat(name, dir_fd=fd, follow_symlinks=False).st_mtime < limit
             ):
                 found.append(name)
         except FileNotFoundError:
             pass  # renamed by now
     return found
+
+
+def _is_temporary(name: str) -> bool:
+    """Return whether `write_atomic` may have made a name: ``.NAME.`` and eight hex digits."""
+    stem, dot, chance = name.rpartition(".")
+    return bool(dot) and stem[:1] == "." and len(stem) > 1 and (
+        len(chance) == 8 and not chance.strip("0123456789abcdef")
+    )  # fmt: skip
 
 
 def read_small(dir_fd: int, name: str) -> bytes | None:

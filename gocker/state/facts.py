@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gocker import log
 from gocker.errors import HostError
+from gocker.state import runlog
 from gocker.state.names import created_of
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ def from_log(run_id: str, fd: int) -> dict[str, Any] | None:
     found: list[str] = []
     facts: dict[str, Any] = {"created": created_of(run_id)}
     try:
-        for number, record in enumerate(log.read("run.jsonl", dir_fd=fd)):
+        for number, record in enumerate(runlog.read("run.jsonl", dir_fd=fd)):
             if number == _LOOKED_AT:
                 break
             if record["run.id"] != run_id:

@@ -6,10 +6,9 @@ It is written by the launcher that holds containers for the next supervisor
 
 from __future__ import annotations
 
-import json
 import os
 
-from gocker.scheduler.messages import signal_name
+from gocker import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def read(run_fd: int) -> dict[str, dict[str, Any]]:
     with open(fd, "rb") as file:
         for line in file.read(_MOST).splitlines():
             try:
-                record = json.loads(line)
+                record = jsontext.loads(line)
             except (ValueError, RecursionError):
                 continue
             if _is_whole(record):
@@ -65,6 +64,8 @@ def apply(
         container.status = "exited" if end["held"] else "lost"
         container.exit_code = end["code"] if end["held"] else 137
         if end["held"]:
+            from gocker.scheduler.messages import signal_name  # with all of the scheduler's words
+
             container.exit_signal = None if end["signal"] is None else signal_name(end["signal"])
             container.duration_s = end["duration_s"]
             container.verdict = verdict(end)

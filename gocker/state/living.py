@@ -35,7 +35,8 @@ class Living:
     """A running container.
 
     `pid` and `start_time` (clock ticks since boot) name its first process for this boot; whoever
-    acts on it checks them again, with a pidfd in hand.
+    acts on it checks them again, with a pidfd in hand. `programs`: where compiled seccomp programs
+    are kept.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Living:
     image: str
     pid: int
     start_time: int
+    programs: str
 
     @property
     def cgroups_path(self) -> str:
@@ -66,6 +68,7 @@ class Living:
         return {
             "op": "join", "id": self.id, "pid": self.pid, "start_time": self.start_time,
             "cgroups_path": self.cgroups_path, "seccomp": linux.get("seccomp"),
+            "programs": self.programs,
         }  # fmt: skip
 
 
@@ -136,4 +139,4 @@ def _living(run: Run, state: ContainerState) -> Living | None:
     if state.pid is None or state.start_time is None or start_time(state.pid) != state.start_time:
         return None
     return Living(state.id, run, state.service, state.instance, state.image, state.pid,
-                  state.start_time)  # fmt: skip
+                  state.start_time, run.programs())  # fmt: skip

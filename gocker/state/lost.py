@@ -7,14 +7,12 @@ finds an end. The run's lock is held meanwhile: it is written once.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
-from gocker import events, log
+from gocker import events, jsontext
 from gocker.errors import EXIT_JOB_FAILED, HostError
-from gocker.scheduler.chronicle import EVIDENCE
-from gocker.state import journal
+from gocker.state import journal, runlog
 from gocker.state.containers import LIVING, replay
 from gocker.state.locks import InUseError, acquire
 from gocker.state.run import runs
@@ -58,14 +56,14 @@ def _complete(run: Run) -> list[str]:
         except InUseError:
             return []  # somebody else is writing it
         with lock:
-            records = list(log.read("run.jsonl", dir_fd=fd))
+            records = list(runlog.read("run.jsonl", dir_fd=fd))
             if not records or records[-1]["event"] == "run.finished":
                 return []
             return _write(run, fd, records)
 
 
 def _lacks_end(fd: int) -> bool:
-    names = [record["event"] for record in log.read("run.jsonl", dir_fd=fd)]
+    names = [record["event"] for record in runlog.read("run.jsonl", dir_fd=fd)]
     return bool(names) and names[-1] != "run.finished"
 
 
@@ -92,6 +90,8 @@ def _write(run: Run, fd: int, records: list[dict[str, Any]]) -> list[str]:
 
 
 def _exited(item: ContainerState, end: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    from gocker.scheduler.chronicle import EVIDENCE  # most commands find nobody lost
+
     return "container.exited", {
         "service": item.service, "instance": item.instance, "attempt": item.attempt,
         "container.id": item.id, "verdict": item.verdict, "next": "done",
@@ -130,11 +130,11 @@ def _append(run: Run, fd: int, seq: int, said: list[tuple[str, dict[str, Any]]])
         lines = []
         for number, (event, fields) in enumerate(said, start=seq + 1):
             events.check(event, fields)
-            lines.append(json.dumps({
+            lines.append(jsontext.dumps({
                 "schema": events.SCHEMA_VERSION, "seq": number,
                 "time": events.timestamp(time.time()), "monotonic": time.monotonic(),
                 "event": event, "run.id": run.id, "project": run.project, **fields,
-            }, separators=(",", ":")))  # fmt: skip
+            }))  # fmt: skip
         os.write(log_fd, ("\n".join(lines) + "\n").encode())
         os.fsync(log_fd)
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from gocker.errors import UsageError
 from gocker.report.human import safe
@@ -11,8 +10,9 @@ from gocker.report.human import safe
 # Crockford's base 32 in lower case: sorts as it counts, and has no letter that reads as a digit.
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _RUN_ID_LENGTH = 13
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}"
+_MOST = 200  # characters
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+# Those who list logs import `re`; a short command would pay a fifth of its time for it.
 _LOG = r"((?:[A-Za-z0-9_.-]|%[0-9A-F]{2})+?)(?:@([1-9][0-9]{0,8}))?\.log"
 
 
@@ -56,7 +56,8 @@ def checked(name: str, what: str) -> str:
     Raises:
         UsageError: if it could lead elsewhere (``../x``) or hide (``.x``).
     """
-    if re.fullmatch(_NAME, name) is None:
+    plain = name.isascii() and _PLAIN.issuperset(name.encode())
+    if not plain or not name[:1].isalnum() or len(name) > _MOST:
         raise UsageError(
             f"{what} {safe(name)!r} is not a valid name",
             hint="use letters, digits, '_', '.' and '-', and begin with a letter or digit",
@@ -79,6 +80,8 @@ def log_name(instance: str, attempt: int) -> str:
 
 def instance_of(log: str) -> tuple[str, int] | None:
     """Return instance and attempt of a log file's name, or None if it is not one."""
+    import re
+
     match = re.fullmatch(_LOG, log)
     if match is None:
         return None

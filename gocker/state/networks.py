@@ -8,7 +8,7 @@ from __future__ import annotations
 import _socket as socket
 import struct
 
-from gocker import log
+from gocker.state import runlog
 from gocker.values import dataclass
 
 TYPE_CHECKING = False
@@ -65,7 +65,7 @@ def ports(run: Run) -> list[PortState]:
 
 def _events(run: Run, name: str) -> Iterator[dict[str, Any]]:
     with run.opened() as fd:
-        for record in log.read("run.jsonl", dir_fd=fd):
+        for record in runlog.read("run.jsonl", dir_fd=fd):
             if record["event"] == name:
                 yield record
 

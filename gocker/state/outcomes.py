@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from gocker import log
 from gocker.errors import HostError
+from gocker.state import runlog
 from gocker.values import dataclass
 
 TYPE_CHECKING = False
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gocker.state.run import Run
-
 
 # A failure to start, as a shell's exit code: docs/errors.md.
 _NOT_STARTED = {"CannotExecute": 126, "CommandNotFound": 127}
@@ -67,7 +66,7 @@ def of_run(run: Run) -> dict[str, UnitState]:
     """Return the units of a run by name; none if it has no log."""
     try:
         with run.opened() as fd:
-            return of_records(log.read("run.jsonl", dir_fd=fd))
+            return of_records(runlog.read("run.jsonl", dir_fd=fd))
     except HostError:
         return {}
 

@@ -6,11 +6,11 @@ and configs, and variables whose value is masked; `withheld` names those.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import time
 
+from gocker import jsontext
 from gocker.errors import HostError
 from gocker.plan import codec
 from gocker.state.directory import write_atomic
@@ -52,7 +52,7 @@ def write(run: Run, plan: Plan) -> None:
         **codec.encode(public),
     }  # fmt: skip
     with run.opened() as fd:
-        write_atomic(fd, NAME, json.dumps(document, separators=(",", ":")).encode())
+        write_atomic(fd, NAME, jsontext.dumps(document).encode())
 
 
 def read(run: Run) -> PlanFile:
@@ -67,7 +67,7 @@ def read(run: Run) -> PlanFile:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST:
                 raise ValueError("not a plan")
-            document = json.load(file)
+            document = jsontext.loads(file.read())
         if document["schema"] != SCHEMA_VERSION:
             raise HostError(
                 f"run {run.id}: plan.json has schema {document['schema']}, this gocker knows "

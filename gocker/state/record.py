@@ -10,8 +10,7 @@ refused, because nobody knows what else it says.
 
 from __future__ import annotations
 
-import json
-
+from gocker import jsontext
 from gocker.digest import hexdigest
 
 TYPE_CHECKING = False
@@ -35,7 +34,7 @@ def seal(facts: dict[str, Any]) -> bytes:
     """Return a record's content: the facts with this schema and the digest."""
     body = {**facts, "schema": SCHEMA_VERSION}
     body.pop("digest", None)
-    return json.dumps({**body, "digest": _digest(body)}).encode()
+    return jsontext.dumps({**body, "digest": _digest(body)}).encode()
 
 
 def unseal(content: bytes | None) -> tuple[dict[str, Any] | None, str | None]:
@@ -45,7 +44,7 @@ def unseal(content: bytes | None) -> tuple[dict[str, Any] | None, str | None]:
     showing, and nothing may be decided by them.
     """
     try:
-        facts = json.loads(content or b"")
+        facts = jsontext.loads(content or b"")
     except (ValueError, RecursionError):
         return None, NOT_READABLE
     if not isinstance(facts, dict):
@@ -70,4 +69,4 @@ def newer(schema: int) -> str:
 
 
 def _digest(facts: dict[str, Any]) -> str:
-    return hexdigest(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode())
+    return hexdigest(jsontext.dumps(facts, sort_keys=True).encode())

@@ -6,12 +6,14 @@ option of the interpreter, which nothing that is started from here inherits.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
+from gocker import jsontext
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 _OPTION = "gocker_rootless"
@@ -20,7 +22,7 @@ _PID = b"%-20d"
 
 def _outcome() -> dict[str, Any] | None:
     text = sys._xoptions.get(_OPTION)
-    return json.loads(text) if isinstance(text, str) else None
+    return jsontext.loads(text) if isinstance(text, str) else None
 
 
 _found = _outcome()
@@ -31,6 +33,14 @@ if _found is not None and "fd" in _found:
 def uid() -> int:
     """Return the user's uid, outside of a namespace that was made for it."""
     return os.geteuid() if _found is None else int(_found["uid"])
+
+
+def owner(environ: Mapping[str, str]) -> tuple[int, int] | None:
+    """Return the user and group that called sudo(8), who shall own what is made for them."""
+    user, group = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
+    if uid() != 0 or not (user.isdecimal() and group.isdecimal()):
+        return None
+    return int(user), int(group)
 
 
 def entered() -> bool:

@@ -9,12 +9,18 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import contextmanager
-from signal import SIGKILL
+from _signal import SIGKILL  # type: ignore[import-not-found]  # no enums: they take 3 ms
 
 import gocker
 from gocker.errors import HostError
-from gocker.state.directory import DIRECTORY, list_names, open_private, read_small, write_atomic
+from gocker.state.directory import (
+    DIRECTORY,
+    Descriptor,
+    list_names,
+    open_private,
+    read_small,
+    write_atomic,
+)
 from gocker.state.holder import Holder
 from gocker.state.locks import Lock, acquire, is_held
 from gocker.state.names import checked, is_run_id, log_name, new_run_id, run_id_after
@@ -23,7 +29,6 @@ from gocker.tree import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any, Literal
 
     from gocker.state.roots import Roots
@@ -146,11 +151,10 @@ class Run:
         if self._lock is not None:
             self._lock.close()
 
-    @contextmanager
-    def opened(self) -> Iterator[int]:
-        """Give a descriptor of the run's directory."""
-        with _runs(self._roots) as runs_fd, _opened(self.id, runs_fd) as fd:
-            yield fd
+    def opened(self) -> Descriptor:
+        """Open the run's directory; a ``with`` block gives its descriptor and closes it."""
+        with _runs(self._roots) as runs_fd:
+            return _opened(self.id, runs_fd)
 
     def alive(self) -> bool:
         """Return whether a process holds the run: the front, or the launcher after it.
@@ -205,6 +209,10 @@ class Run:
                 return False
             time.sleep(_POLL_S)
         return True
+
+    def programs(self) -> str:
+        """Return where compiled seccomp programs are kept: `Roots.programs`."""
+        return self._roots.programs()
 
     def log_path(self, instance: str, attempt: int = 1) -> str:
         """Return the path of a container's log, for messages."""
@@ -320,32 +328,20 @@ def project_lock(roots: Roots, project: str, timeout_s: float = 0.0) -> Lock:
         os.close(fd)
 
 
-@contextmanager
-def _runs(roots: Roots) -> Iterator[int]:
-    fd = roots.open_data("runs")
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+def _runs(roots: Roots) -> Descriptor:
+    return Descriptor(roots.open_data("runs"))
 
 
-@contextmanager
-def _changing(runs_fd: int) -> Iterator[None]:
+def _changing(runs_fd: int) -> Lock:
     """Create and remove one at a time; the holder needs milliseconds."""
-    with acquire(".lock", dir_fd=runs_fd, what="the list of runs", timeout_s=_LOCK_TIMEOUT_S):
-        yield
+    return acquire(".lock", dir_fd=runs_fd, what="the list of runs", timeout_s=_LOCK_TIMEOUT_S)
 
 
-@contextmanager
-def _opened(name: str, dir_fd: int) -> Iterator[int]:
+def _opened(name: str, dir_fd: int) -> Descriptor:
     try:
-        fd = os.open(name, DIRECTORY, dir_fd=dir_fd)
+        return Descriptor(os.open(name, DIRECTORY, dir_fd=dir_fd))
     except OSError as err:
         raise HostError(f"cannot open run {name!r}: {err.strerror}") from err
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _exists(name: str, dir_fd: int) -> bool:

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from gocker.scheduler import spawn
 from tests.support import bundle
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -72,45 +74,94 @@ class Variant:
                    and m[2] != "total")  # fmt: skip
 
 
+def variants(top: Path, only: list[str] | None = None) -> list[Variant]:
+    """Return the default and others, with a root file system and roots in `top`."""
+    for root in ("data", "run"):
+        (top / root).mkdir(mode=0o700, exist_ok=True)
+    image = f"rootfs:{bundle.make_rootfs(top / 'rootfs')}"
+    return [
+        Variant(top, key, keys, image)
+        for key, keys in VARIANTS.items()
+        if only is None or key in ("default", *only)
+    ]
+
+
+def compare(
+    top: Path, jobs: int, turns: int, *, strace: bool, missing: dict[str, str],
+    only: list[str] | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the figures of each variant; `missing` gets those that do not run here."""
+    chosen = variants(top, only)
+    for variant in list(chosen):
+        try:
+            variant.up(2)
+        except RuntimeError as error:
+            missing[variant.name] = " ".join(str(error).split())[-200:]
+            chosen.remove(variant)
+    differences: dict[str, list[float]] = {variant.name: [] for variant in chosen}
+    for _ in range(turns):
+        medians = {}
+        for variant in chosen:
+            found = variant.up(jobs)
+            variant.starts += found[1:]
+            medians[variant.name] = statistics.median(found[1:])
+        for name, value in medians.items():
+            differences[name].append(value - medians["default"])
+    rows = []
+    for variant in chosen:
+        low, middle, high = statistics.quantiles(variant.starts, n=4)
+        rows.append({
+            "name": variant.name, "median_ms": middle, "low_ms": low, "high_ms": high,
+            "change_ms": statistics.median(differences[variant.name]),
+            "calls": variant.calls() if strace else 0.0,
+        })  # fmt: skip
+    return rows
+
+
+def read_only_interpreter(top: Path, rounds: int) -> dict[str, float]:
+    """Return the CPU of a launcher's start, in ms, and how much of it is the second execve."""
+    taken: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(rounds):
+        for second, spent in taken.items():
+            spent.append(_launcher_cpu(top, read_only=second))
+    with_ms, without_ms = (1e3 * statistics.median(taken[key]) for key in (True, False))
+    return {"with_ms": with_ms, "without_ms": without_ms, "price_ms": with_ms - without_ms}
+
+
+def _launcher_cpu(top: Path, *, read_only: bool) -> float:
+    """Start a launcher whose front goes away at once; return its CPU in seconds."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    code = spawn._CODE.format(root=str(bundle.REPOSITORY), arm="")
+    last = [] if read_only else ["read-only"]
+    argv = [sys.executable, "-I", "-S", "-c", code, str(theirs.fileno()), *last]
+    theirs.set_inheritable(True)
+    pid = os.posix_spawn(sys.executable, argv, {})
+    theirs.close()
+    ours.close()
+    usage = os.wait4(pid, 0)[2]
+    return usage.ru_utime + usage.ru_stime
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=60)
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--no-strace", action="store_true")
     parser.add_argument("--only", nargs="*")
-    arguments = parser.parse_args()
+    asked = parser.parse_args()
+    missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="gocker-price-", dir="/var/tmp") as name:
-        top = Path(name)
-        for root in ("data", "run"):
-            (top / root).mkdir(mode=0o700)
-        image = f"rootfs:{bundle.make_rootfs(top / 'rootfs')}"
-        variants = [Variant(top, key, keys, image) for key, keys in VARIANTS.items()
-                    if arguments.only is None or key in ("default", *arguments.only)]  # fmt: skip
-        report(variants, arguments)
-
-
-def report(variants: list[Variant], arguments: argparse.Namespace) -> None:
-    differences: dict[str, list[float]] = {variant.name: [] for variant in variants}
-    for variant in list(variants):
-        try:
-            variant.up(2)
-        except RuntimeError as error:
-            print(f"{variant.name}: not here: {str(error)[-200:]}", file=sys.stderr)
-            variants.remove(variant)
-    for _ in range(arguments.turns):
-        medians = {}
-        for variant in variants:
-            found = variant.up(arguments.jobs)
-            variant.starts += found[1:]
-            medians[variant.name] = statistics.median(found[1:])
-        for name, value in medians.items():
-            differences[name].append(value - medians["default"])
+        strace = not asked.no_strace
+        rows = compare(Path(name), asked.jobs, asked.turns, strace=strace, missing=missing,
+                       only=asked.only)  # fmt: skip
+        once = read_only_interpreter(Path(name), 2 * asked.turns)
+    for name, why in missing.items():
+        print(f"{name}: not here: {why}", file=sys.stderr)
     print(f"{'ms to execve':<26} {'median':>7} {'25 %':>7} {'75 %':>7} {'+/-':>7} {'calls':>7}")
-    for variant in variants:
-        low, middle, high = statistics.quantiles(variant.starts, n=4)
-        calls = "" if arguments.no_strace else f"{variant.calls():7.1f}"
-        change = statistics.median(differences[variant.name])
-        print(f"{variant.name:<26} {middle:7.3f} {low:7.3f} {high:7.3f} {change:+7.3f} {calls}")
+    for row in rows:
+        print(f"{row['name']:<26} {row['median_ms']:7.3f} {row['low_ms']:7.3f} "
+              f"{row['high_ms']:7.3f} {row['change_ms']:+7.3f} {row['calls']:7.1f}")  # fmt: skip
+    print(f"read-only re-exec: {once['price_ms']:.1f} ms of CPU, once per launcher")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -144,6 +145,37 @@ def alternate(rounds: int, ways: dict[str, Callable[[], float]]) -> Samples:
     return samples
 
 
+def starts(bench: Bench, rounds: int) -> Samples:
+    """Return the seconds to a job's execve, without and with its plan kept, beside Python's own."""
+    one = bench.spec("one.yaml", JOB)
+    return alternate(rounds, {
+        "python -c pass": lambda: bench.seconds([sys.executable, "-c", "pass"]),
+        "python -I -S -c pass": lambda: bench.seconds([sys.executable, "-ISc", "pass"]),
+        "up to execve, no cache": lambda: bench.start("--no-cache", one),
+        "up to execve, unchanged spec": lambda: bench.start(one),
+    })  # fmt: skip
+
+
+def stages(bench: Bench, rounds: int) -> dict[str, tuple[float, float]]:
+    """Return the least milliseconds of each stage by --timings: without cache, unchanged spec."""
+    one = bench.spec("one.yaml", JOB)
+    found: dict[str, list[list[float]]] = {}
+    for _ in range(rounds):
+        for number, options in enumerate((["--no-cache"], [])):
+            command = bench.gocker("up", "--timings", *options, one)
+            result = subprocess.run(command, env=bench.environ, capture_output=True, text=True)
+            for line in result.stderr.partition("STAGE")[2].splitlines()[1:]:
+                words = line.split()
+                if len(words) < 3 or not words[-1].replace(".", "").isdigit():
+                    break
+                name = " ".join(words[:-2])
+                found.setdefault(name, [[], []])[number].append(float(words[-2]))
+    return {
+        name: (min(cold, default=0.0), min(warm, default=0.0))
+        for name, (cold, warm) in found.items()
+    }
+
+
 def show(samples: Samples, base: str) -> None:
     """Print a line per contender; ratios to `base`, of the medians and of the minima."""
     print(f"{'':<34}{'median':>10}{'min':>10}{'ratio':>8}{'of min':>8}")
@@ -162,13 +194,7 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gocker-start-") as name:
         bench = Bench(Path(name))
-        one = bench.spec("one.yaml", JOB)
-        start = alternate(chosen.rounds, {
-            "python -c pass": lambda: bench.seconds([sys.executable, "-c", "pass"]),
-            "python -I -S -c pass": lambda: bench.seconds([sys.executable, "-ISc", "pass"]),
-            "up to execve, no cache": lambda: bench.start("--no-cache", one),
-            "up to execve, unchanged spec": lambda: bench.start(one),
-        })  # fmt: skip
+        start = starts(bench, chosen.rounds)
         show(start, "python -c pass")
         hundred = bench.spec("hundred.yaml", large(100))
         print(f"config of {len(large(100).splitlines())} lines")

@@ -16,6 +16,8 @@ _VERSIONS = {
     "bubblewrap": ("bwrap", "--version"),
     "podman": ("podman", "--version"),
     "docker": ("dockerd", "--version"),
+    "docker-compose": ("docker-compose", "--version"),
+    "podman-compose": ("dpkg-query", "-W", "-f", "${Version}", "podman-compose"),
 }
 
 

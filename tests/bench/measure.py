@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import statistics
 import subprocess
 import time
@@ -10,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-TIMEOUT_S = 1200.0
+TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def once(contender: Contender, output: str) -> Sample:
     """Run a contender with its output in a file.
 
     Raises:
-        RuntimeError: with the end of its output, if it fails.
+        RuntimeError: it failed, did not do its work, or took too long.
     """
     contender.prepare()
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -51,26 +53,66 @@ def once(contender: Contender, output: str) -> Sample:
     ]
     before = time.perf_counter()
     pid = os.posix_spawnp(
-        contender.argv[0], contender.argv, {**os.environ, **contender.environ}, file_actions=actions
-    )
+        contender.argv[0], contender.argv, {**os.environ, **contender.environ},
+        file_actions=actions, setpgroup=0,
+    )  # fmt: skip
+    try:
+        late = not _ends(pid, TIMEOUT_S)
+    except BaseException:
+        os.killpg(pid, signal.SIGKILL)  # whoever interrupts us
+        os.waitpid(pid, 0)
+        raise
+    if late:
+        os.killpg(pid, signal.SIGKILL)
     _, status, usage = os.wait4(pid, 0)
     wall_s = time.perf_counter() - before
-    if status:
+    if late or status:
         with open(output, errors="replace") as file:
-            raise RuntimeError(f"{contender.name}: status {status}: {file.read()[-2000:]}")
+            said = file.read()[-2000:]
+        why = f"not done after {TIMEOUT_S:.0f} s" if late else f"status {status}"
+        raise RuntimeError(f"{contender.name}: {why}: {said}")
     contender.check()
     return Sample(wall_s, usage.ru_utime + usage.ru_stime)
 
 
+def _ends(pid: int, timeout_s: float) -> bool:
+    """Wait for a process's end; False if it takes longer."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        return bool(select.select([pidfd], [], [], timeout_s)[0])
+    finally:
+        os.close(pidfd)
+
+
 def alternate(
-    contenders: list[Contender], rounds: int, output: str, say: Callable[[str], None]
-) -> dict[str, list[Sample]]:
-    """Time every contender once per round, first another one each round; one round to warm up."""
+    contenders: list[Contender], rounds: int, output: str, say: Callable[[str], None],
+    dropped: dict[str, str] | None = None,
+) -> dict[str, list[Sample]]:  # fmt: skip
+    """Time every contender once per round, first another one each round; one round to warm up.
+
+    Args:
+        contenders: who.
+        rounds: how often, after the first one.
+        output: the file for what they print.
+        say: told how far it is.
+        dropped: gets a contender that fails, with the reason; it has no figures then. Without
+            it, its RuntimeError ends all.
+    """
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     for number in range(rounds + 1):
         first = number % len(contenders)
         for contender in contenders[first:] + contenders[:first]:
-            sample = once(contender, output)
+            if contender.name not in samples:
+                continue
+            try:
+                sample = once(contender, output)
+            except (RuntimeError, OSError) as error:
+                if dropped is None:
+                    raise
+                dropped[contender.name] = " ".join(str(error).split())[-300:]
+                del samples[contender.name]
+                say(f"{contender.name} is left out: {error}")
+                continue
             if number:
                 samples[contender.name].append(sample)
         say(f"round {number} of {rounds}" if number else "warmed up")
@@ -103,13 +145,15 @@ def ratios(samples: list[Sample], base: list[Sample]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def run(*argv: str) -> str:
-    """Run a command and return its output.
+def run(*argv: str, environ: Mapping[str, str] | None = None) -> str:
+    """Run a command, with `environ` or our environment, and return its output.
 
     Raises:
         RuntimeError: with what it said, if it fails.
     """
-    result = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    result = subprocess.run(
+        argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environ
+    )
     if result.returncode:
         raise RuntimeError(f"{argv}: {result.stderr or result.stdout}")
     return result.stdout

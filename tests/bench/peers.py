@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,10 @@ PACKAGES = {
     "podman": "podman",
     "conmon": "conmon",
     "dockerd": "docker.io",
+    "docker-compose": "docker-compose",
+    "podman-compose": "podman-compose",
+    "strace": "strace",
+    "gcc": "gcc",
     "busybox": "busybox-static",
     "xargs": "findutils",
 }
@@ -42,6 +48,15 @@ def install(packages: list[str]) -> None:
     run("apt-get", "install", "-y", "--no-install-recommends", *packages)
 
 
+def start(*argv: str) -> None:
+    """Run a command that leaves a container behind, which keeps our output open for as long."""
+    with tempfile.TemporaryFile() as output:
+        result = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        if result.returncode:
+            output.seek(0)
+            raise RuntimeError(f"{argv}: {output.read().decode(errors='replace')}")
+
+
 def pack(rootfs: Path, archive: Path) -> None:
     """Write a root file system as a tar file, for imports."""
     with tarfile.open(archive, "w") as tar:
@@ -57,6 +72,14 @@ class Podman:
             "--cgroup-manager", "cgroupfs", "--runtime", "crun", "--events-backend", "none",
         )  # fmt: skip
         self._command = ("podman", *self.options)
+        self._top = top
+
+    def script(self) -> str:
+        """Return a program that is podman with these options, for podman-compose."""
+        path = self._top / "podman-here"
+        path.write_text(f'#!/bin/sh\nexec {shlex.join(self._command)} "$@"\n')
+        path.chmod(0o700)
+        return str(path)
 
     def load(self, archive: Path) -> None:
         """Import the image; nothing is pulled."""

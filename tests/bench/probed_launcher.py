@@ -16,7 +16,7 @@ from typing import Any
 from gocker.cgroup import v1_group, v2_group
 from gocker.cgroup.base import Manager
 from gocker.linux import seccomp
-from gocker.runtime import container, init, launcher, layers, program
+from gocker.runtime import attributes, container, init, launcher, layers, program
 
 # (where, owner, function): in the order in which a container meets them.
 BEFORE = (
@@ -31,7 +31,7 @@ IN_PREPARE = (
     ("init", program, "_identity"),
     ("init", program, "_environment"),
     ("init", program, "_make_cwd"),
-    ("init", program, "_add_rlimits"),
+    ("init", attributes, "add"),
     ("init", program, "_add_identity"),
     ("init", program, "_program"),
     ("init", seccomp, "add_install"),

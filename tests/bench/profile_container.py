@@ -112,6 +112,16 @@ def per_container(place: Place, jobs: int, *, front: bool) -> dict[str, float]:
     return {name: number for name, number in more.items() if number >= 0.05}
 
 
+def crun_calls(top: Path, made: bundle.Bundle) -> dict[str, int]:
+    """Return the system calls of one ``crun run`` of a bundle, all of its processes."""
+    output = top / "strace-crun"
+    crun = ("crun", "--root", str(top / "crun"), "run", "--bundle", str(made.path), "profile")
+    command = ["strace", "-f", "-c", "-o", str(output), *crun]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    matches = map(_STRACE_LINE.match, output.read_text().splitlines())
+    return {match[3]: int(match[2]) for match in matches if match and match[3] != "total"}
+
+
 def print_steps(table: list[Step]) -> None:
     """Print the steps as Markdown."""
     print("| process | step | median µs | least µs | page faults | sleeps |")

@@ -31,6 +31,7 @@ LIMITS = {"mem_limit": "16m", "cpus": 1, "pids_limit": 16}
 _DONE = {"condition": "service_completed_successfully"}
 _LINE = "sixteen letters."
 LINES = 1000
+TIMEOUT_S = 600.0
 
 
 class Place:
@@ -40,6 +41,7 @@ class Place:
         self.top = top
         self.image = f"rootfs:{bundle.make_rootfs(top / 'rootfs')}"
         self.environ = bundle.environ(top / "gocker")
+        self.sizes: tuple[int, ...] = SIZES
 
     def service(self, *command: str, **more: Any) -> dict[str, Any]:
         """Return a service with limits."""
@@ -58,7 +60,9 @@ class Place:
         """
         argv = self.command(services, *options)
         begin = time.perf_counter()
-        result = subprocess.run(argv, env=self.environ, capture_output=True, text=True)
+        result = subprocess.run(
+            argv, env=self.environ, capture_output=True, text=True, timeout=TIMEOUT_S
+        )
         spent = time.perf_counter() - begin
         if result.returncode:
             raise RuntimeError(result.stderr[-2000:])
@@ -83,7 +87,7 @@ class Place:
 
 def linear(place: Place) -> Iterator[dict[str, Any]]:
     """Yield the time of batches of growing size."""
-    for size in SIZES:
+    for size in place.sizes:
         services = {f"job{number}": place.service("/bin/true") for number in range(size)}
         seconds = place.up(services)
         yield {"jobs": size, "seconds": round(seconds, 2), "ms_per_job": seconds / size * 1e3}

@@ -269,3 +269,32 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_runs(gocker: Go
     result = gocker.up({"services": {"a": sh("true")}}, "--report", "junit=none/report.xml")
     assert result.code == 2
     assert result.run is None
+
+
+# Nothing has to be made in it for a start.
+IMAGE = "bins:sh,stat,touch,ls"
+
+
+def test_an_untouched_layer_serves_the_very_next_container(gocker: Gocker) -> None:
+    """Each overlay has a device number of its own."""
+    job = {"image": IMAGE, "command": ["stat", "-c", "%d", "/"]}
+    jobs = {f"job{number}": job for number in range(6)}
+    result = gocker.up({"services": jobs}, "--parallel", "1")
+    assert result.code == 0
+    assert len({result.log(name) for name in jobs}) == 1
+
+
+def test_a_layer_that_was_written_serves_nobody_else(gocker: Gocker) -> None:
+    look = "stat -c %d /; ls /left 2>/dev/null || echo clean"
+    jobs: dict[str, dict[str, Any]] = {
+        "writer": {"image": IMAGE, "command": ["touch", "/left"]},
+        "reader": {"image": IMAGE, "command": ["sh", "-c", look]},
+        "last": {"image": IMAGE, "command": ["sh", "-c", look]},
+    }
+    for name, before in (("reader", "writer"), ("last", "reader")):
+        jobs[name]["depends_on"] = {before: COMPLETED}
+    result = gocker.up({"services": jobs})
+    assert result.code == 0
+    reader, last = (result.log(name).split() for name in ("reader", "last"))
+    assert reader[1:] == ["clean"]
+    assert last == reader  # whose layer was not written, and serves again

@@ -277,3 +277,22 @@ def _argv(*words: str) -> list[str]:
     import sys
 
     return [sys.executable, "-m", "gocker", "exec", "-p", "test", *words]
+
+
+@pytest.mark.parametrize("traces", [False, True], ids=["", "SYS_PTRACE"])
+def test_a01_what_enters_shows_nothing_of_the_host(
+    gocker: Gocker, web: Callable[..., Running], traces: bool
+) -> None:
+    """Neither the caller's environment nor an interpreter that could be written through."""
+    web(cap_add=["SYS_PTRACE"] if traces else [])
+    process = gocker.popen("exec", "-p", "test", "web", "sh", "-c", "echo on; sleep 1000")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"on\n"
+    (entering,) = machine.children(process.pid)
+    assert Path(f"/proc/{entering}/environ").read_bytes().strip(b"\0") == b""
+    # Who may not look at a process that is not dumpable gets no descriptor of its program.
+    read_only = bool(os.statvfs(f"/proc/{entering}/exe").f_flag & os.ST_RDONLY)
+    assert read_only == traces
+    assert Path(f"/proc/{entering}/maps").stat().st_uid == 0
+    process.kill()
+    process.communicate()

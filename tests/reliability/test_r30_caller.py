@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from gocker.errors import SyscallError, from_wire
-from gocker.runtime import init
+from gocker.runtime import failure
 from tests.reliability.test_r22_soak import rss_kib
 from tests.support import machine
 from tests.support.command import Gocker, Spec
@@ -160,7 +160,7 @@ def test_a_limit_of_the_kernel_is_named_with_its_sysctl(step: str, sysctl: str) 
     error = SyscallError(step, errno.ENOSPC)
     assert sysctl in (error.hint or "")
     assert sysctl in (from_wire(error.to_wire()).hint or "")
-    wire = init.explain(error, "namespaces")
+    wire = failure.explain(error, "namespaces")
     assert sysctl in wire["hint"]
 
 

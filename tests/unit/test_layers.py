@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "gocker").rglob("*.py"))
 
 GROUND = {
-    "digest", "errors", "events", "failpoints", "nested", "oci", "tar", "tarout", "terminal",
+    "digest", "errors", "events", "failpoints", "jsontext", "nested", "oci", "tar", "tarout",
+    "terminal",
     "tree", "values", "wire",
 }  # fmt: skip
 BACK = ("linux", "cgroup", "runtime")

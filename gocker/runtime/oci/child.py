@@ -14,7 +14,8 @@ import os
 from gocker.errors import ContainerError, from_wire
 from gocker.linux import mount, process
 from gocker.linux.calls import Calls
-from gocker.runtime import init, prepare, rootfs
+from gocker.runtime import imports, init, prepare, rootfs
+from gocker.runtime.failure import FAILED_EXIT_CODE
 from gocker.runtime.oci import hooks
 from gocker.runtime.oci.state import CREATED, SCRATCH
 from gocker.runtime.seccomp import NEW_LISTENER
@@ -55,7 +56,7 @@ class Conversation:
         self.send(message)
         answer = self.receive()
         if answer is None:
-            os._exit(init.FAILED_EXIT_CODE)  # `create` was killed: nothing of it may live on
+            os._exit(FAILED_EXIT_CODE)  # `create` was killed: nothing of it may live on
         if "error" in answer:
             raise from_wire(answer["error"])
 
@@ -99,7 +100,7 @@ class Child:
         """Close what is the parent's; learn the PID that the runtime's namespace has for us."""
         for fd in self._foreign:
             os.close(fd)
-        prepare.forget_imports()  # the file system is about to be the image's
+        imports.forget_imports()  # the file system is about to be the image's
         self._state["pid"] = int(os.readlink("/proc/self"))
 
     def _cgroup(self, setup: Setup) -> None:

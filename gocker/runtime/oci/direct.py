@@ -12,7 +12,9 @@ import sys
 
 from gocker.errors import from_wire
 from gocker.linux import process, procfs, vfork
-from gocker.runtime import clone, init, prepare
+from gocker.runtime import clone, init
+from gocker.runtime.failure import explain
+from gocker.runtime.imports import forget_imports
 from gocker.runtime.oci import bundle, child, state
 
 TYPE_CHECKING = False
@@ -66,7 +68,7 @@ class Direct:
             return pid, pidfd
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
         os.close(pidfd)
-        raise from_wire(init.explain(error, self._setup.phase))
+        raise from_wire(explain(error, self._setup.phase))
 
     def _prepare(self) -> Calls:
         calls = init.prepare(self._setup)
@@ -76,7 +78,7 @@ class Direct:
 
     def _begin(self, _: Setup) -> None:
         """Learn who we are while the runtime's procfs is in sight."""
-        prepare.forget_imports()  # the file system is about to be the image's
+        forget_imports()  # the file system is about to be the image's
         record = self._container.record
         record["pid"] = int(os.readlink("/proc/self"))
         record["start_time"] = state.start_time(record["pid"])

@@ -14,8 +14,9 @@ import pytest
 
 from gocker import events
 from gocker.errors import HostError
-from gocker.log import Console, RunLog, parse, read, use_colour
+from gocker.log import Console, RunLog, use_colour
 from gocker.report.output import Sink
+from gocker.state.runlog import parse, read
 from tests.support.records import sample
 
 ROOT = Path(__file__).parents[3]
@@ -274,3 +275,52 @@ def test_structlog_comes_without_rich(tmp_path: Path) -> None:
 )
 def test_colour_rules(option: str, environ: dict[str, str], isatty: bool, expected: bool) -> None:
     assert use_colour(option, environ, isatty) is expected
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning"])
+def test_a_console_shows_the_same_before_and_after_structlog_is_there(
+    level: str, tmp_path: Path
+) -> None:
+    pipes = Pipe(), Pipe()
+    names = ("run.started", "container.started", "limit.applied", "job.finished", "run.finished")
+    for opened, pipe in enumerate(pipes):
+        (tmp_path / str(opened)).mkdir()
+        console = Console(pipe.sink, "text", level=level, colour=True)
+        if opened:
+            console.open()
+        with log(tmp_path / str(opened), console) as run_log:
+            for name in names:
+                run_log.record(name, sample(name))
+    first, second = (pipe.text() for pipe in pipes)
+    assert first == second
+
+
+def test_a_short_run_does_without_structlog() -> None:
+    code = (
+        "from gocker.log import Console\nfrom gocker.report.output import Sink\n"
+        "console = Console(Sink(2), 'text')\nconsole.begin()\nconsole.mute()"
+    )
+    assert "structlog" not in loaded_by(code)
+
+
+def test_only_wanted_events_are_read(tmp_path: Path) -> None:
+    evil = 'x","event":"job.finished'
+    with log(tmp_path, Console(Pipe().sink, "none")) as run_log:
+        run_log.record("container.started", sample("container.started", instance=evil))
+        run_log.record("job.finished", sample("job.finished", instance='"event":"x"'))
+        run_log.record("limit.applied", sample("limit.applied"))
+    path = str(tmp_path / "run.jsonl")
+    found = [record["event"] for record in read(path, wanted={"job.finished"})]
+    assert found == ["job.finished"]
+    assert len(list(read(path))) == 3
+
+
+def test_a_number_that_is_none_is_noticed_in_a_record_like_others(tmp_path: Path) -> None:
+    with log(tmp_path, Console(Pipe().sink, "none")) as run_log:
+        run_log.record("container.started", sample("container.started"))
+    (line,) = (tmp_path / "run.jsonl").read_bytes().splitlines(keepends=True)
+    good = parse(line)
+    assert good is not None
+    number = str(good["monotonic"]).encode()
+    assert parse(line.replace(number, b"NaN")) is None
+    assert parse(line.replace(number, b"Infinity")) is None

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from gocker.log import Console, RunLog, read
+from gocker.log import Console, RunLog
 from gocker.report.lines import Narrator
 from gocker.report.output import Sink
 from gocker.report.summary import Summary
 from gocker.report.table import align, rows_as, summary_as, summary_text, width
 from gocker.state.containers import replay
+from gocker.state.runlog import read
 
 MIB = 1 << 20
 ENVELOPE = {"schema", "seq", "time", "monotonic", "event", "run.id", "project"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gocker.state import artifacts
+from gocker.state import artifacts, rootless
 from gocker.state.artifacts import Copied, Shelf, copy
 from gocker.state.view import View
 
@@ -109,7 +109,7 @@ def test_names_of_any_bytes(case: Case) -> None:
 
 def test_only_sudo_gives_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert artifacts.owner({"SUDO_UID": "1000", "SUDO_GID": "100"}) == (1000, 100)
-    assert artifacts.owner({"SUDO_UID": "1000"}) is None
+    assert rootless.owner({"SUDO_UID": "1000", "SUDO_GID": "100"}) == (1000, 100)
+    assert rootless.owner({"SUDO_UID": "1000"}) is None
     monkeypatch.setattr(os, "geteuid", lambda: 5)
-    assert artifacts.owner({"SUDO_UID": "1000", "SUDO_GID": "100"}) is None
+    assert rootless.owner({"SUDO_UID": "1000", "SUDO_GID": "100"}) is None

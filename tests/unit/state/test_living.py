@@ -68,7 +68,7 @@ def test_a_run_that_has_finished_is_not_read(run: Run, monkeypatch: pytest.Monke
 
 
 def of(service: str, instance: str) -> Living:
-    return Living("id", None, service, instance, "", 1, 1)  # type: ignore[arg-type]  # unused
+    return Living("id", None, service, instance, "", 1, 1, "")  # type: ignore[arg-type]  # unused
 
 
 def test_instances_are_chosen_by_their_number_or_name() -> None:
