@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CONFIG = (ROOT / "mkdocs.yml").read_text()
+CONFIG = (ROOT / ".mkdocs.yml").read_text()
 
 
 def test_every_page_is_in_the_navigation() -> None:
@@ -23,7 +23,18 @@ def test_every_page_is_in_the_navigation() -> None:
 def test_the_site_builds_and_is_whole(tmp_path: Path) -> None:
     if find_spec("material") is None:
         pytest.skip("needs the extra docs")
-    command = [sys.executable, "-m", "mkdocs", "build", "-q", "--strict", "-d", tmp_path]
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "-q",
+        "--strict",
+        "-f",
+        ".mkdocs.yml",
+        "-d",
+        tmp_path,
+    ]
     environ = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     result = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
