@@ -1,7 +1,7 @@
 """The manual page ``gocker(1)``, made from the parsers: ``python -m gocker.cli.manpage``.
 
-roff(7) by man(7)'s macros. The wheel has it: see .hatch_build.py, whose build has no dependencies of
-gocker's, so parsers need none.
+roff(7) by man(7)'s macros. The wheel has it: see .hatch_build.py, whose build has no
+dependencies of gocker's, so parsers need none.
 """
 
 from __future__ import annotations

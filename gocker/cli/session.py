@@ -209,7 +209,8 @@ class Session:
         """Return what a launcher needs that may outlive us."""
         from gocker.cli import keeping
 
-        self._keeps = True
+        self._keeps = self._plan_written = True
+        self.quiet()  # before anything can outlive us: who enters it then reads the plan
         return keeping.descriptors(self._roots, self.run)
 
     def _network_ready(self, network: ProjectNetwork) -> None:
