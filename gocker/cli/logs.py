@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from gocker.cli.options import colour
+from gocker.cli.options import colour, defusing
 from gocker.cli.options import parser as new_parser
 from gocker.cli.project import named
 from gocker.errors import HostError, UsageError
@@ -53,7 +53,7 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
                        if not any(name in (i.service, i.instance) for i in known)]  # fmt: skip
             if missing:
                 raise UsageError(f"no container of {', '.join(missing)} in run {run.id}")
-        sink = Sink(1)
+        sink, defuse = Sink(1), defusing()
         writers: dict[tuple[str, int], Prefixer] = {}
         for instance, attempt, chunk in read_logs(
             run, instances, tail=_tail(arguments.tail), follow=arguments.follow
@@ -66,7 +66,8 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
                 name = instance if attempt == 1 else f"{instance}@{attempt}"
                 writers[key] = Prefixer(
                     sink, "" if arguments.no_log_prefix else name,
-                    colour=len(writers) if colour(arguments, 1) else None, clean=sink.isatty(),
+                    colour=len(writers) if colour(arguments, 1) else None,
+                    clean=sink.isatty() or defuse is not None, defuse=defuse,
                 )  # fmt: skip
             writers[key].feed(chunk)
         for writer in writers.values():

@@ -296,6 +296,20 @@ def _has_matrix(service: Container) -> bool:
     return service.x_gocker is not None and service.x_gocker.matrix is not None
 
 
+def defusing(ci: str = "auto") -> Callable[[str], str] | None:
+    """Return what keeps output from being commands to the CI whose log it goes to; None for none.
+
+    Args:
+        ci: as ``up --ci``.
+    """
+    if ci == "none" or not {"GITHUB_ACTIONS", "GITLAB_CI"} & os.environ.keys():
+        return None
+    from gocker.cli.ci import is_log
+    from gocker.report.ci import harmless
+
+    return harmless if is_log(1) else None
+
+
 def colour(arguments: argparse.Namespace, fd: int) -> bool:
     """Return whether to use colour on a descriptor."""
     from gocker.log import use_colour

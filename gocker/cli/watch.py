@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
-from gocker.cli.options import colour, say
+from gocker.cli.options import colour, defusing, say
 from gocker.report.output import Prefixer, Sink
 from gocker.scheduler import signals
 from gocker.state.control import ControlLostError
@@ -14,8 +13,6 @@ from gocker.state.outcomes import of_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gocker.state.control import Channel
     from gocker.state.logs import Logs
     from gocker.state.run import Run
@@ -78,23 +75,13 @@ def _interrupt(channel: Channel, units: list[str], count: int) -> None:
         pass  # it has ended by itself
 
 
-def _defuse(ci: str) -> Callable[[str], str] | None:
-    """Return what keeps output from being commands to the CI whose log it goes to."""
-    if ci == "none" or not {"GITHUB_ACTIONS", "GITLAB_CI"} & os.environ.keys():
-        return None
-    from gocker.cli.ci import is_log
-    from gocker.report.ci import harmless
-
-    return harmless if is_log(1) else None
-
-
 class _Output:
     def __init__(self, arguments: argparse.Namespace, width: int) -> None:
         self._sink = Sink(1)
         self._writers: dict[tuple[str, int], Prefixer] = {}
         self._arguments = arguments
         self._width = width
-        self._defuse = _defuse(getattr(arguments, "ci", "auto"))
+        self._defuse = defusing(getattr(arguments, "ci", "auto"))
 
     def write(self, logs: Logs) -> None:
         for instance, attempt, chunk in logs.read():

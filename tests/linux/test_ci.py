@@ -133,3 +133,10 @@ def test_artifacts_belong_to_who_called_sudo(gocker: Gocker) -> None:
     assert result.code == 0, result
     (saved,) = Path(gocker.root, ".gocker").rglob("it")
     assert os.stat(saved)[4:6] == (1234, 2345)
+
+
+def test_logs_are_no_commands_either(gocker: Gocker, github: dict[str, str]) -> None:
+    run(gocker, {})
+    lines = gocker.command("logs", "-p", "test", "--no-log-prefix", "well", environ=github).out
+    assert "fine\n" in lines
+    assert "##[" not in lines
