@@ -199,6 +199,8 @@ def test_restart_takes_dependents_that_say_so_along(project: Project) -> None:
     project.up({"services": {"db": service(), "web": service(depends_on=edge)}})
     old = project.pids()
     project.ok("restart", "db")
+    # The dependents follow; the command is over when what it names runs again.
+    wait_for(lambda: set(project.pids()) == set(old))
     new = project.pids()
     assert all(new[name] != old[name] for name in old)
     project.ok("restart", "--no-deps", "db")
