@@ -49,10 +49,8 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
     with Roots.open(os.environ) as roots:
         before = Run.load(roots, arguments.before)
         after = Run.load(roots, arguments.after or runs(roots, before.project)[-1].id)
-        found = changes(
-            *(Summary.from_records(source(run).records()) for run in (before, after)),
-            arguments.threshold,
-        )
+        old, new = (Summary.from_records(source(run).records()) for run in (before, after))
+    found = changes(old, new, arguments.threshold)
     if not found and arguments.format == "table":
         sys.stdout.write(f"{before.id} and {after.id}: nothing differs by that much\n")
         return 0
