@@ -71,5 +71,22 @@ def dumps(
     return "".join(encode(value, 0))
 
 
+def indented(value: Any, step: int | str, *, _line: str = "\n") -> str:
+    """Return a value with a line for each of its parts.
+
+    Args:
+        value: as `dumps` takes it.
+        step: of the indentation: a number of spaces, or what is put there.
+    """
+    below = _line + (step if isinstance(step, str) else " " * step)
+    if isinstance(value, dict) and value:
+        parts = [f"{dumps(key)}: {indented(it, step, _line=below)}" for key, it in value.items()]
+        return f"{{{below}{f',{below}'.join(parts)}{_line}}}"
+    if isinstance(value, list) and value:
+        parts = [indented(it, step, _line=below) for it in value]
+        return f"[{below}{f',{below}'.join(parts)}{_line}]"
+    return dumps(value)
+
+
 def _refuse(value: object) -> Any:
     raise TypeError(f"object of type {type(value).__name__} is not JSON serializable")

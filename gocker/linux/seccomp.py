@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from gocker.linux.calls import Calls
 
 _SECCOMP_SET_MODE_FILTER = 1
+# SECCOMP_FILTER_FLAG_NEW_LISTENER: seccomp(2) returns a descriptor for the notifications.
+NEW_LISTENER = 8
 _BPF_INSTRUCTION = 8  # sizeof(struct sock_filter)
 
 

@@ -15,8 +15,9 @@ import os
 
 from gocker.linux import process
 from gocker.linux.calls import Calls
+from gocker.linux.seccomp import NEW_LISTENER
 from gocker.nested import in_user_namespace
-from gocker.runtime import init, namespaces, seccomp
+from gocker.runtime import init, namespaces
 from gocker.runtime.failure import FAILED_EXIT_CODE
 
 TYPE_CHECKING = False
@@ -39,7 +40,7 @@ def _joins_for_good(setup: Setup) -> bool:
 
 def can_share_memory(setup: Setup) -> bool:
     """Return whether a spawner will do: init never executes, nor does setns(2) change clocks."""
-    asks = setup.seccomp is not None and setup.seccomp[1] & seccomp.NEW_LISTENER
+    asks = setup.seccomp is not None and setup.seccomp[1] & NEW_LISTENER
     times = process.CLONE_NEWTIME in setup.spaces.paths
     return not (setup.init or asks or times or _joins_for_good(setup))
 

@@ -10,9 +10,9 @@ from errno import ESRCH
 from gocker import jsontext
 from gocker.errors import GockerError, SyscallError
 from gocker.linux import process, syscall_table
+from gocker.linux.seccomp import NEW_LISTENER
 from gocker.runtime import clone, init, listener
 from gocker.runtime.failure import explain
-from gocker.runtime.seccomp import NEW_LISTENER
 from gocker.tree import remove_path
 
 TYPE_CHECKING = False

@@ -19,16 +19,9 @@ from gocker import jsontext
 from gocker.errors import SyscallError
 from gocker.linux import process
 from gocker.linux.calls import Calls
+from gocker.linux.seccomp import NEW_LISTENER
 from gocker.nested import in_user_namespace
-from gocker.runtime import (
-    attributes,
-    descendants,
-    listener,
-    program,
-    seccomp,
-    terminal,
-    userns,
-)
+from gocker.runtime import attributes, descendants, listener, program, terminal, userns
 from gocker.runtime.failure import FAILED_EXIT_CODE, explain
 
 TYPE_CHECKING = False
@@ -79,7 +72,7 @@ class Execution:
     ) -> None:  # fmt: skip
         target.refuse_paused()
         self._hand_on = hand_on
-        asks = target.seccomp is not None and bool(target.seccomp[1] & seccomp.NEW_LISTENER)
+        asks = target.seccomp is not None and bool(target.seccomp[1] & NEW_LISTENER)
         self.detach = detach or orphan
         self.orphan = orphan
         self._timed_out = False

@@ -19,6 +19,7 @@ import os
 from gocker import jsontext
 from gocker.errors import ConfigError
 from gocker.linux import syscall_table
+from gocker.linux.seccomp import NEW_LISTENER
 from gocker.runtime import bpf
 
 TYPE_CHECKING = False
@@ -48,7 +49,6 @@ _FLAGS = {
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
 }
-NEW_LISTENER = 8
 _WAIT_KILLABLE = 32
 _OPERATORS = {
     f"SCMP_CMP_{name}": name for name in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ")

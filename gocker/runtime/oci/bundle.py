@@ -5,9 +5,9 @@ Source: runtime-spec bundle.md, config.md, config-linux.md.
 
 from __future__ import annotations
 
-import json
 import os
 
+from gocker import jsontext
 from gocker.errors import ConfigError
 from gocker.runtime.oci import schema
 
@@ -47,7 +47,7 @@ def load(path: str) -> Any:
     """
     try:
         with open(path, "rb") as file:
-            return json.loads(file.read())
+            return jsontext.loads(file.read())
     except OSError as error:
         raise ConfigError(
             f"cannot read {path!r}: {error.strerror}".replace("No such", "no such"),

@@ -8,17 +8,17 @@ of its FIFO, and what it writes there is the reason why its program could not be
 
 from __future__ import annotations
 
-import json
 import os
 
+from gocker import jsontext
 from gocker.errors import ContainerError, from_wire
 from gocker.linux import mount, process
 from gocker.linux.calls import Calls
+from gocker.linux.seccomp import NEW_LISTENER
 from gocker.runtime import imports, init, prepare, rootfs
 from gocker.runtime.failure import FAILED_EXIT_CODE
 from gocker.runtime.oci import hooks
 from gocker.runtime.oci.state import CREATED, SCRATCH
-from gocker.runtime.seccomp import NEW_LISTENER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Conversation:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a message."""
-        os.write(self.fd, json.dumps(message, default=str).encode())
+        os.write(self.fd, jsontext.dumps(message, default=str).encode())
 
     def receive(self) -> dict[str, Any] | None:
         """Return the next message; None if the other end is gone."""
@@ -45,7 +45,7 @@ class Conversation:
             data = os.read(self.fd, _MESSAGE)
         except ConnectionResetError:
             return None
-        return json.loads(data) if data else None
+        return jsontext.loads(data) if data else None
 
     def ask(self, message: dict[str, Any]) -> None:
         """Send a message and wait for the permission to go on.

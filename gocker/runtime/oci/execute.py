@@ -7,6 +7,7 @@ import os
 
 from gocker.errors import ContainerError, UsageError, from_wire
 from gocker.linux import capability
+from gocker.linux.seccomp import NEW_LISTENER
 from gocker.runtime import attributes, imports, listener, seccomp
 from gocker.runtime.exec import Execution
 from gocker.runtime.oci import bundle, cgroups, console, foreground, schema, state
@@ -156,7 +157,7 @@ def _execute(
             import termios  # noqa: F401  # for `foreground`, which can import no more
         # Its child enters the image's file system.
         imports.forget_imports()
-        if program is not None and program[1] & seccomp.NEW_LISTENER:
+        if program is not None and program[1] & NEW_LISTENER:
             more["hand_on"] = _hander_on(config["linux"]["seccomp"], container)
         execution = Execution(process, target, [0, 1, 2], detach=detached, **more)  # type: ignore[arg-type]  # checked against a larger schema
         error = execution.error()

@@ -6,12 +6,12 @@ fails, and nowhere else: standard output of a caller is not a hook's. It dies wi
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 import time
 
+from gocker import jsontext
 from gocker.errors import ContainerError
 from gocker.linux import process
 
@@ -53,7 +53,7 @@ def warn_all(
 
 
 def _run(label: str, phase: str, hook: dict[str, Any], state: dict[str, Any], cwd: str) -> None:
-    text = json.dumps(state).encode()
+    text = jsontext.dumps(state).encode()
     stdin, output = os.memfd_create("state"), os.memfd_create("output")
     try:
         os.write(stdin, text)

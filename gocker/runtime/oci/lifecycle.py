@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import _signal as signals  # type: ignore[import-not-found]  # no stub: a C module
 import _socket as socket
-import json
 import os
 import select
 
+from gocker import jsontext
 from gocker.errors import (
     ContainerError,
     GockerError,
@@ -154,7 +154,7 @@ def _let_execute(container: Container, config: dict[str, Any], pidfd: int) -> No
     finally:
         os.close(result)
     if said:
-        raise from_wire(json.loads(said))
+        raise from_wire(jsontext.loads(said))
     for name in (state.FIFO, state.RESULT):
         os.unlink(name, dir_fd=directory_fd)
 

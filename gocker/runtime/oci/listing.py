@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 
+from gocker import jsontext
 from gocker.errors import ContainerError, GockerError, HostError, UsageError
 from gocker.runtime.oci import state
 from gocker.runtime.oci.arguments import FLAG, TEXT, parse
@@ -52,7 +52,7 @@ def state_command(globals_: Globals, argv: list[str]) -> int:
     """``state ID``."""
     container_id = one_id(parse(argv, {}))
     with Container.open(globals_.root, container_id) as container:
-        _write(json.dumps(_entry(container), indent=2) + "\n")
+        _write(jsontext.indented(_entry(container), 2) + "\n")
     return 0
 
 
@@ -77,7 +77,7 @@ def list_command(globals_: Globals, argv: list[str]) -> int:
     if options.flag("quiet"):
         _write("".join(f"{entry['id']}\n" for entry in entries))
     elif form == "json":
-        _write(json.dumps(entries or None, separators=(",", ":")) + "\n")
+        _write(jsontext.dumps(entries or None) + "\n")
     else:
         rows: list[tuple[str, ...]] = [("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")]
         rows += [
@@ -111,7 +111,7 @@ def ps_command(globals_: Globals, argv: list[str]) -> int:
         group = container.cgroup()
         pids = _in_pid_namespace(container.pid) if group is None else group.pids()
     if form == "json":
-        _write(json.dumps(pids, separators=(",", ":")) + "\n")
+        _write(jsontext.dumps(pids) + "\n")
         return 0
     _write(_ps(pids, more or ["-ef"]))
     return 0

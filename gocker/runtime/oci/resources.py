@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 
+from gocker import jsontext
 from gocker.errors import ConfigError, ContainerError, HostError, UsageError
 from gocker.runtime.oci import bundle, schema, state, statistics
 from gocker.runtime.oci.arguments import FLAG, TEXT, parse
@@ -78,7 +78,7 @@ def _wanted(options: Options) -> dict[str, Any]:
 
 def _standard_input() -> Any:
     try:
-        return json.loads(sys.stdin.buffer.read())
+        return jsontext.loads(sys.stdin.buffer.read())
     except ValueError as error:
         raise ConfigError(f"standard input is not JSON: {error}", phase="config") from None
 
@@ -142,7 +142,7 @@ def events_command(globals_: Globals, argv: list[str]) -> int:
 
 def _write(kind: str, container_id: str, data: Any = None) -> None:
     line = {"type": kind, "id": container_id} | ({} if data is None else {"data": data})
-    os.write(1, (json.dumps(line, separators=(",", ":")) + "\n").encode())
+    os.write(1, (jsontext.dumps(line) + "\n").encode())
 
 
 def _watch(

@@ -1,7 +1,7 @@
-"""Stand-ins for three modules of the standard library, for this short process alone.
+"""Stand-ins for two modules of the standard library, for this short process alone.
 
-Importing `json` compiles regular expressions, `signal` makes enumerations and `ctypes` types of all
-kinds: together more than what a container's start takes. The runtime needs of each what its C
+Importing `signal` makes enumerations and `ctypes` types of all kinds: together more than what a
+container's start takes. The runtime needs of each what its C
 half does. Whoever needs more (``resources``, signal names)
 imports the real ones first.
 """
@@ -12,11 +12,9 @@ import _signal  # type: ignore[import-not-found]  # no stub: a C module
 import sys
 
 from gocker.linux import plainctypes
-from gocker.runtime.oci import plainjson
 
 
 def stand_in() -> None:
     """Let every later import of them find the C halves."""
-    sys.modules.setdefault("json", plainjson)
     sys.modules.setdefault("signal", _signal)
     sys.modules.setdefault("ctypes", plainctypes)

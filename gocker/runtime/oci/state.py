@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import stat
 import time
 
+from gocker import jsontext
 from gocker.errors import ContainerError, HostError, InternalError
 
 TYPE_CHECKING = False
@@ -181,13 +181,13 @@ class Directory:
         finally:
             os.close(fd)
         try:
-            return json.loads(data)
+            return jsontext.loads(data)
         except ValueError as error:
             raise InternalError(f"{self.path}/{name} is damaged: {error}") from error
 
     def write(self, name: str, value: Any) -> None:
         """Write a file whole or not at all."""
-        self.write_bytes(name, json.dumps(value, separators=(",", ":")).encode())
+        self.write_bytes(name, jsontext.dumps(value).encode())
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a file whole or not at all."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import gocker
+from gocker import jsontext
 from gocker.errors import ContainerError, HostError, UsageError
 from gocker.linux import capability, syscall_table
 from gocker.runtime import options as mount_options
@@ -111,7 +111,7 @@ def spec_command(globals_: Globals, argv: list[str]) -> int:  # noqa: ARG001  # 
     _add_cgroup_namespace(spec)
     if options.flag("rootless"):
         _rootless(spec, os.geteuid(), os.getegid())
-    text = json.dumps(spec, indent="\t") + "\n"
+    text = jsontext.indented(spec, "\t") + "\n"
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:
@@ -155,7 +155,7 @@ def features_command(globals_: Globals, argv: list[str]) -> int:  # noqa: ARG001
     """``features``."""
     if parse(argv, {}).arguments:
         raise UsageError("features takes no arguments")
-    os.write(1, (json.dumps(features(), indent=4) + "\n").encode())
+    os.write(1, (jsontext.indented(features(), 4) + "\n").encode())
     return 0
 
 
