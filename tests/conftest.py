@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,8 @@ from hypothesis import settings
 settings.register_profile("fixed", derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
-_taken: dict[Path, bool] = {}
 
-
-def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Leave alone the modules that the test run beside this one has begun.
 
     Two runs with the same directory in GOCKER_TEST_CLAIMS share the tests by modules. Not
@@ -25,9 +24,28 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     claims = os.environ.get("GOCKER_TEST_CLAIMS")
     if claims is None:
         return None
-    if item.path not in _taken:
-        _taken[item.path] = _take(Path(claims, str(item.path).replace("/", "-")))
-    return None if _taken[item.path] else True
+    if session.testsfailed:  # while they were collected
+        raise session.Interrupted(f"{session.testsfailed} errors during collection")
+    mine = _mine(session.items, Path(claims))
+    item = next(mine, None)
+    while item is not None:
+        following = next(mine, None)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+        item = following
+    return True
+
+
+def _mine(items: list[pytest.Item], claims: Path) -> Iterator[pytest.Item]:
+    taken: dict[Path, bool] = {}
+    for item in items:
+        if item.path not in taken:
+            taken[item.path] = _take(claims / str(item.path).replace("/", "-"))
+        if taken[item.path]:
+            yield item
 
 
 def _take(claim: Path) -> bool:

@@ -43,6 +43,7 @@ COMMANDS = {
     "ls": ("ls", False, "list projects"),
     "gc": ("gc", True, "remove what dead runs of all projects left"),
     "ps": ("ps", False, "list containers"),
+    "inspect": ("inspect", False, "print what is on record about containers"),
     "runs": ("runs", False, "list past runs and how they ended"),
     "report": ("report", False, "show or write a report of a past run"),
     "compare": ("compare", False, "tell what became slower or hungrier between two runs"),

@@ -112,7 +112,9 @@ def test_a05_nothing_of_the_image_is_loaded_or_executed_before_the_program(
         entered = 0
         for path in trace.iterdir():
             lines = path.read_text().splitlines()
-            at = [n for n, line in enumerate(lines) if "setns(" in line and "NEWPID" not in line]
+            # Not the launcher's question whether there is such a call: setns(-1, 0).
+            at = [n for n, line in enumerate(lines) if "setns(" in line and "NEWPID" not in line
+                  and "setns(-1" not in line]  # fmt: skip
             if not at:
                 continue
             entered += 1

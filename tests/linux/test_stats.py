@@ -50,6 +50,11 @@ def test_the_figures_of_running_containers(gocker: Gocker) -> None:
     if mounts.read().mode != "v2":
         assert file_of(pid, "pids", "pids.current") == 1
     assert rows(gocker, "--interval", "10ms", "busy").keys() == {"busy"}
+    (shown,) = json.loads(gocker.command("inspect", "-p", "test", "idle").out)
+    assert (shown["State"], shown["Pid"]) == ("running", pid)
+    applied = {item["limit"]: item["effective"] for item in shown["Limits"]}
+    assert (applied["memory.limit"], applied["pids.limit"]) == (64 << 20, 9)
+    assert gocker.command("inspect", "-p", "test", "nothing").code == 3
     assert gocker.command("pause", "-p", "test", "busy").code == 0
     # Nothing runs between the two looks.
     assert rows(gocker, "--interval", "200ms", "busy")["busy"]["CPUPercent"] == 0
