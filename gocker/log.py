@@ -255,6 +255,18 @@ class RunLog:
             self._syncer.finish()
             self._show(self._syncing)
 
+    def catch_up(self) -> None:
+        """Make durable and show what waits for it: soon nobody looks any more.
+
+        Raises:
+            HostError: if the disk refused.
+        """
+        if self._syncer is not None and self._syncer.busy:
+            self.settled()
+        self.settle()
+        if self._syncer is not None and self._syncer.busy:
+            self.settled()
+
     def _show(self, count: int) -> None:
         for _ in range(count):
             self._console.show(*self._unshown.popleft())

@@ -57,13 +57,12 @@ def execute(arguments: argparse.Namespace, _: Launcher | None) -> int:
 
 
 def _documents(run: Run, states: list[ContainerState]) -> list[dict[str, Any]]:
-    from gocker import log
-    from gocker.state import planfile
+    from gocker.state import planfile, runlog
 
     limits: dict[str, list[dict[str, Any]]] = {}
     exits: dict[str, dict[str, Any]] = {}
     with run.opened() as directory:
-        for record in log.read("run.jsonl", dir_fd=directory):
+        for record in runlog.read("run.jsonl", dir_fd=directory):
             if record["event"] in ("limit.applied", "limit.skipped"):
                 limits.setdefault(record["container.id"], []).append(_limit(record))
             elif record["event"] == "container.exited":

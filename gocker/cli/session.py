@@ -363,6 +363,7 @@ class Session:
 
     def detach(self) -> None:
         """Go on without the terminal: nobody reads what is written there."""
+        self._log.catch_up()
         self._console.mute()
         for sink in self.sinks:
             sink.flush()
