@@ -293,7 +293,7 @@ class Gocker:
         self.note_runs()
         left = self.nest.content() + machine.cgroups_of(self.run_ids)
         left += sorted(machine.mountinfo() - self._before_mounts)
-        left += machine.members(self._namespaces, self._watched)
+        left += machine.members(self._namespaces, self._watched, self.root.name)
         left += self.files("data/containers") + self.files("live/*/scratch")
         left += [str(path) for path in self.root.glob("data/*/.new-*")]
         fds = machine.open_fds()

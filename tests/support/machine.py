@@ -154,19 +154,27 @@ def start_ticks(pid: int) -> float:
     return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
-def members(namespaces: set[str], before: float) -> list[str]:
+def members(namespaces: set[str], before: float, nest: str) -> list[str]:
     """Return the processes of this machine in one of these namespaces.
 
-    Only those started before `before`: the kernel uses the numbers of namespaces again.
+    Only those started before `before`: the kernel uses the numbers of namespaces again. And not
+    those in cgroups of another test than that of `nest`, which may run beside this one: they make
+    namespaces after their start.
     """
     found = []
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
-            if namespaces_of(pid) & namespaces and start_ticks(pid) < before:
+            mine = namespaces_of(pid) & namespaces and start_ticks(pid) < before
+            if mine and not _is_in_another_nest(pid, nest):
                 found.append(describe(pid))
         except (FileNotFoundError, ProcessLookupError):
             pass  # it has ended
     return found
+
+
+def _is_in_another_nest(pid: int, nest: str) -> bool:
+    text = Path(f"/proc/{pid}/cgroup").read_text()
+    return "/gocker-test-" in text and f"/{nest}" not in text
 
 
 def namespaces_of(pid: int) -> set[str]:
