@@ -46,6 +46,11 @@ def loads(text: str | bytes) -> Any:
         value, end = _scan(text, 0)
     except StopIteration as error:
         raise ValueError(f"no JSON value at character {error.value}") from None
+    except SystemError:
+        # The scanner looks for json's own exception, and sets none where json is not imported.
+        raise ValueError(
+            "no JSON: a text or a number does not end, or has what it may not"
+        ) from None
     if end != len(text):
         raise ValueError(f"more than one JSON value: character {end}")
     return value

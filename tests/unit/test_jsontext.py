@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,3 +51,20 @@ def test_what_has_no_form_is_an_error() -> None:
     assert jsontext.dumps({"a": object}, default=lambda value: value.__name__) == '{"a":"object"}'
     with pytest.raises(ValueError, match="float"):
         jsontext.dumps(float("nan"), allow_nan=False)
+
+
+ROOT = Path(__file__).parents[2]
+BROKEN = ('{"a": "\x00"}', '{"a" 1}', "[1,", '"abc', '{"a":1,}', "\x00", "[1}", "nul")
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_what_is_no_json_is_told_without_json_being_imported(text: str) -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from gocker import jsontext\n"
+        "try:\n    jsontext.loads(sys.argv[2].encode().decode('unicode_escape'))\n"
+        "except ValueError:\n    sys.exit(7)\n"
+    )
+    escaped = text.encode("unicode_escape").decode()
+    argv = [sys.executable, "-I", "-S", "-c", program, str(ROOT), escaped]
+    assert subprocess.run(argv, check=False).returncode == 7
